@@ -1,0 +1,382 @@
+"""What an audit proves about the share of bad poses.
+
+The accepted poses are frozen, an audit is drawn from them uniformly at random, and people say which of the
+drawn poses are bad. How many of *all* accepted poses can then be bad, with a given confidence, is a question
+about drawing without replacement, and the hypergeometric distribution answers it exactly: nothing is assumed
+about the poses, the images or the model, because the only chance in it is the draw. Then the audit's own
+corrections are applied, and what remains is what the :class:`Certificate` is about. It holds digests of the
+population before and after, and is void for any other.
+
+Sources: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of
+the binomial", Biometrika 26 (1934); the exact hypergeometric test is inverted in the same way.
+"""
+
+import hashlib
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolabel.audit import AuditCounts
+from autolabel.errors import FormatError, InputError
+from autolabel.poses import Poses
+from autolabel.similarity import BadRule, claims_present
+
+METHOD = "D+ / M, exact hypergeometric; after correction (D+ - bad) / (M - rejected)"
+
+ASSUMPTIONS = (
+    "The audit was drawn uniformly at random, without replacement, from the frozen population.",
+    "Reviewers' answers are the truth: an error that a reviewer missed is not counted.",
+    "It is the only certificate drawn from this population; several would have to share the confidence.",
+    "It says nothing about people without a box, nor about poses outside the population.",
+)
+
+
+def upper_bound(bad: int, audited: int, population: int | None = None, confidence: float = 0.95) -> float:
+    """One-sided upper limit of the share of bad poses in the whole population.
+
+    With δ = 1 - confidence, M = population, m = audited, k = bad:
+
+    * drawn without replacement from a finite population: D⁺ / M with D⁺ = max{D : P(X <= k) > δ}, where
+      X ~ Hypergeometric(M, D, m); exact, never approximated by a binomial;
+    * no population given, or drawn with replacement: Clopper-Pearson, the (1-δ)-quantile of Beta(k+1, m-k).
+
+    Whatever the true share is, the chance that a draw gives a limit below it is at most δ.
+
+    Args:
+        bad: Bad poses found in the audit.
+        audited: Poses in the audit.
+        population: Poses that the audit was drawn from, the audited ones among them; None when unlimited.
+        confidence: 1 - δ.
+
+    Returns:
+        A share in 0..1; 1.0 when nothing was audited, ``bad / population`` when everything was.
+
+    Raises:
+        InputError: Counts that contradict each other, or a confidence outside (0, 1).
+    """
+    bad, audited = _counts(bad, audited, population, confidence)
+    if audited == 0:
+        return 1.0
+    if population is not None:
+        return most_bad(bad, audited, population, confidence) / population
+    if bad == audited:
+        return 1.0
+    from scipy.special import betaincinv  # pyright: ignore[reportMissingTypeStubs]  # it has none
+
+    return float(betaincinv(bad + 1, audited - bad, confidence))
+
+
+def residual_bound(
+    bad: int, audited: int, population: int, confidence: float = 0.95, *, rejected: int = 0
+) -> float:
+    """Upper limit of the share that is still bad after the audit's own corrections.
+
+    The k poses found bad are corrected or thrown out. At the same confidence at most D⁺ - k bad ones remain:
+    (D⁺ - k) / (M - rejected).
+
+    Args:
+        bad: Bad poses found in the audit, k.
+        audited: Poses in the audit.
+        population: Poses before the corrections, M.
+        confidence: 1 - δ.
+        rejected: How many of the bad ones were thrown out rather than corrected.
+
+    Returns:
+        A share in 0..1; 1.0 when nothing was audited, 0.0 when everything was.
+
+    Raises:
+        InputError: As :func:`upper_bound`, or more rejected than bad.
+    """
+    bad, audited = _counts(bad, audited, population, confidence)
+    if not 0 <= rejected <= bad:
+        raise InputError(f"{rejected} rejected of {bad} bad poses: every rejected pose is a bad one")
+    if audited == 0:
+        return 1.0
+    left = population - rejected
+    return (most_bad(bad, audited, population, confidence) - bad) / left if left else 0.0
+
+
+def most_bad(bad: int, audited: int, population: int, confidence: float = 0.95) -> int:
+    """D⁺: the largest number of bad poses in the population that the audit does not rule out.
+
+    Args:
+        bad: Bad poses found in the audit, k.
+        audited: Poses in the audit, m.
+        population: Poses it was drawn from, M.
+        confidence: 1 - δ.
+
+    Returns:
+        max{D : P(X <= k) > δ} for X ~ Hypergeometric(M, D, m); by bisection, as P(X <= k) falls when D grows.
+
+    Raises:
+        InputError: As :func:`upper_bound`.
+    """
+    bad, audited = _counts(bad, audited, population, confidence)
+    from scipy.stats import hypergeom  # pyright: ignore[reportMissingTypeStubs]  # it has none
+
+    cdf = cast("Callable[..., float]", cast("Any", hypergeom).cdf)
+    # No fewer than were found, and at most all that were not audited beside them.
+    return _last(bad, population - audited + bad, lambda d: cdf(bad, population, d, audited) > 1 - confidence)
+
+
+def audit_size(
+    max_bad: float, confidence: float = 0.95, expected_bad: int = 0, population: int | None = None
+) -> int:
+    """The smallest audit that proves ``max_bad`` when it finds ``expected_bad`` bad poses.
+
+    Args:
+        max_bad: The share that may be bad.
+        confidence: 1 - δ.
+        expected_bad: Bad poses that the audit is expected to find.
+        population: Poses that it is drawn from: then :func:`residual_bound` has to pass, even if all bad ones
+            are thrown out. Otherwise the Clopper-Pearson limit has to.
+
+    Returns:
+        A number of poses, never more than the population.
+
+    Raises:
+        InputError: A share or a confidence outside (0, 1), or more bad poses than there are poses.
+    """
+    if not 0 < max_bad < 1:
+        raise InputError(
+            f"max_bad is {max_bad}", remedy="Give a share between 0 and 1, such as 0.02 for 2 %."
+        )
+    _counts(expected_bad, expected_bad, population, confidence)
+
+    def too_small(audited: int) -> bool:
+        if population is None:
+            return upper_bound(expected_bad, audited, None, confidence) > max_bad
+        return residual_bound(expected_bad, audited, population, confidence, rejected=expected_bad) > max_bad
+
+    if population is not None:  # an audit of everything is always enough
+        return _last(expected_bad - 1, population - 1, too_small) + 1
+    enough = expected_bad + 1
+    while too_small(enough):
+        enough *= 2
+    return _last(expected_bad, enough, too_small) + 1
+
+
+def population_digest(poses: Poses | Iterable[Poses]) -> str:
+    """Hex digest of which poses there are and what they state, whatever their order.
+
+    A pose states its id, its box, and of each keypoint the place, the visibility, and whether it lies inside
+    the image. Scores, and who placed what, are left out: they may change while the label stays the same.
+    SHA-256 over the sorted SHA-256 of the poses.
+
+    Args:
+        poses: All of them, or their parts one after the other.
+    """
+    parts = [poses] if isinstance(poses, Poses) else poses
+    whole = hashlib.sha256()
+    for digest in sorted(digest for part in parts for digest in _pose_digests(part)):
+        whole.update(digest)
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What an audit proves about one population of poses, and about no other.
+
+    Attributes:
+        claim: The promise in words.
+        issued: Whether the audit proves it.
+        reason: Why, or why not.
+        max_bad: The share of bad poses that the claim allows.
+        confidence: Over the audit's draw.
+        bound_before: Upper limit of the bad share in the population as it was accepted.
+        bound_after: The same after the audit's corrections; this is what the claim is about.
+        population_before: How many poses were accepted.
+        population_after: How many are left when the rejected ones are gone.
+        digest_before: :func:`population_digest` as accepted.
+        digest_after: :func:`population_digest` after the audit's corrections.
+        audit: Ids of the audited poses.
+        counts: What people found.
+        rule: When a pose is bad.
+        routing: Digest of the routing that froze the population and drew the audit.
+        answers: Digest of the audit's answers.
+        method: How the limits were computed.
+        assumptions: What has to hold for the claim to mean what it says.
+    """
+
+    claim: str
+    issued: bool
+    reason: str
+    max_bad: float
+    confidence: float
+    bound_before: float
+    bound_after: float
+    population_before: int
+    population_after: int
+    digest_before: str
+    digest_after: str
+    audit: tuple[str, ...]
+    counts: AuditCounts
+    rule: BadRule
+    routing: str
+    answers: str
+    method: str = METHOD
+    assumptions: tuple[str, ...] = ASSUMPTIONS
+
+    def covers(self, poses: Poses | Iterable[Poses]) -> bool:
+        """Whether the claim holds for these poses: issued, and none added, removed or changed since."""
+        return self.issued and population_digest(poses) == self.digest_after
+
+    def summary(self) -> dict[str, object]:
+        """What to tell the user."""
+        return {
+            "issued": self.issued,
+            "claim": self.claim,
+            "reason": self.reason,
+            "bound": self.bound_after,
+            "population": self.population_after,
+            "audited": self.counts.audited,
+            "bad": self.counts.bad,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form that :meth:`from_dict` reads."""
+        return asdict(self) | {"audit": list(self.audit), "assumptions": list(self.assumptions)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, subject: str = "certificate") -> "Certificate":
+        """Read the JSON form.
+
+        Raises:
+            FormatError: A key is missing or unknown.
+        """
+        if wrong := sorted({field.name for field in fields(cls)} ^ set(data)):
+            raise FormatError(
+                "unknown key" if wrong[0] in data else "missing", field=wrong[0], subject=subject
+            )
+        try:
+            made: dict[str, Any] = {
+                "audit": tuple(data["audit"]),
+                "counts": AuditCounts(**data["counts"]),
+                "rule": BadRule(**data["rule"]),
+                "assumptions": tuple(data["assumptions"]),
+            }
+        except TypeError as error:
+            raise FormatError(f"cannot be read: {error}", subject=subject) from error
+        return cls(**{**data, **made})
+
+
+def certificate(
+    counts: AuditCounts,
+    *,
+    max_bad: float,
+    confidence: float,
+    population: int,
+    digest_before: str,
+    digest_after: str,
+    audit: Iterable[str],
+    rule: BadRule,
+    routing: str,
+    answers: str,
+) -> Certificate:
+    """The verdict of an audit: issued when at most ``max_bad`` may still be bad after its corrections.
+
+    Args:
+        counts: What people found.
+        max_bad: The share that may be bad.
+        confidence: Over the draw.
+        population: Poses accepted, the audited ones among them.
+        digest_before: Digest of the population as accepted.
+        digest_after: Digest after the audit's corrections.
+        audit: Ids of the audited poses.
+        rule: When a pose is bad.
+        routing: Digest of the routing.
+        answers: Digest of the answers.
+
+    Raises:
+        InputError: Counts that contradict each other, or a share or confidence outside (0, 1).
+    """
+    needed = audit_size(max_bad, confidence, counts.bad, population)
+    after = residual_bound(counts.bad, counts.audited, population, confidence, rejected=counts.rejected)
+    left = population - counts.rejected
+    issued = left > 0 and after <= max_bad
+    return Certificate(
+        claim=f"At most {percent(max_bad)} of the {left:,} accepted poses are bad, "
+        f"with {percent(confidence)} confidence over the audit's draw.",
+        issued=issued,
+        reason=_reason(counts, left, after, max_bad, needed),
+        max_bad=max_bad,
+        confidence=confidence,
+        bound_before=upper_bound(counts.bad, counts.audited, population, confidence),
+        bound_after=after,
+        population_before=population,
+        population_after=left,
+        digest_before=digest_before,
+        digest_after=digest_after,
+        audit=tuple(audit),
+        counts=counts,
+        rule=rule,
+        routing=routing,
+        answers=answers,
+    )
+
+
+def percent(share: float) -> str:
+    """A share as people write it, with three significant digits: ``1.23 %``."""
+    return f"{100 * share:.3g} %"
+
+
+def _reason(counts: AuditCounts, left: int, after: float, max_bad: float, needed: int) -> str:
+    if left == 0:
+        return "no pose is accepted, so there is nothing to certify: review the poses instead"
+    if counts.audited == 0:
+        return (
+            f"no accepted pose was audited, so nothing is proven; an audit of {needed} poses could prove it"
+        )
+    found = f"{counts.bad} of {counts.audited} audited poses were bad; with these corrected, at most"
+    if after <= max_bad:
+        return f"{found} {percent(after)} of the accepted poses are"
+    return (
+        f"{found} {percent(after)} of the accepted poses are: too many; "
+        f"with as many bad ones it takes an audit of {needed} poses"
+    )
+
+
+def _counts(bad: int, audited: int, population: int | None, confidence: float) -> tuple[int, int]:
+    try:
+        bad, audited = operator.index(bad), operator.index(audited)
+        limit = audited if population is None else operator.index(population)
+    except TypeError as error:
+        raise InputError(f"bad, audited and population are counts of poses: {error}") from error
+    if not 0 <= bad <= audited:
+        raise InputError(f"{bad} bad of {audited} audited poses")
+    if audited > limit:
+        raise InputError(f"{audited} audited of {limit} poses: an audit is drawn without replacement")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence}", remedy="Give a number between 0 and 1, such as 0.95.")
+    return bad, audited
+
+
+def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """The largest of low..high that holds, where low does and none does after the first that does not."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _pose_digests(poses: Poses) -> list[bytes]:
+    if not len(poses):
+        return []
+    rows = np.concatenate(
+        [_bytes(poses.box), _bytes(poses.xy), poses.visibility, claims_present(poses).view(np.uint8)], axis=1
+    )
+    heads = [f"{name}\0".encode() for name in poses.id]
+    return [hashlib.sha256(head + row.tobytes()).digest() for head, row in zip(heads, rows, strict=True)]
+
+
+def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """(N, ...) floats as (N, bytes), equal for equal values: one NaN and one zero."""
+    one = np.where(np.isnan(array), array.dtype.type(np.nan), array + array.dtype.type(0))
+    return np.ascontiguousarray(one.reshape(len(one), -1)).view(np.uint8)

@@ -1,0 +1,252 @@
+"""A pose as a Label Studio task: the crop, the model's keypoints filled in, the two doubtful ones marked.
+
+A task tells nobody why it was sent: review, random draw and audit look alike, carry no score, and are named
+by a hash. What our side must know later stands in the task map (:class:`TaskRecord`).
+
+The order of a prediction's regions is the order of the mouse: the first lies on top. Keypoints come first,
+the limbs and the box last and read-only; a box on top would swallow every press on a keypoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolabel.errors import FormatError
+from autolabel.labelstudio import form
+from autolabel.labelstudio.folder import read_lines
+from autolabel.labelstudio.frame import Floats, Frame
+from autolabel.poses import Pose, Visibility
+from autolabel.skeleton import Skeleton
+
+MODEL_VERSION = "autolabel"
+"""Label Studio fills in a prediction only where its version equals the project's. One name for all rounds,
+because the project takes it from the first import and keeps it; which model it was stands in the task map."""
+
+CROP_URL = "/data/local-files/?d=crops/"
+"""Served by Label Studio's local files, with the review folder as document root and ``crops`` as local
+storage."""
+
+MARKER = {"schema": 1, "points": "percent of (x + 0.5) / width"}
+"""Says in every task's ``meta`` how its points are meant; what others write without it is percent of x /
+width."""
+
+DOUBTS = 2
+_RADIUS = {form.DOUBT: 1.2, form.SURE: 0.6, form.GONE: 0.6}
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """One line of the task map.
+
+    Attributes:
+        task: The task's key, a hash.
+        pose: Id of the pose.
+        sample: Key of its sample (id, root, path).
+        frame: What the crop shows.
+        routing: Digest of the routing that sent it.
+        kind: ``review``, ``random``, ``audit`` or ``calibration``.
+        blind: Sent without keypoints.
+        model: What had placed the keypoints.
+    """
+
+    task: str
+    pose: str
+    sample: tuple[str, str, str]
+    frame: Frame
+    routing: str
+    kind: str
+    blind: bool
+    model: str
+
+    @property
+    def crop(self) -> str:
+        """File name of the crop."""
+        return f"{self.task}.jpg"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "TaskRecord":
+        """The inverse of :meth:`to_dict`, which also takes lists for tuples."""
+        a, b, c = data["sample"]
+        frame = Frame(**{name: (pair[0], pair[1]) for name, pair in data["frame"].items()})
+        values: dict[str, Any] = {**data, "sample": (a, b, c), "frame": frame}
+        return cls(**values)
+
+
+def read_task_map(path: Path) -> dict[str, TaskRecord]:
+    """All tasks that were ever sent, by their key.
+
+    Raises:
+        FormatError: A line is damaged.
+    """
+    records: dict[str, TaskRecord] = {}
+    for number, data in enumerate(read_lines(path), start=1):
+        try:
+            record = TaskRecord.from_dict(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FormatError(f"{error!r}", record=f"line {number}", subject=str(path)) from error
+        records[record.task] = record
+    return records
+
+
+def task_key(routing: str, pose: str, kind: str) -> str:
+    """The key of a task: the same push gives the same one, and it tells an annotator nothing."""
+    text = json.dumps([routing, pose, kind])
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def sent_points(pose: Pose, record: TaskRecord) -> Floats:
+    """(K, 2) percent of every keypoint as it was sent; NaN where none was.
+
+    An answer's point is compared with these, bit by bit: equal means that nobody moved it.
+    """
+    if record.blind:
+        return np.full(pose.xy.shape, np.nan)
+    return record.frame.to_percent(pose.xy)
+
+
+def sent_visibility(pose: Pose, record: TaskRecord) -> NDArray[np.uint8]:
+    """(K,) what the task says about each keypoint; unlabelled where it shows none.
+
+    What nobody stated is filled in from the presence: absent below one half, else visible.
+    """
+    guess = np.where(pose.presence < 0.5, Visibility.ABSENT, Visibility.VISIBLE)
+    stated = np.where(pose.visibility == Visibility.UNLABELLED, guess, pose.visibility)
+    shown = ~np.isnan(sent_points(pose, record)[:, 0])
+    return np.where(shown, stated, Visibility.UNLABELLED).astype(np.uint8)
+
+
+def doubtful(pose: Pose, record: TaskRecord, count: int = DOUBTS) -> list[int]:
+    """The weakest of the keypoints that are shown, worst first.
+
+    Those of highest ``p_gross``; where the pose is unscored those of lowest score, the ones taken for absent
+    last, because their score is low by nature. None where it has neither.
+    """
+    shown = sent_visibility(pose, record)
+    doubt, absent = pose.p_gross, np.zeros(shown.shape, bool)
+    if np.isnan(doubt).all():
+        doubt, absent = -pose.score, shown == Visibility.ABSENT
+    known = np.flatnonzero(~np.isnan(doubt) & (shown != Visibility.UNLABELLED))
+    return known[np.lexsort((-doubt[known], absent[known]))][:count].tolist()
+
+
+def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str, Any]:
+    """The task in Label Studio's import format, with its prediction."""
+    doubts = doubtful(pose, record)
+    items = [
+        *_keypoint_items(record, pose, skeleton, doubts),
+        *_limb_items(record, pose, skeleton),
+        *_box_items(record, pose),
+    ]
+    crop, header = record.crop, _header(record, [skeleton.keypoints[k] for k in doubts])
+    return {
+        "data": {"image": CROP_URL + crop, "crop": crop, "task_key": record.task, "header": header},
+        "meta": {"autolabel": MARKER},
+        "predictions": [{"model_version": MODEL_VERSION, "result": items}],
+    }
+
+
+def keypoint_region(task: str, keypoint: int) -> str:
+    """The id of a keypoint's region."""
+    return f"{task[:12]}-k{keypoint}"
+
+
+def box_region(task: str) -> str:
+    """The id of the box's region."""
+    return f"{task[:12]}-box"
+
+
+def limb_trees(edges: Sequence[tuple[int, int]], drawn: set[int]) -> list[list[tuple[int, int | None]]]:
+    """Edges as trees of (keypoint, the one it hangs on): Label Studio draws one connected tree a region.
+
+    Every edge between drawn keypoints stands in exactly one tree; those that close a circle start another.
+    """
+    rest = [edge for edge in edges if drawn.issuperset(edge)]
+    trees: list[list[tuple[int, int | None]]] = []
+    while rest:
+        tree: list[tuple[int, int | None]] = [(rest[0][0], None)]
+        members = {rest[0][0]}
+        for parent, _ in tree:  # grows while it is walked
+            for a, b in [edge for edge in rest if parent in edge]:
+                child = b if a == parent else a
+                if child not in members:
+                    members.add(child)
+                    tree.append((child, parent))
+                    rest.remove((a, b))
+        trees.append(tree)
+    return trees
+
+
+def _header(record: TaskRecord, doubts: Sequence[str]) -> str:
+    """One wording whatever a task is for; only a blind one, which shows nothing, says so."""
+    if record.blind:
+        return "Place every joint: none is filled in"
+    return f"Check these first: {', '.join(doubts) or 'every joint'}"
+
+
+def _keypoint_items(record: TaskRecord, pose: Pose, skeleton: Skeleton, doubts: Sequence[int]) -> list[dict[str, Any]]:
+    percent = sent_points(pose, record).tolist()
+    visibility = sent_visibility(pose, record)
+    names = {value: name for name, value in form.VISIBILITY_CHOICES.items()}
+    parent = {} if np.isnan(pose.box[0]) else {"parentID": box_region(record.task)}
+    items: list[dict[str, Any]] = []
+    # The doubtful ones first: they lie on top.
+    for k in [*doubts, *(k for k in range(len(percent)) if k not in doubts)]:
+        if visibility[k] == Visibility.UNLABELLED:
+            continue
+        tag = form.GONE if visibility[k] == Visibility.ABSENT else form.SURE
+        tag = form.DOUBT if k in doubts else tag
+        region = {"id": keypoint_region(record.task, k), **parent, **_canvas(record)}
+        place = {"x": percent[k][0], "y": percent[k][1], "width": _RADIUS[tag]}
+        label = {**place, "keypointlabels": [skeleton.keypoints[k]]}
+        choice = {**place, "choices": [names[Visibility(visibility[k])]]}
+        # Two items of one id: this is how Label Studio ties an answer to a region.
+        items.append({**region, "type": "keypointlabels", "from_name": tag, "value": label})
+        items.append({**region, "type": "choices", "from_name": form.VISIBILITY, "value": choice})
+    return items
+
+
+def _limb_items(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> list[dict[str, Any]]:
+    percent = sent_points(pose, record).tolist()
+    visibility = sent_visibility(pose, record)
+    drawn = set(np.flatnonzero(np.isin(visibility, (Visibility.HIDDEN, Visibility.VISIBLE))).tolist())
+    items: list[dict[str, Any]] = []
+    for i, tree in enumerate(limb_trees(skeleton.edges, drawn)):
+        vertices = [
+            {
+                "id": f"v{k}",
+                "x": percent[k][0],
+                "y": percent[k][1],
+                "prevPointId": None if parent is None else f"v{parent}",
+                "isBezier": False,
+            }
+            for k, parent in tree
+        ]
+        value = {"closed": False, "vectorlabels": [form.LIMBS], "vertices": vertices}
+        region = {"id": f"{record.task[:12]}-limb{i}", "readonly": True, **_canvas(record)}
+        items.append({**region, "type": "vectorlabels", "from_name": form.LIMBS, "value": value})
+    return items
+
+
+def _box_items(record: TaskRecord, pose: Pose) -> list[dict[str, Any]]:
+    if np.isnan(pose.box[0]):
+        return []
+    x, y, width, height = record.frame.box_to_percent(pose.box)
+    place = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
+    region = {"id": box_region(record.task), "readonly": True, **_canvas(record)}
+    value = {**place, "rectanglelabels": [form.BOX]}
+    return [{**region, "type": "rectanglelabels", "from_name": form.BOX, "value": value}]
+
+
+def _canvas(record: TaskRecord) -> dict[str, Any]:
+    width, height = record.frame.shown
+    return {"to_name": form.IMAGE, "original_width": width, "original_height": height, "image_rotation": 0}

@@ -1,0 +1,1 @@
+"""Reports that people look at: self-contained HTML, plots and poses drawn on their images."""

@@ -1,0 +1,306 @@
+"""The report's figures, as SVG with its text drawn as outlines: they look the same in every browser.
+
+Blue is our routing, orange random routing; both differ in dash and marker too, so that nobody needs the
+colours. Shares are shown in percent, errors in pixels, and what is measured says on how many poses.
+"""
+
+import io
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+
+from autolabel.certify import upper_bound
+from autolabel.report.rounds import Arm, Quality, Round, Score
+
+Axes: TypeAlias = Any
+Figure: TypeAlias = Any
+"""matplotlib's; its own hints leave most keyword arguments unknown, which a strict checker refuses."""
+
+INK, MUTED, RULE = "#17222e", "#56636f", "#dfe5ea"
+ROUTED, RANDOM = "#0f6fca", "#c8590a"
+
+_POINTS = 200
+"""Points of a curve that are drawn; the eye sees no more on a figure of this width."""
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.titlecolor": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": "#9aa6b2",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "lines.linewidth": 1.9,
+    "lines.markersize": 5.5,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "autolabel",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure.
+
+    Attributes:
+        title: What it shows, as a heading.
+        caption: How to read it.
+        alt: What it says, for those who cannot see it.
+        svg: The picture.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    svg: bytes
+
+
+def error_by_round(rounds: Sequence[Round]) -> Plot:
+    """Bad poses and pixel error round by round, of untouched poses and of the held-out test."""
+    x = [r.number for r in rounds]
+    with _figure(9.6, 4.9, 2, 2) as (figure, grid):
+        for column, (title, part) in enumerate(_PARTS):
+            bad, epe = grid[0][column], grid[1][column]
+            _arms(bad, rounds, x, part, lambda q: 100 * q.bad, interval=True)
+            _arms(epe, rounds, x, part, lambda q: q.epe)
+            bad.set_title(title)
+            bad.set_ylabel("bad poses, %")
+            epe.set_ylabel("mean error, px")
+            epe.set_xlabel("round (poses measured below)")
+            epe.set_xticks(x, [f"{r.number}\nn = {_measured(part(r.routed))}" for r in rounds])
+            bad.set_xticks(x, ["" for _ in x])
+        _legend(figure, grid[0][0], rounds)
+        svg = _svg(figure)
+    return Plot(
+        title="Error, round by round",
+        caption="Untouched poses are those that nobody opened; the test was never trained on. "
+        "Bars: 95 % Clopper-Pearson interval of the share.",
+        alt=_told(rounds),
+        svg=svg,
+    )
+
+
+def effort_curve(rounds: Sequence[Round]) -> Plot:
+    """Bad poses against the poses that people opened."""
+    x = [r.opened for r in rounds]
+    with _figure(9.6, 2.9, 1, 2) as (figure, grid):
+        for axes, (title, part) in zip(grid[0], _PARTS, strict=True):
+            _arms(axes, rounds, x, part, lambda q: 100 * q.bad, interval=True)
+            axes.set_title(title)
+            axes.set_ylabel("bad poses, %")
+            axes.set_xlabel("poses opened by people, so far")
+        _legend(figure, grid[0][0], rounds)
+        svg = _svg(figure)
+    return Plot(
+        title="What effort bought",
+        caption="Each point is a round. The lower and the further left, the less work for the same quality.",
+        alt=f"From {x[0]:,} to {x[-1]:,} poses opened by people. {_told(rounds)}",
+        svg=svg,
+    )
+
+
+def doubt(score: Score, number: int, max_bad: float | None) -> Plot:
+    """Whether ``p_bad`` sorts poses well (risk against coverage) and means what it says (reliability).
+
+    Args:
+        score: What was measured.
+        number: In which round.
+        max_bad: The promised share, drawn as a line: as far as the curve stays below it, poses could be kept.
+    """
+    with _figure(9.6, 3.3, 1, 2) as (figure, grid):
+        risk, reliability = grid[0]
+        _risk_coverage(risk, score, max_bad)
+        _reliability(reliability, score)
+        svg = _svg(figure)
+    poses = sum(n for _, _, n in score.reliability)
+    return Plot(
+        title=f"How far the doubt can be trusted (round {number})",
+        caption=f"Over {poses:,} poses with known truth; a point's area is its number of poses, bars are "
+        "95 % Clopper-Pearson intervals. A perfect probability lies on the diagonal.",
+        alt=f"Area under the ROC curve for bad poses: {_auroc(score)}. "
+        + " ".join(
+            f"Predicted {100 * p:.0f} %, observed {100 * rate:.0f} % of {n:,}." for p, rate, n in score.reliability
+        ),
+        svg=svg,
+    )
+
+
+def p_bad_histogram(counts: Sequence[int]) -> Plot:
+    """How the doubt is distributed over equal bins of 0..1."""
+    total = sum(counts)
+    edges = np.linspace(0, 1, len(counts) + 1)
+    with _figure(9.6, 2.6, 1, 1) as (figure, grid):
+        axes = grid[0][0]
+        axes.bar(
+            edges[:-1],
+            counts,
+            width=1 / len(counts),
+            align="edge",
+            color=ROUTED,
+            edgecolor="white",
+            linewidth=0.8,
+        )
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("p_bad, probability that the pose is bad")
+        axes.set_ylabel("poses")
+        axes.grid(axis="x", visible=False)
+        svg = _svg(figure)
+    middle = int(np.searchsorted(np.cumsum(counts), total / 2)) if total else 0
+    return Plot(
+        title="Doubt",
+        caption=f"p_bad of {total:,} scored poses.",
+        alt=f"Histogram of p_bad over {total:,} poses; half of them lie below {edges[middle + 1]:.2f}.",
+        svg=svg,
+    )
+
+
+def interval(share: float, n: int) -> tuple[float, float]:
+    """Two-sided 95 % Clopper-Pearson interval of a share that was measured on ``n``."""
+    hits = round(share * n)
+    return 1 - upper_bound(n - hits, n, None, 0.975), upper_bound(hits, n, None, 0.975)
+
+
+Part = Callable[[Arm], Quality | None]
+
+_PARTS: tuple[tuple[str, Part], ...] = (
+    ("Untouched poses", lambda arm: arm.untouched),
+    ("Held-out test", lambda arm: arm.test),
+)
+
+
+def _arms(
+    axes: Axes,
+    rounds: Sequence[Round],
+    x: Sequence[int],
+    part: Part,
+    value: Callable[[Quality], float],
+    *,
+    interval: bool = False,
+) -> None:
+    """Both arms as lines; random routing first, so that ours lies on top."""
+    looks = (("random routing", RANDOM, "s", (0, (4, 2))), ("routed by doubt", ROUTED, "o", "solid"))
+    for name, color, marker, dash in looks:
+        chosen = [r.routed if name == "routed by doubt" else r.random for r in rounds]
+        known = [
+            (at, q) for at, arm in zip(x, chosen, strict=True) if arm and (q := part(arm)) and not math.isnan(value(q))
+        ]
+        if not known:
+            continue
+        places, measured = zip(*known, strict=True)
+        axes.plot(places, [value(q) for q in measured], color=color, marker=marker, linestyle=dash, label=name)
+        if interval:
+            _bars(axes, places, measured, color)
+    axes.set_ylim(bottom=0)
+    axes.margins(x=0.08)
+    if not axes.lines:
+        axes.text(0.5, 0.5, "truth not known", ha="center", va="center", color=MUTED, transform=axes.transAxes)
+
+
+def _bars(axes: Axes, x: Sequence[int], measured: Sequence[Quality], color: str) -> None:
+    for at, quality in zip(x, measured, strict=True):
+        if quality.poses:
+            low, high = interval(quality.bad, quality.poses)
+            axes.vlines(at, 100 * low, 100 * high, color=color, alpha=0.6, linewidth=1.3)
+
+
+def _risk_coverage(axes: Axes, score: Score, max_bad: float | None) -> None:
+    curve = np.array(score.risk_coverage).reshape(-1, 2)
+    shown = np.unique(np.linspace(0, max(len(curve) - 1, 0), _POINTS).astype(int))
+    coverage, risk = 100 * curve[shown[: len(curve)]].T
+    axes.plot(coverage, risk, color=ROUTED)
+    axes.fill_between(coverage, risk, color=ROUTED, alpha=0.10, linewidth=0)
+    axes.set(xlim=(0, 100), xlabel="poses kept, least doubtful first, %", ylabel="bad among them, %")
+    if max_bad is not None:
+        _promised(axes, max_bad)
+    axes.set_ylim(bottom=0)
+    axes.set_title(f"Risk against coverage (AUROC of bad: {_auroc(score)})")
+
+
+def _auroc(score: Score) -> str:
+    return "not known" if math.isnan(score.auroc_bad) else f"{score.auroc_bad:.3f}"
+
+
+def _reliability(axes: Axes, score: Score) -> None:
+    axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1, linestyle=(0, (2, 2)))
+    most = max((n for _, _, n in score.reliability), default=1)
+    for p, rate, n in score.reliability:
+        if n:
+            low, high = interval(rate, n)
+            axes.vlines(100 * p, 100 * low, 100 * high, color=ROUTED, alpha=0.6, linewidth=1.3)
+            axes.scatter(
+                [100 * p],
+                [100 * rate],
+                s=12 + 110 * n / most,
+                color=ROUTED,
+                linewidths=0.8,
+                edgecolors="white",
+            )
+    axes.set(
+        xlim=(0, 100),
+        ylim=(0, 100),
+        xlabel="predicted: mean p_bad of the bin, %",
+        ylabel="observed: bad poses, %",
+    )
+    axes.set_title("Reliability")
+
+
+def _promised(axes: Axes, max_bad: float) -> None:
+    axes.axhline(100 * max_bad, color=INK, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate(
+        f"promised {100 * max_bad:.3g} %", (0.015, 100 * max_bad), xycoords=("axes fraction", "data"), color=INK,
+        fontsize=7.5, ha="left", va="bottom", xytext=(0, 1.5), textcoords="offset points",
+    )  # fmt: skip
+
+
+def _legend(figure: Figure, axes: Axes, rounds: Sequence[Round]) -> None:
+    if any(r.random for r in rounds):
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside upper right", ncols=2)
+
+
+def _measured(quality: Quality | None) -> str:
+    return f"{quality.poses:,}" if quality else "0"
+
+
+def _told(rounds: Sequence[Round]) -> str:
+    """What the first and the last round say, in words."""
+    told: list[str] = []
+    for title, part in _PARTS:
+        first, last = part(rounds[0].routed), part(rounds[-1].routed)
+        if first and last:
+            told.append(
+                f"{title}: {100 * first.bad:.1f} % bad and {first.epe:.1f} px in round {rounds[0].number}, "
+                f"{100 * last.bad:.1f} % and {last.epe:.1f} px in round {rounds[-1].number}."
+            )
+    return " ".join(told)
+
+
+@contextmanager
+def _figure(width: float, height: float, rows: int, columns: int) -> Generator[tuple[Figure, list[list[Axes]]]]:
+    """A figure in our style, without matplotlib's global state; sizes in inches."""
+    import matplotlib
+    from matplotlib import figure as matplotlib_figure
+
+    with cast("Any", matplotlib).rc_context(_STYLE):
+        figure: Figure = matplotlib_figure.Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False).tolist()
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

@@ -1,0 +1,253 @@
+"""The page about a project: what was promised, what it cost, and what every round bought."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from autolabel.certify import Certificate, percent
+from autolabel.manifest import COMMIT, Manifest
+from autolabel.merge import CORRECTIONS, Correction, latest, read_corrections
+from autolabel.report.gallery import Shelf, shelves
+from autolabel.report.page import Bars, Page, Table, Tile, Verdict
+from autolabel.report.plots import Part, Plot, doubt, effort_curve, error_by_round
+from autolabel.report.rounds import ROUNDS, Arm, Quality, Round, read_certificate, read_rounds
+
+GALLERIES = ("report-gallery", "dataset")
+"""Folders of a project that may hold the manifest whose poses are shown; the first one there is taken."""
+
+ROUTES = (
+    ("accepted", "#7cc79b"),
+    ("audit", "#9cc9f0"),
+    ("review", "#f3b26b"),
+    ("rejected", "#d9a3c2"),
+    ("untouched", "#cfd7de"),
+)
+"""Where routing sends poses, and the colour of its bar: light enough for dark figures on it."""
+
+_OTHER_COLOR = "#b9b4d6"
+_NARROW = "\u202f"
+"""A narrow space at which no line breaks, between a number and its unit."""
+
+_WORDS = (
+    ("gross keypoint", "one whose similarity to the truth is below 0.5, or that is called present where "
+     "it is absent, or the reverse"),
+    ("bad pose", "one with OKS below 0.75, or with two or more gross keypoints, or in a box that holds no "
+     "instance, or a second one on the same instance"),
+    ("p_bad", "the calibrated probability that a pose is bad"),
+    ("mean error", "mean distance of labelled keypoints from the truth, in pixels of the image"),
+    ("untouched", "poses that no person opened, measured against the truth where it is known"),
+    ("random routing", "the same budget spent on poses drawn at random, everything else being equal"),
+)  # fmt: skip
+
+
+def project_page(project: Path, upto: int | None = None) -> Page:
+    """What a project's rounds say.
+
+    Args:
+        project: The project's folder.
+        upto: The last round that is looked at; all of them by default. The certificate belongs to the last.
+
+    Raises:
+        InputError: No round is finished.
+        FormatError: A file of the loop is malformed.
+    """
+    every = read_rounds(project)
+    rounds = tuple(r for r in every if upto is None or r.number <= upto)
+    certificate = read_certificate(project) if rounds[-1] is every[-1] else None
+    last = rounds[-1]
+    return Page(
+        title=f"{project.resolve().name}: " + (f"round {last.number}" if upto is not None else "labelling report"),
+        subtitle=f"{len(rounds)} {'round' if len(rounds) == 1 else 'rounds'} · "
+        f"{sum(last.counts.values()):,} poses · model {last.model[:12]}",
+        verdict=verdict(certificate),
+        tiles=_tiles(rounds),
+        tables=(*_quality_tables(rounds), _work_table(rounds)),
+        bars=(_routes(rounds),),
+        plots=_plots(rounds, certificate),
+        shelves=_gallery(project),
+        facts=(*_certificate_facts(certificate), *_WORDS),
+    )
+
+
+def verdict(certificate: Certificate | None) -> Verdict:
+    """The promise in one sentence, whether it holds, and what that rests on."""
+    if certificate is None:
+        return Verdict(
+            "open",
+            "Nothing is promised yet: no audit of this project has been judged.",
+            "`autolabel certify` judges the audit of a routing once people have answered it.",
+        )
+    reason = certificate.reason[:1].upper() + certificate.reason[1:] + "."
+    if certificate.issued:
+        return Verdict("kept", f"The promise is proven: {_lower(certificate.claim)}", reason)
+    return Verdict("refused", f"The promise is not proven: {_lower(certificate.claim)}", reason)
+
+
+def _tiles(rounds: Sequence[Round]) -> tuple[Tile, ...]:
+    last = rounds[-1]
+    poses = sum(last.counts.values())
+    accepted = last.counts.get("accepted", 0)
+    share = f"{percent(accepted / poses)} of {poses:,} poses" if poses else "no poses"
+    clicks = f"{last.clicks:,} clicks, {last.clicks / last.opened:.1f} a pose" if last.opened else "no clicks"
+    tiles = [
+        Tile("Accepted unseen", f"{accepted:,}", share),
+        Tile("Opened by people", f"{last.opened:,}", clicks),
+    ]
+    for label, part in (("Bad, untouched poses", _untouched), ("Bad, held-out test", _test)):
+        if now := part(last.routed):
+            tiles.append(Tile(label, _percent(now.bad), _compared(rounds, part)))
+    if now := last.routed.untouched:
+        tiles.append(Tile("Error, untouched poses", _pixels(now.epe), _compared(rounds, _untouched, _epe, _pixels)))
+    return tuple(tiles)
+
+
+def _compared(
+    rounds: Sequence[Round],
+    part: Part,
+    value: Callable[[Quality], float] = lambda q: q.bad,
+    show: Callable[[float], str] = lambda v: _percent(v),
+) -> str:
+    """What the first round and random routing had, and on how many poses it was measured."""
+    first, now = part(rounds[0].routed), part(rounds[-1].routed)
+    random = part(rounds[-1].random) if rounds[-1].random else None
+    told = [f"{show(value(first))} in round {rounds[0].number}"] if first and len(rounds) > 1 else []
+    told += [f"{show(value(random))} with random routing"] if random else []
+    told += [f"n = {now.poses:,}"] if now else []
+    return ", ".join(told)
+
+
+def _quality_tables(rounds: Sequence[Round]) -> tuple[Table, ...]:
+    """One table for untouched poses and one for the held-out test, where anything was measured."""
+    captions = (
+        ("Untouched poses, round by round", _untouched, "Poses that nobody opened in any round so far"),
+        ("Held-out test, round by round", _test, "Poses that never train"),
+    )
+    return tuple(
+        _quality_table(rounds, title, part, caption)
+        for title, part, caption in captions
+        if any(part(r.routed) for r in rounds)
+    )
+
+
+def _quality_table(rounds: Sequence[Round], title: str, part: Part, caption: str) -> Table:
+    versus = any(r.random for r in rounds)
+    heads = ("poses", "bad", "bad, random", "gross keypoints", "mean OKS", "mean error", "mean error, random")
+    kept = [i for i, head in enumerate(heads) if versus or "random" not in head]
+    cells = [_quality_cells(part(r.routed), part(r.random) if r.random else None) for r in rounds]
+    return Table(
+        title=title,
+        caption=f"{caption}, measured against the truth."
+        + (" Random: the same budget spent on poses drawn at random." if versus else ""),
+        columns=("Round", *(heads[i] for i in kept)),
+        rows=tuple((str(r.number), *(row[i] for i in kept)) for r, row in zip(rounds, cells, strict=True)),
+    )
+
+
+def _quality_cells(routed: Quality | None, random: Quality | None) -> list[str]:
+    if routed is None:
+        return ["–"] * 7
+    return [
+        f"{routed.poses:,}",
+        _percent(routed.bad),
+        _percent(random.bad) if random else "–",
+        _percent(routed.gross),
+        "–" if math.isnan(routed.oks) else f"{routed.oks:.3f}",
+        _pixels(routed.epe),
+        _pixels(random.epe) if random else "–",
+    ]
+
+
+def _work_table(rounds: Sequence[Round]) -> Table:
+    steps = list(dict.fromkeys(step for r in rounds for step in r.seconds))
+    return Table(
+        title="Work, round by round",
+        caption="Poses opened and clicks are people's, added up over the rounds. Times are the machine's.",
+        columns=("Round", "model", "trained on, poses", "opened, poses", "clicks", *steps, "all steps"),
+        rows=tuple(
+            (
+                str(r.number), r.model[:12], f"{r.trained_on:,}", f"{r.opened:,}", f"{r.clicks:,}",
+                *(_duration(r.seconds[step]) if step in r.seconds else "–" for step in steps),
+                _duration(sum(r.seconds.values())),
+            )
+            for r in rounds
+        ),
+    )  # fmt: skip
+
+
+def _routes(rounds: Sequence[Round]) -> Bars:
+    known = dict(ROUTES)
+    names = [name for name in known if any(name in r.counts for r in rounds)]
+    names += sorted({name for r in rounds for name in r.counts} - set(known))
+    return Bars(
+        title="Where the poses went",
+        caption="Poses by what routing decided, round by round.",
+        kinds=tuple((name, known.get(name, _OTHER_COLOR)) for name in names),
+        rows=tuple((f"Round {r.number}", tuple(r.counts.get(name, 0) for name in names)) for r in rounds),
+    )
+
+
+def _plots(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Plot, ...]:
+    max_bad = certificate.max_bad if certificate else None
+    measured = any(part(r.routed) for r in rounds for part in (_untouched, _test))
+    plots = [error_by_round(rounds), effort_curve(rounds)] if measured else []
+    scored = next((r for r in reversed(rounds) if r.score), None)
+    if scored and scored.score:
+        plots.append(doubt(scored.score, scored.number, max_bad))
+    return tuple(plots)
+
+
+def _gallery(project: Path) -> tuple[Shelf, ...]:
+    folder = next((project / name for name in GALLERIES if (project / name / COMMIT).is_file()), None)
+    if folder is None:
+        return ()
+    manifest = Manifest.open(folder)
+    files = sorted((project / ROUNDS).glob(f"*/*/{CORRECTIONS}"))
+    ledger: list[Correction] = []
+    for file in files:
+        ledger += read_corrections(file, manifest.skeleton.num_keypoints)
+    return shelves(manifest, latest(ledger)[0])
+
+
+def _certificate_facts(certificate: Certificate | None) -> tuple[tuple[str, str], ...]:
+    if certificate is None:
+        return ()
+    c = certificate
+    return (
+        ("certificate", f"{c.method}. {' '.join(c.assumptions)}"),
+        ("population", f"{c.population_before:,} poses accepted, {c.population_after:,} after the audit; "
+         f"digest {c.digest_after[:16]}"),
+        ("audit", f"{c.counts.audited:,} poses, {c.counts.bad:,} bad ({c.counts.rejected:,} rejected); "
+         f"{c.counts.gross:,} of {c.counts.keypoints:,} keypoints gross"),
+    )  # fmt: skip
+
+
+def _untouched(arm: Arm) -> Quality | None:
+    return arm.untouched
+
+
+def _test(arm: Arm) -> Quality | None:
+    return arm.test
+
+
+def _epe(quality: Quality) -> float:
+    return quality.epe
+
+
+def _lower(claim: str) -> str:
+    return claim[:1].lower() + claim[1:]
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else f"{100 * share:.1f}{_NARROW}%"
+
+
+def _pixels(distance: float) -> str:
+    return "–" if math.isnan(distance) else f"{distance:.1f}{_NARROW}px"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.3g} s"

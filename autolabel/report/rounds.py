@@ -1,0 +1,191 @@
+"""What the loop wrote about its rounds, read for a report.
+
+``PROJECT/rounds/NN/round.json`` says what a round cost and what it bought, ``PROJECT/certificate.json`` what
+the last audit proved. Shares lie in 0..1, errors are in image pixels, times in seconds; null stands for "not
+known", as for the error of poses whose truth nobody has.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolabel.certify import Certificate
+from autolabel.errors import InputError
+from autolabel.formats.records import Record, read_json
+
+ROUND = "round.json"
+ROUNDS = "rounds"
+CERTIFICATE = "certificate.json"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good some poses are, measured against the truth.
+
+    Attributes:
+        poses: How many were measured.
+        bad: Share of bad poses.
+        gross: Share of gross keypoints.
+        epe: Mean end-point error in pixels.
+        oks: Mean OKS.
+    """
+
+    poses: int
+    bad: float
+    gross: float
+    epe: float
+    oks: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What one way to choose poses for review led to; None where no truth is known.
+
+    Attributes:
+        untouched: Poses that nobody opened.
+        test: Held-out poses that never train.
+    """
+
+    untouched: Quality | None = None
+    test: Quality | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good the doubt is.
+
+    Attributes:
+        auroc_bad: Area under the ROC curve of ``p_bad`` for telling bad poses.
+        risk_coverage: (share of poses kept, share of bad ones among them), the least doubtful first.
+        reliability: (mean ``p_bad``, share of bad poses, poses) of each bin.
+    """
+
+    auroc_bad: float
+    risk_coverage: tuple[tuple[float, float], ...]
+    reliability: tuple[tuple[float, float, int], ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One turn of the loop.
+
+    Attributes:
+        number: From 0 or 1 on.
+        model: Digest of the model that labelled.
+        trained_on: Poses that it was trained on.
+        counts: Poses by where routing sent them.
+        opened: Poses that people opened so far.
+        clicks: Clicks so far.
+        routed: What our routing led to.
+        random: What random routing at the same budget led to, if it was tried.
+        score: How good the doubt was, where the truth is known.
+        seconds: Time by step.
+    """
+
+    number: int
+    model: str
+    trained_on: int
+    counts: Mapping[str, int]
+    opened: int
+    clicks: int
+    routed: Arm
+    random: Arm | None
+    score: Score | None
+    seconds: Mapping[str, float]
+
+
+def read_rounds(project: Path) -> tuple[Round, ...]:
+    """All finished rounds of a project, in order.
+
+    Raises:
+        InputError: There are none.
+        FormatError: A file is malformed.
+    """
+    files = sorted((project / ROUNDS).glob(f"*/{ROUND}"))
+    if not files:
+        raise InputError(
+            "no round is finished yet",
+            subject=str(project),
+            remedy="`autolabel loop status` says what the first one waits for.",
+        )
+    return tuple(sorted((read_round(file) for file in files), key=lambda r: r.number))
+
+
+def read_round(file: Path) -> Round:
+    """One round.
+
+    Raises:
+        FormatError: The file is malformed; names the field.
+    """
+    record = Record(read_json(file), "", str(file))
+    effort = record.record("effort")
+    return Round(
+        number=int(record.number("round")),
+        model=record.text("model"),
+        trained_on=int(record.number("trained_on")),
+        counts={name: int(record.record("counts").number(name)) for name in record.record("counts").data},
+        opened=int(effort.number("poses_opened")),
+        clicks=int(effort.number("clicks")),
+        routed=_arm(record.record("routed")),
+        random=None if record.require("random") is None else _arm(record.record("random")),
+        score=None if record.require("score") is None else _score(record.record("score")),
+        seconds={name: record.record("seconds").number(name) for name in record.record("seconds").data},
+    )
+
+
+def read_certificate(project: Path) -> Certificate | None:
+    """The project's certificate, issued or refused; None where no audit was judged yet.
+
+    Raises:
+        FormatError: The file is malformed.
+    """
+    file = project / CERTIFICATE
+    if not file.is_file():
+        return None
+    return Certificate.from_dict(Record(read_json(file), "", str(file)).data, subject=str(file))
+
+
+def _arm(record: Record) -> Arm:
+    return Arm(untouched=_quality(record, "untouched"), test=_quality(record, "test"))
+
+
+def _quality(record: Record, field: str) -> Quality | None:
+    if record.data.get(field) is None:
+        return None
+    quality = record.record(field)
+    return Quality(
+        poses=int(quality.number("n")),
+        bad=_share(quality, "bad"),
+        gross=_share(quality, "gross"),
+        epe=_number(quality, "epe"),
+        oks=_share(quality, "oks"),
+    )
+
+
+def _score(record: Record) -> Score:
+    curve = [
+        Record({"point": point}, f"{record.place}.risk_coverage[{i}]", record.subject).numbers("point", 2)
+        for i, point in enumerate(record.items("risk_coverage"))
+    ]
+    bins = [
+        Record({"bin": point}, f"{record.place}.reliability[{i}]", record.subject).numbers("bin", 3)
+        for i, point in enumerate(record.items("reliability"))
+    ]
+    return Score(
+        auroc_bad=_share(record, "auroc_bad"),
+        risk_coverage=tuple((coverage, risk) for coverage, risk in curve),
+        reliability=tuple((p, rate, int(n)) for p, rate, n in bins),
+    )
+
+
+def _number(record: Record, field: str) -> float:
+    """A number; NaN for null."""
+    return math.nan if record.require(field) is None else record.number(field)
+
+
+def _share(record: Record, field: str) -> float:
+    value = _number(record, field)
+    if value < 0 or value > 1:
+        record.fail(field, f"is {value:g}, expected a share from 0 to 1")
+    return value

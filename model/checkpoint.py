@@ -1,0 +1,307 @@
+"""Weights from and to disk: released layouts go in, a checkpoint folder or a Hugging Face folder comes out.
+
+A checkpoint folder holds ``model.safetensors``, ``config.json`` (the network's
+:class:`model.config.ViTPoseConfig` and, from training, its metrics) and ``skeleton.json``; a ViTPose++ kept
+whole has ``skeleton-NAME.json`` for each further head. No file that is read can run code: safetensors, JSON,
+and ``torch.load(weights_only=True)``.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+)
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from autolabel.errors import CheckpointError
+from autolabel.skeleton import Skeleton
+from model.config import ViTPoseConfig, parse_config
+from model.huggingface import read_huggingface, write_huggingface
+from model.layouts import Origin, Tensors, Weights, count_heads, read_official, select_dataset
+from model.vitpose import ViTPose, build_vitpose
+
+FORMAT = "autolabel-vitpose-1"
+"""Marks the config.json of a checkpoint folder, and the version of its layout."""
+
+
+def load_model(source: str | Path, dataset: str | None = None) -> ViTPose:
+    """A network ready to predict.
+
+    Args:
+        source: One of: a checkpoint folder; a Hugging Face folder; the id of one on the hub, such as
+            ``usyd-community/vitpose-base-simple``; an official ``.pth``. A ``skeleton.json`` beside foreign
+            weights says what their keypoints are.
+        dataset: Which dataset's keypoints, for weights of several datasets or of unstated ones. A ViTPose++
+            is then split exactly: that dataset's expert merged into a plain encoder, with its head. Left out,
+            a ViTPose++ is kept whole and answers for its first dataset, COCO, unless told otherwise.
+
+    Returns:
+        The network in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: Nothing there, damaged, of another layout, ambiguous, or without what ``dataset``
+            needs.
+        ConfigError: The file's config is impossible.
+    """
+    origin = Origin(subject=str(source), dataset=dataset)
+    path = Path(source)
+    if path.is_dir():
+        weights = _read_folder(path, origin)
+    elif path.is_file():
+        weights = _read_pth(path, origin)
+    else:
+        weights = _read_folder(_download(str(source)), origin)
+    return _assemble(select_dataset(weights, origin), origin.subject)
+
+
+def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Path:
+    """Write a checkpoint folder that :func:`load_model` reads; other files in it are left alone.
+
+    Each file is replaced whole. The config is written last and names the digest that the tensors carry, so
+    that a save that was killed half-way over an older one is found out when it is loaded.
+
+    Args:
+        model: As :func:`model.vitpose.build_vitpose` or :func:`load_model` made it.
+        folder: Where to; made if it is not there.
+        metrics: Figures to keep with it.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    digest = model_digest(model)
+    _write_tensors(folder / "model.safetensors", model.state_dict(), {"format": "pt", "digest": digest})
+    files = _skeleton_files(model.config, len(model.skeletons))
+    for name, skeleton in zip(files, model.skeletons, strict=True):
+        _write_json(folder / name, skeleton.to_dict())
+    network = model.config.model_dump(mode="json")
+    described = {"format": FORMAT, "digest": digest, "network": network, "metrics": dict(metrics or {})}
+    _write_json(folder / "config.json", described)
+    return folder
+
+
+def save_huggingface(model: ViTPose, folder: str | Path) -> Path:
+    """Write a folder that transformers' ``VitPoseForPoseEstimation.from_pretrained`` reads.
+
+    Our ``skeleton.json`` lies beside it, so that :func:`load_model` gets the same network back.
+
+    Returns:
+        The folder.
+
+    Raises:
+        CheckpointError: The network has what that layout cannot express.
+    """
+    config, tensors = write_huggingface(model)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    _write_json(folder / "skeleton.json", model.skeleton.to_dict())
+    _write_json(folder / "config.json", config)
+    return folder
+
+
+def model_digest(source: ViTPose | str | Path) -> str:
+    """Hex SHA-256 over config, skeletons and every tensor of a network, whatever layout holds it.
+
+    Raises:
+        CheckpointError: As :func:`load_model`.
+    """
+    model = source if isinstance(source, ViTPose) else load_model(source)
+    described = [model.config.model_dump(mode="json"), [skeleton.to_dict() for skeleton in model.skeletons]]
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+# Reading.
+
+
+def _read_folder(folder: Path, origin: Origin) -> Weights:
+    config = _read_json(folder / "config.json", origin.subject)
+    if config.get("format") == FORMAT:
+        return _read_own(folder, config, origin)
+    if config.get("model_type") != "vitpose":
+        kind = config.get("format") or config.get("model_type") or "no model_type"
+        raise CheckpointError(
+            f"its config.json says {kind!r}, which is no ViTPose that this version reads",
+            subject=origin.subject,
+            remedy="Give a checkpoint folder or a Hugging Face folder of VitPoseForPoseEstimation.",
+        )
+    beside = folder / "skeleton.json"
+    origin = replace(origin, skeleton=Skeleton.load(beside) if beside.is_file() else None)
+    tensors, _ = _read_tensors(folder / "model.safetensors", origin.subject)
+    return read_huggingface(config, tensors, origin)
+
+
+def _read_own(folder: Path, described: Mapping[str, Any], origin: Origin) -> Weights:
+    network = described.get("network")
+    if not isinstance(network, dict):
+        raise CheckpointError("its config.json describes no network", subject=origin.subject)
+    config = parse_config(ViTPoseConfig, network, subject=f"{origin.subject}/config.json")
+    tensors, metadata = _read_tensors(folder / "model.safetensors", origin.subject)
+    if metadata.get("digest") != described.get("digest"):
+        raise CheckpointError(
+            "config.json and model.safetensors are from different saves",
+            subject=origin.subject,
+            remedy="Save the model again.",
+        )
+    skeletons = [
+        Skeleton.from_dict(_read_json(folder / name, origin.subject), subject=f"{origin.subject}/{name}")
+        for name in _skeleton_files(config, count_heads(tensors))
+    ]
+    return Weights(config, tuple(skeletons), tensors)
+
+
+def _skeleton_files(config: ViTPoseConfig, heads: int) -> list[str]:
+    return ["skeleton.json", *(f"skeleton-{name}.json" for name in config.datasets[1:heads])]
+
+
+def _read_pth(path: Path, origin: Origin) -> Weights:
+    if path.suffix == ".safetensors":
+        raise CheckpointError("is one file of a folder", subject=origin.subject, remedy="Give the folder.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            "is not a PyTorch file, or holds Python objects besides tensors, which are never executed",
+            subject=origin.subject,
+            remedy="If you trust it, save only its state_dict: torch.save({'state_dict': ...}, path).",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise CheckpointError(f"is damaged: {error}", subject=origin.subject) from error
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise CheckpointError(
+            "holds no state_dict", subject=origin.subject, remedy="Give an official ViTPose .pth file."
+        )
+    beside = path.parent / "skeleton.json"
+    origin = replace(origin, skeleton=Skeleton.load(beside) if beside.is_file() else None)
+    return read_official(state, origin)
+
+
+def _download(repository: str) -> Path:
+    """The folder of a hub repository, from the local cache or the network."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repository):
+        raise CheckpointError(
+            "no such file or folder",
+            subject=repository,
+            remedy="Give a checkpoint folder, a Hugging Face folder or hub id, or an official .pth.",
+        )
+    try:
+        files = ["config.json", "model.safetensors", "skeleton.json"]
+        return Path(snapshot_download(repository, allow_patterns=files))
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise CheckpointError(
+            "no such folder, and the Hugging Face hub cannot be reached to look for one",
+            subject=repository,
+            remedy="Check the path, or bring config.json and model.safetensors here and give their folder.",
+        ) from error
+    except (HfHubHTTPError, HFValidationError) as error:
+        raise CheckpointError(
+            f"no such folder, and the Hugging Face hub refuses it: {error}",
+            subject=repository,
+            remedy="Check the path or the id.",
+        ) from error
+
+
+def _read_json(path: Path, subject: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"has no {path.name}",
+            subject=subject,
+            remedy="Give a whole checkpoint folder or Hugging Face folder, or a .pth file itself.",
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path.name} is not JSON: {error}", subject=subject) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path.name} is not a JSON object", subject=subject)
+    return content
+
+
+def _read_tensors(path: Path, subject: str) -> tuple[Tensors, Mapping[str, str]]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"has no {path.name}",
+            subject=subject,
+            remedy="Pickled or sharded weights are not read: save them as one safetensors file.",
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            return tensors, file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is damaged: {error}", subject=subject) from error
+
+
+def _assemble(weights: Weights, subject: str) -> ViTPose:
+    # Built without storage first: initialising what is about to be overwritten takes seconds for the larger
+    # networks.
+    with torch.device("meta"):
+        model = build_vitpose(weights.config, weights.skeletons)
+    tensors = _fit(weights.tensors, model.state_dict(), subject)
+    model.to_empty(device="cpu").load_state_dict(tensors)
+    return model.eval()
+
+
+def _fit(tensors: Tensors, expected: Mapping[str, Tensor], subject: str) -> Tensors:
+    """The tensors, checked by name and shape; batch norm's counters, which some files lack, default to 0."""
+    counters = {name: torch.tensor(0) for name in expected if name.endswith("num_batches_tracked")}
+    tensors = {**counters, **tensors}
+    missing = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected]
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    for fault, names in (("lacks", missing), ("has unknown tensors", unknown), ("does not fit:", shapes)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise CheckpointError(
+                f"{fault} {', '.join(names[:3])}{more}",
+                subject=subject,
+                remedy="It is damaged, or its config.json is of another network.",
+            )
+    return tensors
+
+
+# Writing: a file appears whole or not at all.
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    _replace(path, lambda temporary: save_file(stored, temporary, metadata=metadata))
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

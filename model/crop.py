@@ -1,0 +1,234 @@
+"""Boxes to network inputs: the region around each box, its affine map, the warp, and the way back.
+
+A :class:`Regions` says where the B crops lie in the full image; :func:`crop_matrices` turns it into maps from
+full-image to input pixels in the codec's convention (see :mod:`model.heatmap`); :func:`crop` warps the image,
+and :func:`back_project` carries peaks home. Augmentation is just other regions: a scaled ``size``, a moved
+``centre``, a ``rotation``, a ``flip``; everything after that follows.
+
+Full-image and input pixels have their centres at integers, x right and y down. The geometry is a dozen
+numbers a crop, so keep it in float64 on the CPU, where boxes come from; only the image needs the device.
+
+Source: the official ViTPose code (mmpose 0.24, ``post_transforms.py`` and ``top_down_transform.py``).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autolabel.errors import ConfigError, InputError, PosesError
+from model.config import Codec
+from model.heatmap import extent, is_udp
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# OpenCV's fixed point: image positions are summed in 1/1024 pixel and read in 1/32.
+_STEP_BITS, _READ_BITS = 10, 5
+_READ = 1 << _READ_BITS
+_MIN_SIDE = 1.0  # pixels; a box of zero width or height is a thin one, not an error
+_CROPS_AT_A_TIME = 16  # bounds what blending holds at once: some 4 MB a crop of 256 x 192
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where B crops lie in the full image.
+
+    A crop shows the rectangle of ``size`` about ``centre``, turned by ``rotation``, and then mirrored left to
+    right where ``flip`` is set. UDP and plain turn in opposite directions, as in the official code.
+
+    Attributes:
+        centre: (B, 2) x and y in full-image pixels.
+        size: (B, 2) width and height in full-image pixels, positive, padding included. It has the aspect of
+            the network's input, or else the crop is stretched.
+        rotation: (B,) degrees.
+        flip: (B,) bool.
+    """
+
+    centre: Tensor
+    size: Tensor
+    rotation: Tensor
+    flip: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that the four tensors speak of the same crops."""
+        count = len(self.centre)
+        expected = {"centre": (count, 2), "size": (count, 2), "rotation": (count,), "flip": (count,)}
+        for name, shape in expected.items():
+            actual = tuple(getattr(self, name).shape)
+            if actual != shape:
+                raise InputError(f"shape is {actual}, expected {shape}", subject=f"Regions.{name}")
+        if self.flip.dtype != torch.bool:
+            raise InputError(f"dtype is {self.flip.dtype}, expected torch.bool", subject="Regions.flip")
+
+    def __len__(self) -> int:
+        """The number of crops, B."""
+        return len(self.centre)
+
+
+def regions_from_boxes(box: Tensor, *, input_size: tuple[int, int], padding: float = 1.25) -> Regions:
+    """The upright region around every box: widened on its short side to the input's aspect, then padded.
+
+    Args:
+        box: (B, 4) xyxy continuous edges in full-image pixels. A side below 1 pixel counts as 1 pixel.
+        input_size: (height, width) of the network's input.
+        padding: Factor on both sides after the aspect is right.
+
+    Returns:
+        Regions in the boxes' dtype (float64 if they are integers) and on their device.
+
+    Raises:
+        PosesError: A box is not finite (a pose without a box cannot be cropped) or has its corners swapped.
+        ConfigError: The padding is not positive.
+    """
+    if padding <= 0:
+        raise ConfigError(f"padding is {padding}, expected a positive factor", subject="padding")
+    box = box if box.is_floating_point() else box.double()
+    low, high = box[:, :2], box[:, 2:]
+    bad = ~(box.isfinite().all(-1) & (high >= low).all(-1))
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise PosesError(
+            f"no region can be cut around {box[row].tolist()}",
+            subject=f"box {row}",
+            remedy="Give finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, and leave out poses without a box",
+        )
+    height, width = input_size
+    aspect = width / height
+    w, h = (high - low).clamp_min(_MIN_SIDE).unbind(-1)
+    size = torch.stack((torch.maximum(w, h * aspect), torch.maximum(h, w / aspect)), dim=-1) * padding
+    return Regions(
+        centre=(low + high) / 2,
+        size=size,
+        rotation=box.new_zeros(len(box)),
+        flip=torch.zeros(len(box), dtype=torch.bool, device=box.device),
+    )
+
+
+def crop_matrices(regions: Regions, *, input_size: tuple[int, int], codec: Codec) -> Tensor:
+    """The affine maps (B, 2, 3) from full-image pixels to input pixels.
+
+    The region's centre goes to the middle of the input and its sides to the input's sides, both as the codec
+    measures them: UDP to (W - 1) / 2 and W - 1, plain to W / 2 and W. A flip mirrors the input about that
+    middle, so in UDP it reverses the columns, and in plain it also moves them by one pixel, as mirroring the
+    whole image before cropping does. (The official code mirrors first, so there a flip turns the other way.)
+
+    Args:
+        regions: B regions.
+        input_size: (height, width) of the input; with a heatmap's size the maps lead to its cells.
+        codec: ``"udp"`` or ``"plain"``.
+    """
+    middle = regions.size.new_tensor(extent(input_size, codec)) / 2
+    scale = 2 * middle / regions.size
+    angle = torch.deg2rad(regions.rotation if is_udp(codec) else -regions.rotation)
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack((cos, -sin, sin, cos), dim=-1).unflatten(-1, (2, 2))
+    linear = scale[..., None] * turn
+    linear[:, 0] = torch.where(regions.flip[:, None], -linear[:, 0], linear[:, 0])
+    offset = middle - (linear * regions.centre[:, None, :]).sum(-1)
+    return torch.cat((linear, offset[..., None]), dim=-1)
+
+
+def invert(matrices: Tensor) -> Tensor:
+    """The inverse maps (B, 2, 3) of affine maps (B, 2, 3)."""
+    (a, b, x), (c, d, y) = (row.unbind(-1) for row in matrices.unbind(-2))
+    determinant = a * d - b * c
+    entries = (d, -b, b * y - d * x, -c, a, c * x - a * y)
+    return (torch.stack(entries, dim=-1) / determinant[..., None]).unflatten(-1, (2, 3))
+
+
+def apply(matrices: Tensor, xy: Tensor) -> Tensor:
+    """Map points ``xy`` (B, ..., 2) with affine maps (B, 2, 3), in the wider of the two dtypes."""
+    # Not a matrix product, which autocast or TF32 would round to a few bits.
+    maps = matrices.reshape(len(matrices), *[1] * (xy.ndim - 2), 2, 3)
+    return (maps[..., :2] * xy[..., None, :]).sum(-1) + maps[..., 2]
+
+
+def back_project(xy: Tensor, regions: Regions, *, heatmap_size: tuple[int, int], codec: Codec) -> Tensor:
+    """Carry ``xy`` (B, K, 2) from heatmap cells to full-image pixels: the exact inverse of crop and stride.
+
+    Args:
+        xy: Peaks in heatmap cells, on the regions' device; NaN stays NaN.
+        regions: The B regions that were cropped.
+        heatmap_size: (h, w) of the heatmaps in cells.
+        codec: ``"udp"`` or ``"plain"``.
+    """
+    return apply(invert(crop_matrices(regions, input_size=heatmap_size, codec=codec)), xy)
+
+
+def crop(image: Tensor, matrices: Tensor, input_size: tuple[int, int]) -> Tensor:
+    """Warp B crops out of one image as ``cv2.warpAffine`` does with ``INTER_LINEAR`` and a zero border.
+
+    OpenCV reads the image at multiples of 1/32 pixel and blends in integers. So does this (all pixels are equal
+    to OpenCV 4.12's): the published weights were trained on it, at sharp edges it is worth several grey levels,
+    and in integers no crop depends on the others in its batch. Pixels are gathered from the uint8 image as it
+    is, so memory grows with the crops and not with the image.
+
+    Args:
+        image: (3, H, W) uint8; planar or a permuted (H, W, 3) array, both without a copy.
+        matrices: (B, 2, 3) maps from full-image pixels to input pixels.
+        input_size: (height, width) of the crops.
+
+    Returns:
+        (B, 3, height, width) uint8 on the image's device; black outside the image.
+
+    Raises:
+        InputError: The image is empty or has another shape or dtype, or a map cannot be inverted.
+    """
+    if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or not image.numel():
+        raise InputError(f"image is {image.dtype} {tuple(image.shape)}, expected torch.uint8 (3, H, W)")
+    inverse = invert(matrices.double())
+    if not inverse.isfinite().all():
+        raise InputError("a map from the image to a crop cannot be inverted", subject="matrices")
+    return torch.cat([_warp(image, part, input_size) for part in inverse.split(_CROPS_AT_A_TIME)])
+
+
+def normalise(crops: Tensor) -> Tensor:
+    """Scale uint8 RGB ``crops`` (B, 3, h, w) to float32 with ImageNet's mean and standard deviation."""
+    mean, std = (crops.new_tensor(v, dtype=torch.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return (crops / 255).sub_(mean[:, None, None]).div_(std[:, None, None])
+
+
+def _warp(image: Tensor, inverse: Tensor, input_size: tuple[int, int]) -> Tensor:
+    """Blend the four pixels around where ``inverse`` (B, 2, 3) float64 sends each input pixel."""
+    x, y = _read_positions(inverse, input_size, image.device).unbind(1)
+    height, width = image.shape[1:]
+    planes = image.flatten(1)
+    # Starting from one half, in the weights' unit of 1/1024, so that the final shift rounds.
+    total = torch.full((3, *x.shape), _READ * _READ // 2, dtype=torch.int32, device=image.device)
+    columns = list(_taps(x, width))
+    for row, row_weight in _taps(y, height):
+        for column, column_weight in columns:
+            index = (row * width + column).flatten()
+            weight = row_weight * column_weight
+            for plane, sums in zip(planes, total, strict=True):
+                sums.addcmul_(plane.index_select(0, index).view_as(weight), weight)
+    return (total >> 2 * _READ_BITS).to(torch.uint8).transpose(0, 1)
+
+
+def _read_positions(inverse: Tensor, input_size: tuple[int, int], device: torch.device) -> Tensor:
+    """The image position of every input pixel, (B, 2, height, width) int32 in 1/32 pixel, as OpenCV rounds.
+
+    The steps along a row and down a column are rounded to 1/1024 pixel each, and their sum to 1/32.
+    """
+    height, width = input_size
+    column = torch.arange(width, device=inverse.device)
+    row = torch.arange(height, device=inverse.device)[:, None]
+    along = _fixed_point(inverse[:, :, 0, None, None] * column)
+    down = _fixed_point(inverse[:, :, 1, None, None] * row + inverse[:, :, 2, None, None])
+    shift = _STEP_BITS - _READ_BITS
+    return (along.to(device) + (down + (1 << shift - 1)).to(device)) >> shift
+
+
+def _fixed_point(pixels: Tensor) -> Tensor:
+    # Clamped, so that a far-fetched map reads outside the image and does not overflow back into it.
+    return (pixels * (1 << _STEP_BITS)).round().clamp(-(2**29), 2**29).int()
+
+
+def _taps(position: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The two pixels about each position along one axis, and their weights in 1/32, 0 outside the image."""
+    pixel, fraction = position >> _READ_BITS, position & _READ - 1
+    for tap, weight in ((pixel, _READ - fraction), (pixel + 1, fraction)):
+        inside = (tap >= 0) & (tap < length)
+        yield tap.clamp(0, length - 1), weight * inside

@@ -1,0 +1,138 @@
+"""Options of the commands that bring data in, out, and from skeleton to skeleton."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli_options import (
+    Images,
+    Json,
+    ManifestArgument,
+    OutManifest,
+    Overwrite,
+    PartSize,
+    commands,
+    example,
+)
+from pipelines.console import run_job
+
+app = commands()
+
+Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco.")]
+
+
+@app.command(epilog=example("autolabel scan photos --out photos.m"))
+def scan(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, searched recursively.")],
+    out: OutManifest,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="folder, or a regular expression on the path whose bracketed parts name the group.",
+        ),
+    ] = None,
+    near_duplicates: Annotated[
+        bool, typer.Option(help="Mark resized and recompressed copies too, not only equal bytes.")
+    ] = True,
+    skeleton: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Skeleton of the poses that will be added.")
+    ] = "coco17",
+    part_size: PartSize = 10_000,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Find, verify and hash images; mark duplicates; set aside what cannot be read, with the reason."""
+    from pipelines.scan import scan as run
+
+    run_job(
+        lambda progress: run(
+            images,
+            out=out,
+            group_by=group_by,
+            near_duplicates=near_duplicates,
+            skeleton=skeleton,
+            part_size=part_size,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command("import", epilog=example("autolabel import coco annotations.json --images images --out labelled.m"))
+def import_(
+    format: Format,
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="Label file.")],
+    images: Images,
+    out: OutManifest,
+    category: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|ID", help="Keypoint category, where the file has several."),
+    ] = None,
+    part_size: PartSize = 10_000,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Make a manifest of another tool's labels; images that do not fit them are set aside."""
+    from pipelines.import_ import import_ as run
+
+    run_job(
+        lambda progress: run(
+            format,
+            src,
+            images=images,
+            out=out,
+            category=category,
+            part_size=part_size,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=example("autolabel export coco labelled.m --out coco.json --images ignore-regions"))
+def export(
+    format: Format,
+    manifest: ManifestArgument,
+    out: Annotated[Path, typer.Option(metavar="PATH", help="File to write.")],
+    images: Annotated[
+        str,
+        typer.Option(
+            metavar="complete|ignore-regions|all",
+            help="Images with unsettled people: left out; these people as ignore regions; as they stand.",
+        ),
+    ] = "complete",
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a manifest in another tool's format."""
+    from pipelines.export import export as run
+
+    run_job(
+        lambda progress: run(format, manifest, out=out, images=images, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+    )
+
+
+@app.command("map", epilog=example("autolabel map people.m --to mpii16 --out mpii.m"))
+def map_(
+    manifest: ManifestArgument,
+    to: Annotated[str, typer.Option(metavar="SKELETON", help="Built-in skeleton, or a skeleton file.")],
+    out: OutManifest,
+    names: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which keypoints become which; by default those of equal name."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a manifest's poses in another skeleton: subset, renamed and derived keypoints."""
+    from pipelines.map_ import map_ as run
+
+    run_job(
+        lambda progress: run(manifest, to=to, names=names, out=out, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+    )

@@ -1,0 +1,67 @@
+"""Options of the commands that run everything: the demo, the loop, the report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli_options import Json, Overwrite, commands, example
+from pipelines.console import run_job
+
+app = commands()
+loop = typer.Typer(
+    name="loop", no_args_is_help=True, rich_markup_mode=None, help="Rounds of review and fine-tuning, and an audit."
+)
+app.add_typer(loop)
+
+ProjectArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Project folder.")]
+
+
+@app.command(epilog=example("autolabel demo --out demo"))
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Project folder to make.")] = Path("demo"),
+    rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Rounds of review before the audit.")] = 2,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the drawings and all draws.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """The whole loop on drawn people with a simulated reviewer: no network, a few minutes on two CPU cores."""
+    from pipelines.demo import demo as run
+
+    run_job(lambda progress: run(out=out, rounds=rounds, seed=seed, progress=progress), as_json=as_json)
+
+
+@loop.command("run", epilog=example("autolabel loop run project"))
+def loop_run(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
+    """Go on with the loop until it is done, or waits for reviewers; says which."""
+    from pipelines.loop import loop_run as run
+
+    run_job(lambda progress: run(directory, progress=progress), as_json=as_json)
+
+
+@loop.command("status", epilog=example("autolabel loop status project"))
+def loop_status(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
+    """Where the loop stands; changes nothing."""
+    from pipelines.loop import loop_status as run
+
+    run_job(lambda _: run(directory), as_json=as_json)
+
+
+@loop.command("report", epilog=example("autolabel loop report project"))
+def loop_report(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
+    """Write the project's report.html again, from what is on disk."""
+    from pipelines.report import report as run
+
+    run_job(lambda progress: run(directory, overwrite=True, progress=progress), as_json=as_json)
+
+
+@app.command(epilog=example("autolabel report project", "autolabel report poses.m --out poses.html"))
+def report(
+    source: Annotated[Path, typer.Argument(metavar="M|ROUND", help="Manifest, project, or one of its rounds.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="HTML file; in the source's folder if left out.")] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """One self-contained HTML file: rounds, curves, and galleries of poses."""
+    from pipelines.report import report as run
+
+    run_job(lambda progress: run(source, out=out, overwrite=overwrite, progress=progress), as_json=as_json)

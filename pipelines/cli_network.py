@@ -1,0 +1,83 @@
+"""Options of the commands that run and train networks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli_options import Json, OutManifest, Overwrite, PartSize, commands, example
+from pipelines.console import run_job
+
+app = commands()
+
+
+@app.command(
+    epilog=example(
+        "autolabel predict photos.m --weights usyd-community/vitpose-base --boxes boxes.json --out poses.m",
+        "autolabel predict photos --weights checkpoint --flip-test --out poses.m",
+    )
+)
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="M|IMAGES", help="Manifest with boxes, or a folder of images.")],
+    weights: Annotated[
+        str, typer.Option(metavar="W", help="Checkpoint folder, Hugging Face folder or hub id, or official .pth.")
+    ],
+    out: OutManifest,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Expert and head of a ViTPose++: coco, aic, mpii, ...")
+    ] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="COCO annotations or results that give the boxes.")
+    ] = None,
+    boxes_images: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With COCO results, the COCO file that names the images.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    flip_test: Annotated[
+        bool, typer.Option("--flip-test", help="Predict the mirrored image too: better, and half as fast.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
+    part_size: PartSize = 10_000,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Poses with scores and features for every box; resumes where it was stopped."""
+    from pipelines.predict import predict as run
+
+    run_job(
+        lambda progress: run(
+            source,
+            weights=weights,
+            out=out,
+            dataset=dataset,
+            boxes=boxes,
+            boxes_images=boxes_images,
+            device=device,
+            precision=precision,
+            flip_test=flip_test,
+            batch_size=batch_size,
+            part_size=part_size,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=example("autolabel train --config train.toml --out checkpoint"))
+def train(
+    config: Annotated[Path, typer.Option(metavar="T.toml", help="Data, network and recipe.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoint folder to write.")],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a stopped run; this is what happens anyway.")
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Train or fine-tune a ViTPose."""
+    from pipelines.train import train as run
+
+    if resume and overwrite:
+        raise typer.BadParameter("--resume goes on with what --overwrite removes")
+    run_job(lambda progress: run(config=config, out=out, overwrite=overwrite, progress=progress), as_json=as_json)

@@ -1,0 +1,144 @@
+"""Options of the commands between a prediction and a certificate: doubt, routing, review."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli_options import Json, ManifestArgument, OutManifest, Overwrite, commands, example
+from pipelines.console import run_job
+
+app = commands()
+
+RoutingArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Routing folder.")]
+ProjectOption = Annotated[Path, typer.Option(metavar="P", help="Project folder.")]
+
+
+@app.command(epilog=example("autolabel score poses.m --calibrator calibrator.json --out scored.m"))
+def score(
+    manifest: ManifestArgument,
+    out: OutManifest,
+    calibrator: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="From `autolabel calibrate`; without it a prior ranks.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """State how much each pose is to be doubted: p_gross a keypoint, p_bad a pose."""
+    from pipelines.score import score as run
+
+    run_job(
+        lambda progress: run(manifest, out=out, calibrator=calibrator, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=example("autolabel calibrate poses.m --truth checked.m --out calibrator.json"))
+def calibrate(
+    manifest: ManifestArgument,
+    truth: Annotated[Path, typer.Option(metavar="M", help="Checked poses of the same images.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Calibrator to write.")],
+    seed: Annotated[int, typer.Option(help="Of the cross-fitting.")] = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the score model on poses that people checked and no network was trained on."""
+    from pipelines.calibrate import calibrate as run
+
+    run_job(
+        lambda progress: run(manifest, truth=truth, out=out, seed=seed, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+    )
+
+
+@app.command(
+    epilog=example("autolabel route scored.m --max-bad 0.02 --confidence 0.95 --budget 800 --out routing")
+)
+def route(
+    manifest: ManifestArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Routing folder to write.")],
+    max_bad: Annotated[float, typer.Option(metavar="A", help="Largest share of bad poses among the accepted.")],
+    budget: Annotated[int, typer.Option(metavar="N", help="Tasks people will open, the audit's included.")],
+    confidence: Annotated[float, typer.Option(metavar="C", help="Of the promise.")] = 0.95,
+    audit: Annotated[bool, typer.Option(help="Draw the audit now; without it nothing can be certified.")] = True,
+    random_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the review budget drawn at random, to calibrate on.")
+    ] = 0.0,
+    order: Annotated[str, typer.Option(metavar="NAME", help="What is reviewed first: doubt or random.")] = "doubt",
+    images: Annotated[
+        str, typer.Option(metavar="POLICY", help="Which images will be exported: complete or all.")
+    ] = "complete",
+    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Propose what to accept, draw the audit, queue the rest for review."""
+    from autolabel.route import Order, Policy
+    from pipelines.route import route as run
+
+    run_job(
+        lambda progress: run(
+            manifest,
+            out=out,
+            max_bad=max_bad,
+            confidence=confidence,
+            budget=budget,
+            audit=audit,
+            random_share=random_share,
+            order=Order.parse(order),
+            policy=Policy.parse(images),
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(epilog=example("autolabel push routing --project project"))
+def push(directory: RoutingArgument, project: ProjectOption, as_json: Json = False) -> None:
+    """Write a routing's queue as Label Studio tasks, with crops and form, into P/labelstudio; repeatable."""
+    from pipelines.push import push as run
+
+    run_job(lambda progress: run(directory, project=project, progress=progress), as_json=as_json)
+
+
+@app.command(epilog=example("autolabel pull --project project --out answers.m"))
+def pull(project: ProjectOption, out: OutManifest, overwrite: Overwrite = False, as_json: Json = False) -> None:
+    """Read the exports in P/labelstudio/exports: a manifest of all that was answered; repeatable."""
+    from pipelines.pull import pull as run
+
+    run_job(lambda progress: run(project=project, out=out, overwrite=overwrite, progress=progress), as_json=as_json)
+
+
+@app.command(epilog=example("autolabel merge scored.m answers.m --out merged.m"))
+def merge(
+    base: Annotated[Path, typer.Argument(metavar="BASE", help="Manifest that was reviewed.")],
+    corrections: Annotated[Path, typer.Argument(metavar="CORRECTIONS", help="What `autolabel pull` wrote.")],
+    out: OutManifest,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Lay corrections over a manifest, human over model; what does not fit is listed."""
+    from pipelines.merge import merge as run
+
+    run_job(
+        lambda progress: run(base, corrections, out=out, overwrite=overwrite, progress=progress), as_json=as_json
+    )
+
+
+@app.command(epilog=example("autolabel certify routing --audit answers.m --out certificate.json"))
+def certify(
+    directory: RoutingArgument,
+    audit: Annotated[Path, typer.Option(metavar="M", help="What `autolabel pull` wrote: the audit's answers.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Certificate to write, issued or refused.")],
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """State what the audit proves about the accepted poses."""
+    from pipelines.certify import certify as run
+
+    run_job(
+        lambda progress: run(directory, audit=audit, out=out, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+    )

@@ -1,0 +1,101 @@
+"""``autolabel init``: a new project."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolabel.errors import ExistsError, InputError
+from autolabel.manifest import write_text
+from autolabel.project import FILE, Project, read_project
+from autolabel.skeleton import Skeleton
+
+_TEMPLATE = '''# An autolabel project. Every setting that is commented out shows its default.
+name = {name}
+
+[corpus]
+images = {images}
+skeleton = {skeleton}
+# boxes = ""            # manifest with the boxes to label (autolabel import / detect); else whole images
+# labelled = ""         # manifest of labelled poses to start from; needed without network.weights
+# calibration = ""      # manifest of labelled poses that are never trained on
+# test = ""             # manifest of labelled poses that every round's model is measured on
+
+[promise]
+# max_bad = 0.02        # of the accepted poses at most this share is bad ...
+# confidence = 0.95     # ... with this confidence over the audit's draw
+# audit = 500           # the most poses the audit may open
+
+[rounds]
+# count = 3             # rounds of review before the audit
+# budget = 200          # tasks a round
+# random_share = 0.2    # of them drawn at random, to calibrate on; never trained on
+# order = "doubt"       # or "random", for comparison
+# replay = 0.5          # share of every batch from the poses of before
+# seed = 0
+
+[network]
+# weights = ""          # a checkpoint to start from: folder, file or hub id
+# size = "s"            # of a network trained from corpus.labelled: s, b, l, h
+# dataset = ""          # expert and head of a ViTPose++: coco, aic, mpii, ap10k, apt36k, wholebody
+# flip_test = true
+
+[training]
+# steps = 5000
+# batch_size = 64
+# learning_rate = 5e-4
+
+[finetuning]            # what differs from [training] when a round fine-tunes on corrections
+# steps = 500
+# learning_rate = 5e-5
+'''
+
+
+@dataclass(frozen=True)
+class InitResult:
+    """A new project.
+
+    Attributes:
+        folder: Where it is.
+        project: Its settings.
+    """
+
+    folder: Path
+    project: Project
+
+    def summary(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {"project": self.folder, "settings": self.folder / FILE, "skeleton": self.project.corpus.skeleton}
+
+
+def init(directory: str | Path, *, images: str | Path, skeleton: str | Path) -> InitResult:
+    """Make a project folder with a commented settings file.
+
+    Args:
+        directory: The project; made if it is not there.
+        images: Folder of the images; it must exist.
+        skeleton: A built-in skeleton's name, or a JSON file.
+
+    Raises:
+        InputError: There are no such images.
+        SkeletonError: There is no such skeleton.
+        ExistsError: The folder holds a project already; it is never overwritten.
+    """
+    folder = Path(directory)
+    images = Path(images)
+    if not images.is_dir():
+        raise InputError("is not a folder", subject=str(images), remedy="Give the folder that holds the images.")
+    Skeleton.load(skeleton)
+    if (folder / FILE).exists():
+        raise ExistsError("holds a project already", subject=str(folder), remedy=f"Edit {folder / FILE}.")
+    if Path(skeleton).is_file():
+        skeleton = Path(skeleton).resolve()
+    for name in ("rounds", "labelstudio"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    values = {"name": folder.resolve().name, "images": str(images.resolve()), "skeleton": str(skeleton)}
+    write_text(folder / FILE, _TEMPLATE.format(**{name: _toml(value) for name, value in values.items()}))
+    return InitResult(folder, read_project(folder))
+
+
+def _toml(text: str) -> str:
+    """A TOML basic string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

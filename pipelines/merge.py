@@ -1,0 +1,125 @@
+"""``autolabel merge``: corrections laid over a manifest, human over model.
+
+The base is streamed part by part and keeps its order, its parts and its features. What did not fit, because a
+pose has changed since a person saw it or is not there at all, is listed in ``conflicts.jsonl``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent, write_text
+from autolabel.merge import (
+    CORRECTIONS,
+    Conflict,
+    Correction,
+    changed_since,
+    correct,
+    latest,
+    read_corrections,
+)
+from autolabel.progress import SILENT, Progress
+from autolabel.run import Run, RunState, file_digest
+
+CONFLICTS = "conflicts.jsonl"
+_MISSING = "not in the base"
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """What a merge made.
+
+    Attributes:
+        manifest: The base with the corrections.
+        corrected: Poses that were corrected.
+        conflicts: Corrections that did not fit; listed in ``conflicts.jsonl``.
+    """
+
+    manifest: Manifest
+    corrected: int
+    conflicts: int
+
+    def summary(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {
+            "manifest": self.manifest.path,
+            **self.manifest.counts,
+            "digest": self.manifest.digest,
+            "corrected": self.corrected,
+            "conflicts": self.conflicts,
+        }
+
+
+def merge(
+    base: str | Path | Manifest,
+    corrections: str | Path | Manifest,
+    *,
+    out: str | Path,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> MergeResult:
+    """Lay corrections over a manifest.
+
+    Args:
+        base: The manifest that was reviewed.
+        corrections: What ``pull`` wrote: the folder with ``corrections.jsonl``.
+        out: The manifest to write.
+        overwrite: Replace another result in ``out``.
+        progress: Where to report.
+
+    Raises:
+        SkeletonError: The corrections are of another skeleton.
+        FormatError: The corrections cannot be read.
+        ExistsError: ``out`` holds another result.
+    """
+    base, pulled = _opened(base), _opened(corrections)
+    base.skeleton.require_same(pulled.skeleton, str(pulled.path))
+    file = pulled.path / CORRECTIONS
+    chosen, conflicts = latest(read_corrections(file, base.skeleton.num_keypoints))
+    inputs = {"base": base.digest, "corrections": file_digest(file)}
+    existing = Existing.OVERWRITE if overwrite else Existing.RESUME
+    with Run.open(out, "merge", config={}, inputs=inputs, existing=existing) as run:
+        if run.state is not RunState.DONE:
+            _work(run, base, pulled, chosen, conflicts, progress)
+        manifest = Manifest.open(run.path)
+    listed = [json.loads(line) for line in (run.path / CONFLICTS).read_text(encoding="utf-8").splitlines()]
+    if listed:
+        progress.note(f"{len(listed)} corrections did not fit as they were: see {run.path / CONFLICTS}")
+    missing = sum(conflict["what"] == _MISSING for conflict in listed)
+    return MergeResult(manifest, len(chosen) - missing, len(listed))
+
+
+def _work(
+    run: Run,
+    base: Manifest,
+    pulled: Manifest,
+    corrections: Mapping[str, Correction],
+    conflicts: Sequence[Conflict],
+    progress: Progress,
+) -> None:
+    """Write the parts that are not there yet, then the conflicts, then the commit."""
+    parents = [Parent("base", base.digest), Parent("corrections", pulled.digest)]
+    writer = ManifestWriter(
+        run.path, base.skeleton, base.roots, stage="merge", parents=parents, existing=Existing.RESUME
+    )
+    done = writer.finished_parts()
+    found, conflicts = set[str](), list(conflicts)
+    with progress.task("merge", len(base), "image") as task:
+        for i in range(base.num_parts):
+            samples = base.part(i)
+            for sample in samples:
+                found.update(corrections.keys() & set(sample.poses.id))
+                conflicts += changed_since(sample.poses, corrections, base.skeleton.keypoints)
+            if i not in done:
+                writer.write_part(i, [correct(sample, corrections) for sample in samples], base.features(i))
+            task.advance(len(samples))
+    lost = [c for pose, c in corrections.items() if pose not in found]
+    conflicts += [Conflict(c.pose, _MISSING, f"by {c.by} at {c.when}, image {c.sample[2]}") for c in lost]
+    lines = [json.dumps(asdict(conflict), ensure_ascii=False) + "\n" for conflict in conflicts]
+    write_text(run.path / CONFLICTS, "".join(lines))
+    writer.commit()
+
+
+def _opened(manifest: str | Path | Manifest) -> Manifest:
+    return manifest if isinstance(manifest, Manifest) else Manifest.open(manifest)

@@ -1,0 +1,174 @@
+"""``autolabel train``: supervised training and fine-tuning from a TOML file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from autolabel.errors import ConfigError
+from autolabel.manifest import Existing, Manifest
+from autolabel.progress import SILENT, Progress
+from autolabel.run import DONE, Run, RunState, read_done
+from autolabel.settings import Settings
+
+if TYPE_CHECKING:
+    from model.train import Training
+    from model.vitpose import ViTPose
+
+
+class Data(Settings):
+    """Poses to train on.
+
+    Attributes:
+        manifest: The folder; relative to the TOML file.
+        share: Relative share of every batch.
+    """
+
+    manifest: str
+    share: float = Field(1.0, gt=0)
+
+
+class TrainFile(Settings):
+    """The content of a training file.
+
+    Attributes:
+        data: One or more manifests.
+        init: A checkpoint to go on from; without it a network is made from ``model``.
+        dataset: Expert and head of a ViTPose++ in ``init``.
+        model: ``size`` (``s``, ``b``, ``l``, ``h``) and the fields of ``model.config.ViTPoseConfig`` that differ.
+        training: Fields of ``model.train.Training``.
+    """
+
+    data: tuple[Data, ...] = Field(min_length=1)
+    init: str = ""
+    dataset: str = ""
+    model: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training.
+
+    Attributes:
+        checkpoint: The folder.
+        metrics: The last line of its metrics.
+    """
+
+    checkpoint: Path
+    metrics: Mapping[str, Any]
+
+    def summary(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {"checkpoint": self.checkpoint, **self.metrics}
+
+
+def train(
+    *, config: str | Path, out: str | Path, overwrite: bool = False, progress: Progress = SILENT
+) -> TrainResult:
+    """Train as a TOML file says; a run that was stopped goes on where it stopped.
+
+    Args:
+        config: The TOML file; see :class:`TrainFile`.
+        out: The checkpoint folder.
+        overwrite: Replace another result in ``out``.
+        progress: Where to report.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible.
+        InputError: Data or checkpoint are not there, or do not fit.
+        ExistsError: ``out`` holds another result.
+    """
+    path = Path(config)
+    settings = TrainFile.load(path)
+    sources = [(Manifest.open(path.parent / data.manifest), data.share) for data in settings.data]
+    init = settings.init
+    if init and (path.parent / init).exists():
+        init = str(path.parent / init)
+    return train_network(
+        sources,
+        out=out,
+        init=init,
+        dataset=settings.dataset,
+        network=settings.model,
+        training=settings.training,
+        subject=str(path),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def train_network(
+    sources: Sequence[tuple[Manifest, float]],
+    *,
+    out: str | Path,
+    init: str = "",
+    dataset: str = "",
+    network: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    subject: str = "training",
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> TrainResult:
+    """Train a new network, or fine-tune one.
+
+    Args:
+        sources: Manifests and their relative shares of every batch.
+        out: The checkpoint folder.
+        init: Checkpoint to fine-tune.
+        dataset: Expert and head of a ViTPose++.
+        network: As ``TrainFile.model``; only without ``init``.
+        training: As ``TrainFile.training``.
+        subject: What errors call the settings.
+        overwrite: Replace another result in ``out``.
+        progress: Where to report.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible.
+        InputError: As :func:`train`.
+        ExistsError: ``out`` holds another result.
+    """
+    from model.checkpoint import model_digest
+    from model.train import Source, Training
+    from model.train import train as run_training
+
+    how = Training.parse(training or {}, subject=subject)
+    inputs = {f"data {i}": manifest.digest for i, (manifest, _) in enumerate(sources)}
+    if init:
+        inputs["init"] = model_digest(init)
+    config = {
+        "shares": [share for _, share in sources],
+        "network": dict(network or {}),
+        "dataset": dataset,
+        "training": how.model_dump(mode="json"),
+    }
+    existing = Existing.OVERWRITE if overwrite else Existing.RESUME
+    with Run.open(out, "train", config=config, inputs=inputs, existing=existing, commit=DONE) as run:
+        if run.state is not RunState.DONE:
+            model = _network(sources[0][0], init, dataset, network or {}, how, subject)
+            chosen = [Source(manifest, share) for manifest, share in sources]
+            run.finish(run_training(model, chosen, how, run.path, progress=progress))
+        done = read_done(run.path) or {}
+    return TrainResult(Path(out), {name: value for name, value in done.items() if name != "key"})
+
+
+def _network(
+    manifest: Manifest, init: str, dataset: str, network: Mapping[str, Any], how: "Training", subject: str
+) -> "ViTPose":
+    """The checkpoint to go on from, or a fresh network for the data's skeleton; both from the run's seed."""
+    import torch
+
+    from model.checkpoint import load_model
+    from model.config import ViTPoseConfig
+    from model.vitpose import build_vitpose
+
+    if init:
+        if network:
+            raise ConfigError("gives a network and a checkpoint to go on from", subject=subject, remedy="Keep one.")
+        return load_model(init, dataset=dataset or None)
+    fields = dict(network)
+    config = ViTPoseConfig.of_size(str(fields.pop("size", "s")), **fields)
+    torch.manual_seed(how.seed)
+    return build_vitpose(config, manifest.skeleton)

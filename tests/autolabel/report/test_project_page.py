@@ -1,0 +1,154 @@
+"""What the page about a project says, against what the loop wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autolabel.audit import AuditCounts
+from autolabel.certify import Certificate, certificate
+from autolabel.errors import InputError
+from autolabel.report.page import Page
+from autolabel.report.project_page import project_page, verdict
+from autolabel.similarity import BadRule
+
+
+def quality(bad: float, n: int = 200) -> dict[str, Any]:
+    return {"n": n, "bad": bad, "gross": bad / 4, "epe": 20 * bad, "oks": 1 - bad / 2}
+
+
+def write_round(project: Path, number: int, bad: float, random: float | None = None, **changes: Any) -> None:
+    folder = project / "rounds" / f"{number:02d}"
+    folder.mkdir(parents=True)
+    arm = {"untouched": quality(bad), "test": quality(bad + 0.01, 50)}
+    other = None if random is None else {"untouched": quality(random), "test": quality(random, 50)}
+    record = {
+        "round": number,
+        "model": "0123456789abcdef",
+        "trained_on": 100 + 20 * number,
+        "counts": {"accepted": 60 * number, "review": 20, "untouched": 180 - 60 * number, "elsewhere": 1},
+        "effort": {"poses_opened": 20 * number, "clicks": 50 * number},
+        "routed": arm,
+        "random": other,
+        "score": {"auroc_bad": 0.8, "risk_coverage": [[0.5, 0.02], [1, 0.3]], "reliability": [[0.2, 0.25, 80]]},
+        "seconds": {"predict": 3.25, "train": 3725.0},
+    }
+    (folder / "round.json").write_text(json.dumps(record | changes))
+
+
+def audited(bad: int) -> Certificate:
+    return certificate(
+        AuditCounts(audited=100, bad=bad, rejected=0, keypoints=1400, gross=3 * bad),
+        max_bad=0.05,
+        confidence=0.95,
+        population=120,
+        digest_before="0" * 64,
+        digest_after="1" * 64,
+        audit=["a"],
+        rule=BadRule(),
+        routing="r",
+        answers="a",
+    )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = tmp_path_factory.mktemp("projects") / "mice"
+    for number, (bad, random) in enumerate([(0.4, 0.4), (0.3, 0.35), (0.1, 0.25)]):
+        write_round(project, number, bad, random)
+    (project / "certificate.json").write_text(json.dumps(audited(1).to_dict()))
+    return project
+
+
+@pytest.fixture(scope="module")
+def page(project: Path) -> Page:
+    return project_page(project)
+
+
+def cells(page: Page, title: str) -> tuple[tuple[str, ...], ...]:
+    table = next(table for table in page.tables if table.title.startswith(title))
+    return (table.columns, *(tuple(cell.replace("\u202f", " ") for cell in row) for row in table.rows))
+
+
+def test_the_tables_tell_both_arms_round_by_round(page: Page) -> None:
+    heads, *rows = cells(page, "Untouched")
+    assert heads == (
+        *("Round", "poses", "bad", "bad, random", "gross keypoints"),
+        *("mean OKS", "mean error", "mean error, random"),
+    )
+    assert rows[2] == ("2", "200", "10.0 %", "25.0 %", "2.5 %", "0.950", "2.0 px", "5.0 px")
+    assert cells(page, "Held-out")[1][:4] == ("0", "50", "41.0 %", "40.0 %")
+    work = cells(page, "Work")
+    assert work[0] == (
+        *("Round", "model", "trained on, poses", "opened, poses", "clicks"),
+        *("predict", "train", "all steps"),
+    )
+    assert work[2] == ("1", "0123456789ab", "120", "20", "50", "3.25 s", "1 h 02 min", "1 h 02 min")
+
+
+def test_tiles_compare_with_the_first_round_and_with_random_routing(page: Page) -> None:
+    tiles = {tile.label: tile for tile in page.tiles}
+    assert tiles["Accepted unseen"].value == "120"
+    assert tiles["Accepted unseen"].note == "59.7 % of 201 poses"
+    assert tiles["Opened by people"].note == "100 clicks, 2.5 a pose"
+    bad = tiles["Bad, untouched poses"]
+    assert (bad.value + " " + bad.note).replace("\u202f", " ") == (
+        "10.0 % 40.0 % in round 0, 25.0 % with random routing, n = 200"
+    )
+
+
+def test_where_poses_went_includes_what_we_have_no_name_for(page: Page) -> None:
+    bars = page.bars[0]
+    assert [name for name, _ in bars.kinds] == ["accepted", "review", "untouched", "elsewhere"]
+    assert bars.rows[2] == ("Round 2", (120, 20, 60, 1))
+
+
+@pytest.mark.parametrize(
+    ("bad", "kind", "sentence"),
+    [
+        (None, "open", "Nothing is promised yet"),
+        (1, "kept", "The promise is proven: at most 5 % of the 120 accepted poses are bad"),
+        (30, "refused", "The promise is not proven: at most 5 % of the 120 accepted poses are bad"),
+    ],
+)
+def test_the_first_sentence_is_the_promise(bad: int | None, kind: str, sentence: str) -> None:
+    said = verdict(None if bad is None else audited(bad))
+    assert said.kind == kind
+    assert said.sentence.startswith(sentence)
+    if bad:
+        assert f"{bad} of 100 audited poses were bad" in said.reason
+
+
+def test_the_certificate_is_on_the_page(page: Page) -> None:
+    assert page.verdict is not None and page.verdict.kind == "kept"
+    assert "1 bad (0 rejected)" in dict(page.facts)["audit"]
+    assert "1" * 16 in dict(page.facts)["population"]
+
+
+def test_an_earlier_round_is_told_without_what_came_later(project: Path) -> None:
+    earlier = project_page(project, upto=1)
+    assert earlier.title == "mice: round 1"
+    assert [row[0] for row in cells(earlier, "Untouched")[1:]] == ["0", "1"]
+    assert earlier.verdict is not None and earlier.verdict.kind == "open"
+
+
+def test_a_project_without_truth_tells_what_it_knows(tmp_path: Path) -> None:
+    write_round(tmp_path, 0, 0.5, routed={"untouched": None, "test": None}, score=None)
+    page = project_page(tmp_path)
+    assert [table.title for table in page.tables] == ["Work, round by round"]
+    assert [tile.label for tile in page.tiles] == ["Accepted unseen", "Opened by people"]
+    assert page.tiles[1].note == "no clicks"
+    assert not page.plots
+
+
+def test_random_columns_are_left_out_where_nobody_tried(tmp_path: Path) -> None:
+    write_round(tmp_path, 0, 0.5, score=None)
+    page = project_page(tmp_path)
+    assert "bad, random" not in cells(page, "Untouched")[0]
+    assert len(page.plots) == 2
+
+
+def test_a_project_without_rounds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no round is finished"):
+        project_page(tmp_path)

@@ -1,0 +1,110 @@
+"""A small routed corpus with known truth, for the jobs around review."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autolabel.manifest import Existing, Manifest, write_manifest
+from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.skeleton import Skeleton
+
+SKELETON = Skeleton.load("coco17")
+K = SKELETON.num_keypoints
+SIZE = (160, 120)
+IMAGES = 3
+PEOPLE = 2
+UPRIGHT = {6: Image.Transpose.ROTATE_90}  # how the pixels of an orientation-6 photograph are stored
+
+
+@dataclass
+class ReviewCase:
+    """Three images of two people each, the last one stored on its side with an EXIF orientation.
+
+    Attributes:
+        folder: Where everything lies.
+        project: The project folder.
+        truth: (6, K) true poses; keypoint 16 of each is absent, 15 hidden.
+        model: What a model made of them: pose 0 is right, 1 has two gross keypoints, 2 is mirrored, the rest jitters.
+    """
+
+    folder: Path
+    project: Path
+    truth: Poses
+    model: Poses
+
+    def samples(self, poses: Poses) -> list[Sample]:
+        return [
+            Sample(f"s{i}", "images", f"{i}.png", SIZE, poses.take([PEOPLE * i, PEOPLE * i + 1])) for i in range(IMAGES)
+        ]
+
+    def write(self, name: str, poses: Poses) -> Manifest:
+        return write_manifest(
+            self.folder / name,
+            self.samples(poses),
+            SKELETON,
+            {"images": self.folder / "images"},
+            stage="test",
+            part_size=2,
+            existing=Existing.OVERWRITE,
+        )
+
+    def route(self, *entries: dict[str, Any], name: str = "routing", digest: str = "ab" * 32) -> Path:
+        """A routing folder; without entries every pose is queued for review."""
+        manifest = self.write(f"{name}-scored", self.model)
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        record = {
+            "manifest": f"../{name}-scored",
+            "manifest_digest": manifest.digest,
+            "digest": digest,
+            "skeleton": SKELETON.name,
+        }
+        (folder / "routing.json").write_text(json.dumps(record))
+        queue = entries or tuple({"pose": pose} for pose in self.model.id)
+        lines = [{"kind": "review", "priority": 0.5, "blind": False, **entry} for entry in queue]
+        (folder / "queue.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return folder
+
+
+@pytest.fixture
+def review_case(tmp_path: Path) -> ReviewCase:
+    rng = np.random.default_rng(7)
+    images = tmp_path / "images"
+    images.mkdir()
+    for i in range(IMAGES):
+        pixels = rng.integers(0, 255, (SIZE[1], SIZE[0], 3), dtype=np.uint8)
+        image, exif = Image.fromarray(pixels), Image.Exif()
+        if i == IMAGES - 1:
+            exif[0x0112] = 6
+            image = image.transpose(UPRIGHT[6])
+        image.save(images / f"{i}.png", exif=exif)
+    n = IMAGES * PEOPLE
+    low = np.tile([[10.0, 10.0], [85.0, 12.0]], (IMAGES, 1))
+    xy = low[:, None] + rng.uniform(0, 1, (n, K, 2)) * (65, 95)
+    visibility = np.full((n, K), Visibility.VISIBLE)
+    visibility[:, 15], visibility[:, 16] = Visibility.HIDDEN, Visibility.ABSENT
+    box = np.concatenate([low, np.add(low, (65, 95))], axis=1)
+    shared = {"id": [f"pose-{i}" for i in range(n)], "box": box, "area": np.full(n, 3000.0)}
+    truth = Poses.create(
+        K, **shared, xy=xy, visibility=visibility, origin=np.full((n, K), Origin.IMPORTED), by=["truth"] * n
+    )
+    seen = xy + rng.normal(0, 0.2, xy.shape)
+    seen[0] = xy[0]
+    seen[1, 3:5] += 30
+    seen[2] = xy[2][list(SKELETON.flip)]
+    model = Poses.create(
+        K,
+        **shared,
+        xy=seen,
+        visibility=visibility,
+        score=rng.uniform(0.3, 0.9, (n, K)),
+        presence=np.where(visibility == Visibility.ABSENT, 0.1, 0.9),
+        origin=np.full((n, K), Origin.MODEL),
+        by=["net"] * n,
+    )
+    return ReviewCase(tmp_path, tmp_path / "project", truth, model)

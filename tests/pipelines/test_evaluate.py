@@ -1,0 +1,89 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autolabel.errors import ExistsError, InputError, SkeletonError
+from autolabel.manifest import Manifest, write_manifest
+from autolabel.poses import Poses, Sample
+from autolabel.skeleton import Skeleton
+from pipelines.evaluate import evaluate
+from pipelines.export import export
+from pipelines.import_ import import_
+
+COCO = Skeleton.load("coco17")
+REAL = Path(__file__).parents[3] / "shared/data/coco25"
+
+
+def people(shift: float = 0.0) -> Poses:
+    grid = np.stack(np.meshgrid([0.0, 50, 100, 150, 200], [0.0, 50, 100, 150]), axis=-1).reshape(-1, 2)[:17]
+    return Poses.create(17, xy=(grid + shift)[None], visibility=np.full((1, 17), 2), box=[[0, 0, 200, 200]])
+
+
+def manifest(folder: Path, shift: float, *roots: str, ids: str = "h") -> Manifest:
+    samples = [Sample(f"{ids}-{root}", root, "a.jpg", (640, 480), people(shift)) for root in roots]
+    return write_manifest(folder, samples, COCO, dict.fromkeys(roots, folder), stage="test")
+
+
+@pytest.mark.parametrize("roots", [("images",), ("one", "two")])
+def test_a_manifest_and_its_coco_file_are_the_same_truth(tmp_path: Path, roots: tuple[str, ...]) -> None:
+    truth = manifest(tmp_path / "truth", 0, *roots)
+    found = manifest(tmp_path / "found", 3, *roots)
+    export("coco", truth.path, out=tmp_path / "truth.json")
+    one = evaluate(found.path, truth=truth.path)
+    two = evaluate(found.path, truth=tmp_path / "truth.json")
+    assert one.summary() == two.summary()
+    assert one.evaluation.mean_error_px == pytest.approx(3 * 2**0.5)
+    assert one.evaluation.counts.people == len(roots)
+
+
+def test_metrics_are_written_once(tmp_path: Path) -> None:
+    truth = manifest(tmp_path / "truth", 0, "images")
+    result = evaluate(truth.path, truth=truth.path, out=tmp_path / "out")
+    assert result.path == tmp_path / "out" / "metrics.json"
+    written = json.loads(result.path.read_text())
+    assert written == json.loads(json.dumps(result.evaluation.summary()))
+    assert written["pck"]["0.05"] == 1 and result.summary()["metrics"] == result.path
+    with pytest.raises(ExistsError, match="--overwrite"):
+        evaluate(truth.path, truth=truth.path, out=tmp_path / "out")
+    evaluate(truth.path, truth=truth.path, out=tmp_path / "out", overwrite=True)
+
+
+def test_the_sigmas_are_the_truths(tmp_path: Path) -> None:
+    truth = manifest(tmp_path / "truth", 0, "images")
+    own = Skeleton("mine", COCO.keypoints, (), COCO.flip, (0.01,) * 17, "my own")
+    found = write_manifest(tmp_path / "found", truth, own, truth.roots, stage="test")
+    assert evaluate(found.path, truth=truth.path).evaluation.sigma_source == COCO.sigma_source
+
+
+def test_errors(tmp_path: Path) -> None:
+    truth = manifest(tmp_path / "truth", 0, "images")
+    other = Skeleton.load("ap10k17")
+    animals = write_manifest(tmp_path / "animals", truth, other, truth.roots, stage="test")
+    with pytest.raises(SkeletonError, match=r"skeleton 'ap10k17'.*autolabel map"):
+        evaluate(truth.path, truth=animals.path)
+    strangers = manifest(tmp_path / "strangers", 0, "images", ids="other")
+    with pytest.raises(InputError, match="no image of the predictions"):
+        evaluate(strangers.path, truth=truth.path)
+
+
+def test_real_people_against_themselves_moved(tmp_path: Path) -> None:
+    if not REAL.is_dir():
+        pytest.skip("shared/data/coco25 is not here")
+    truth = import_("coco", REAL / "annotations.json", images=REAL / "images", out=tmp_path / "truth")
+    rng = np.random.default_rng(0)
+
+    def shaken(sample: Sample) -> Sample:
+        poses: Any = sample.poses
+        return sample.with_poses(poses.replace(xy=poses.xy + rng.normal(0, 2, poses.xy.shape)))
+
+    found = write_manifest(tmp_path / "found", map(shaken, truth), truth.skeleton, truth.roots, stage="test")
+    perfect = evaluate(truth.path, truth=REAL / "annotations.json").evaluation
+    assert perfect.coco["AP"] == 1 and perfect.bad_rate == 0 and perfect.counts.people == 70
+    result = evaluate(found.path, truth=REAL / "annotations.json").evaluation
+    # The mean length of a two-dimensional normal step of 2 px.
+    assert result.mean_error_px == pytest.approx(2 * (np.pi / 2) ** 0.5, rel=0.1)
+    ap = result.coco["AP"]
+    assert ap is not None and 0.5 < ap < 1

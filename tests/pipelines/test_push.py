@@ -1,0 +1,191 @@
+"""Pushing a routing: what lies in the review folder, again, after a kill, and with bad input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pipelines.push as pushing
+from autolabel.errors import FormatError, ManifestError, SkeletonError
+from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.tasks import read_task_map
+from autolabel.manifest import Manifest, write_manifest
+from autolabel.poses import Poses, Sample
+from autolabel.skeleton import Skeleton
+from pipelines.push import push
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file's bytes, except the sent manifest's, which are compared by digest elsewhere."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and "sent" not in file.parts]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+def tasks_of(folder: Path) -> list[dict[str, Any]]:
+    return [task for file in ReviewFolder(folder).task_files() for task in json.loads(file.read_text())]
+
+
+def test_a_push_makes_form_crops_tasks_and_map(review_case: Any) -> None:
+    result = push(review_case.route(), project=review_case.project)
+    assert (result.tasks, result.added, result.set_aside) == (6, 6, 0)
+    folder = ReviewFolder(result.folder)
+    assert folder.form.read_text().startswith("<View>")
+    tasks, records = tasks_of(result.folder), read_task_map(folder.taskmap)
+    assert [records[task["data"]["task_key"]].pose for task in tasks] == review_case.model.id.tolist()
+    for task in tasks:
+        record = records[task["data"]["task_key"]]
+        with Image.open(folder.crops / task["data"]["crop"]) as crop:
+            assert crop.size == record.frame.shown
+        assert max(record.frame.shown) >= 640
+        assert (record.model, record.kind, record.routing) == ("net", "review", "ab" * 32)
+
+
+def test_the_queue_decides_the_order(review_case: Any) -> None:
+    queue = [{"pose": f"pose-{i}"} for i in (3, 0, 5, 1)]
+    result = push(review_case.route(*queue), project=review_case.project)
+    records = read_task_map(ReviewFolder(result.folder).taskmap)
+    assert [records[t["data"]["task_key"]].pose for t in tasks_of(result.folder)] == [q["pose"] for q in queue]
+
+
+def test_crops_show_the_upright_image(review_case: Any) -> None:
+    """The third image is stored on its side; its crops must hold the pixels that its coordinates mean."""
+    result = push(review_case.route({"pose": "pose-4"}), project=review_case.project)
+    (record,) = read_task_map(ReviewFolder(result.folder).taskmap).values()
+    stored = Image.open(review_case.folder / "images" / "2.png")
+    upright = stored.transpose(Image.Transpose.ROTATE_270).convert("RGB")
+    (x, y), (w, h) = record.frame.origin, record.frame.size
+    expected = np.asarray(upright.crop((x, y, x + w, y + h)).resize((40, 40), Image.Resampling.BOX), np.float64)
+    crop = Image.open(result.folder / "crops" / record.crop).resize((40, 40), Image.Resampling.BOX)
+    assert np.corrcoef(expected.ravel(), np.asarray(crop, np.float64).ravel())[0, 1] > 0.95
+
+
+def test_pushing_again_adds_nothing(review_case: Any) -> None:
+    routing = review_case.route()
+    first = push(routing, project=review_case.project)
+    before = tree(first.folder)
+    again = push(routing, project=review_case.project)
+    assert (again.tasks, again.added) == (6, 0)
+    assert tree(first.folder) == before
+
+
+def test_a_second_routing_comes_beside_the_first(review_case: Any) -> None:
+    first = push(review_case.route({"pose": "pose-0"}), project=review_case.project)
+    before = tree(first.folder)
+    second = push(
+        review_case.route({"pose": "pose-0", "kind": "audit"}, {"pose": "pose-1"}, name="next", digest="cd" * 32),
+        project=review_case.project,
+    )
+    assert (second.tasks, second.added) == (2, 2)
+    after = tree(first.folder)
+    assert after["taskmap.jsonl"].startswith(before["taskmap.jsonl"])
+    assert {name: after[name] for name in before if name != "taskmap.jsonl"} == {
+        name: data for name, data in before.items() if name != "taskmap.jsonl"
+    }
+    assert len({task["data"]["task_key"] for task in tasks_of(first.folder)}) == 3
+
+
+@pytest.mark.parametrize("survivors", range(13))
+def test_a_killed_push_goes_on_and_gives_the_same(
+    review_case: Any, monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    """Whatever prefix of a push's writes survived, the next call ends where an undisturbed one does."""
+    monkeypatch.setattr(pushing, "TASKS_A_FILE", 4)
+    torn = b'{"task": "half a li'
+    routing = review_case.route()
+    folder = push(routing, project=review_case.project).folder
+    expected = tree(folder)
+    lines = expected["taskmap.jsonl"].splitlines(keepends=True)
+    crops = [name for name in expected if name.startswith("crops/")]
+    written: list[tuple[str, bytes]] = [("form.xml", expected["form.xml"])]
+    for i, part in enumerate((slice(4), slice(4, 6))):
+        keys = [json.loads(line)["task"] for line in lines[part]]
+        written += [(name, expected[name]) for name in crops if Path(name).stem in keys]
+        written += [("taskmap.jsonl", b"".join(lines[: part.stop]))]
+        written += [(f"tasks/abababababab-0000{i}.json", expected[f"tasks/abababababab-0000{i}.json"])]
+    assert {name for name, _ in written} == set(expected)
+    for name in expected:
+        (folder / name).unlink()
+    for name, data in written[:survivors]:
+        (folder / name).write_bytes(data)
+    if (folder / "taskmap.jsonl").exists():
+        with (folder / "taskmap.jsonl").open("ab") as file:
+            file.write(torn)
+    assert push(routing, project=review_case.project).tasks == 6
+    found = tree(folder)
+    assert found.pop("taskmap.jsonl").removesuffix(torn) == expected.pop("taskmap.jsonl")
+    assert found == expected
+
+
+def test_the_poses_are_kept_as_they_were_sent(review_case: Any) -> None:
+    result = push(review_case.route({"pose": "pose-1"}, {"pose": "pose-4"}), project=review_case.project)
+    sent = Manifest.open(ReviewFolder(result.folder).sent("ab" * 32))
+    poses = Poses.concat([sample.poses for sample in sent])
+    assert poses.equals(review_case.model.take([1, 4]))
+    assert [parent.role for parent in sent.parents] == ["routing", "manifest"]
+
+
+def test_an_unreadable_image_is_set_aside(review_case: Any) -> None:
+    routing = review_case.route()
+    (review_case.folder / "images" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    result = push(routing, project=review_case.project)
+    assert (result.tasks, result.added, result.set_aside) == (4, 4, 2)
+    assert len(read_task_map(ReviewFolder(result.folder).taskmap)) == 4
+    assert result.summary()["set_aside"] == 2
+
+
+def test_an_image_that_has_changed_size_is_set_aside(review_case: Any) -> None:
+    routing = review_case.route()
+    Image.new("RGB", (50, 50)).save(review_case.folder / "images" / "0.png")
+    assert push(routing, project=review_case.project).set_aside == 2
+
+
+def test_a_manifest_that_has_changed_is_refused(review_case: Any) -> None:
+    routing = review_case.route()
+    review_case.write("routing-scored", review_case.truth)
+    with pytest.raises(ManifestError, match="not the manifest that was routed"):
+        push(routing, project=review_case.project)
+    assert not review_case.project.exists()
+
+
+def test_a_queued_pose_that_the_manifest_lacks_is_refused(review_case: Any) -> None:
+    with pytest.raises(ManifestError, match="lacks 1 of the queued poses"):
+        push(review_case.route({"pose": "pose-0"}, {"pose": "nobody"}), project=review_case.project)
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        ({"kind": "fun"}, "line 1.kind: is 'fun', expected one of: review"),
+        ({"blind": "no"}, "line 1.blind"),
+        ({"pose": 5}, "line 1.pose"),
+    ],
+)
+def test_a_malformed_queue_is_refused(review_case: Any, entry: dict[str, Any], place: str) -> None:
+    with pytest.raises(FormatError, match=place):
+        push(review_case.route({"pose": "pose-0", **entry}), project=review_case.project)
+
+
+def test_a_pose_may_not_be_queued_twice_for_one_purpose(review_case: Any) -> None:
+    with pytest.raises(FormatError, match="queued twice"):
+        push(review_case.route({"pose": "pose-0"}, {"pose": "pose-0"}), project=review_case.project)
+    both = review_case.route({"pose": "pose-0"}, {"pose": "pose-0", "kind": "audit"})
+    assert push(both, project=review_case.project).tasks == 2
+
+
+def test_another_skeleton_needs_another_project(review_case: Any) -> None:
+    push(review_case.route(), project=review_case.project)
+    skeleton = Skeleton.load("lsp14")
+    poses = Poses.create(14, id=["x"], box=[(0, 0, 9, 9)])
+    sample = Sample("s", "images", "0.png", (160, 120), poses)
+    routing = review_case.route(name="next", digest="cd" * 32)
+    other = write_manifest(
+        review_case.folder / "lsp", [sample], skeleton, {"images": review_case.folder / "images"}, stage="test"
+    )
+    record = json.loads((routing / "routing.json").read_text())
+    (routing / "routing.json").write_text(json.dumps({**record, "manifest": "../lsp", "manifest_digest": other.digest}))
+    (routing / "queue.jsonl").write_text(json.dumps({"pose": "x", "kind": "review", "blind": False}) + "\n")
+    with pytest.raises(SkeletonError):
+        push(routing, project=review_case.project)
