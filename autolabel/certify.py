@@ -70,9 +70,7 @@ def upper_bound(bad: int, audited: int, population: int | None = None, confidenc
     return float(betaincinv(bad + 1, audited - bad, confidence))
 
 
-def residual_bound(
-    bad: int, audited: int, population: int, confidence: float = 0.95, *, rejected: int = 0
-) -> float:
+def residual_bound(bad: int, audited: int, population: int, confidence: float = 0.95, *, rejected: int = 0) -> float:
     """Upper limit of the share that is still bad after the audit's own corrections.
 
     The k poses found bad are corrected or thrown out. At the same confidence at most D⁺ - k bad ones remain:
@@ -123,9 +121,7 @@ def most_bad(bad: int, audited: int, population: int, confidence: float = 0.95) 
     return _last(bad, population - audited + bad, lambda d: cdf(bad, population, d, audited) > 1 - confidence)
 
 
-def audit_size(
-    max_bad: float, confidence: float = 0.95, expected_bad: int = 0, population: int | None = None
-) -> int:
+def audit_size(max_bad: float, confidence: float = 0.95, expected_bad: int = 0, population: int | None = None) -> int:
     """The smallest audit that proves ``max_bad`` when it finds ``expected_bad`` bad poses.
 
     Args:
@@ -142,9 +138,7 @@ def audit_size(
         InputError: A share or a confidence outside (0, 1), or more bad poses than there are poses.
     """
     if not 0 < max_bad < 1:
-        raise InputError(
-            f"max_bad is {max_bad}", remedy="Give a share between 0 and 1, such as 0.02 for 2 %."
-        )
+        raise InputError(f"max_bad is {max_bad}", remedy="Give a share between 0 and 1, such as 0.02 for 2 %.")
     _counts(expected_bad, expected_bad, population, confidence)
 
     def too_small(audited: int) -> bool:
@@ -221,6 +215,11 @@ class Certificate:
     method: str = METHOD
     assumptions: tuple[str, ...] = ASSUMPTIONS
 
+    @property
+    def population(self) -> int:
+        """How many poses the claim is about."""
+        return self.population_after
+
     def covers(self, poses: Poses | Iterable[Poses]) -> bool:
         """Whether the claim holds for these poses: issued, and none added, removed or changed since."""
         return self.issued and population_digest(poses) == self.digest_after
@@ -232,7 +231,7 @@ class Certificate:
             "claim": self.claim,
             "reason": self.reason,
             "bound": self.bound_after,
-            "population": self.population_after,
+            "population": self.population,
             "audited": self.counts.audited,
             "bad": self.counts.bad,
         }
@@ -249,9 +248,7 @@ class Certificate:
             FormatError: A key is missing or unknown.
         """
         if wrong := sorted({field.name for field in fields(cls)} ^ set(data)):
-            raise FormatError(
-                "unknown key" if wrong[0] in data else "missing", field=wrong[0], subject=subject
-            )
+            raise FormatError("unknown key" if wrong[0] in data else "missing", field=wrong[0], subject=subject)
         try:
             made: dict[str, Any] = {
                 "audit": tuple(data["audit"]),
@@ -279,30 +276,17 @@ def certificate(
 ) -> Certificate:
     """The verdict of an audit: issued when at most ``max_bad`` may still be bad after its corrections.
 
-    Args:
-        counts: What people found.
-        max_bad: The share that may be bad.
-        confidence: Over the draw.
-        population: Poses accepted, the audited ones among them.
-        digest_before: Digest of the population as accepted.
-        digest_after: Digest after the audit's corrections.
-        audit: Ids of the audited poses.
-        rule: When a pose is bad.
-        routing: Digest of the routing.
-        answers: Digest of the answers.
+    The arguments are the certificate's fields; ``population`` counts the accepted poses, audited ones included.
 
     Raises:
         InputError: Counts that contradict each other, or a share or confidence outside (0, 1).
     """
-    needed = audit_size(max_bad, confidence, counts.bad, population)
     after = residual_bound(counts.bad, counts.audited, population, confidence, rejected=counts.rejected)
     left = population - counts.rejected
-    issued = left > 0 and after <= max_bad
     return Certificate(
-        claim=f"At most {percent(max_bad)} of the {left:,} accepted poses are bad, "
-        f"with {percent(confidence)} confidence over the audit's draw.",
-        issued=issued,
-        reason=_reason(counts, left, after, max_bad, needed),
+        claim=_claim(max_bad, left, confidence),
+        issued=left > 0 and after <= max_bad,
+        reason=_reason(counts, left, after, max_bad, audit_size(max_bad, confidence, counts.bad, population)),
         max_bad=max_bad,
         confidence=confidence,
         bound_before=upper_bound(counts.bad, counts.audited, population, confidence),
@@ -324,13 +308,18 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
+def _claim(max_bad: float, left: int, confidence: float) -> str:
+    return (
+        f"At most {percent(max_bad)} of the {left:,} accepted poses are bad, "
+        f"with {percent(confidence)} confidence over the audit's draw."
+    )
+
+
 def _reason(counts: AuditCounts, left: int, after: float, max_bad: float, needed: int) -> str:
     if left == 0:
         return "no pose is accepted, so there is nothing to certify: review the poses instead"
     if counts.audited == 0:
-        return (
-            f"no accepted pose was audited, so nothing is proven; an audit of {needed} poses could prove it"
-        )
+        return f"no accepted pose was audited, so nothing is proven; an audit of {needed} poses could prove it"
     found = f"{counts.bad} of {counts.audited} audited poses were bad; with these corrected, at most"
     if after <= max_bad:
         return f"{found} {percent(after)} of the accepted poses are"

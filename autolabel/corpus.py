@@ -135,9 +135,7 @@ def list_images(folder: str | Path) -> Iterator[ImageFile | Quarantined]:
     """
     root = Path(folder)
     if not root.is_dir():
-        raise InputError(
-            "is not a folder", subject=str(folder), remedy="Give the folder that holds the images."
-        )
+        raise InputError("is not a folder", subject=str(folder), remedy="Give the folder that holds the images.")
     home = os.path.realpath(root)
     visited = {_identity(home)}
     pending = [""]
@@ -187,9 +185,7 @@ def grouping(group_by: str | None) -> Callable[[str], str]:
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise ConfigError(
-            f"is not a regular expression: {error}", subject=f"group_by {group_by!r}"
-        ) from error
+        raise ConfigError(f"is not a regular expression: {error}", subject=f"group_by {group_by!r}") from error
     if not pattern.groups:
         raise ConfigError(
             "has no bracketed part",
@@ -217,9 +213,7 @@ class _Examined:
     look: bytes
 
 
-def _examined(
-    root: Path, item: ImageFile | Quarantined, *, hashed: bool, max_pixels: int
-) -> _Examined | Quarantined:
+def _examined(root: Path, item: ImageFile | Quarantined, *, hashed: bool, max_pixels: int) -> _Examined | Quarantined:
     """Read a file once: hash, decode, shrink. One bad file never stops a scan."""
     if isinstance(item, Quarantined):
         return item

@@ -280,9 +280,9 @@ def _info(image: Image.Image) -> ImageInfo:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation; 1 where there is none or the block is damaged. Pillow turns TIFFs by itself."""
+    """EXIF orientation; 1 where there is none, where the block is damaged, and of TIFFs: Pillow turns them."""
     block = image.info.get("exif")
-    if not block or image.format == "TIFF":
+    if not block:
         return 1
     exif = Image.Exif()
     try:
@@ -317,9 +317,7 @@ def _rgb(image: Image.Image, subject: str) -> Image.Image:
             return Image.alpha_composite(page, transparent).convert("RGB")
         return image.convert("RGB")
     except (ValueError, OSError) as error:
-        raise ImageError(
-            f"pixel format {image.mode}: {error}", reason=Reason.UNSUPPORTED, subject=subject
-        ) from error
+        raise ImageError(f"pixel format {image.mode}: {error}", reason=Reason.UNSUPPORTED, subject=subject) from error
 
 
 def _is_heic(head: bytes) -> bool:

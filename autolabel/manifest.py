@@ -7,6 +7,10 @@ file last, so that a part is there entirely or not at all. Reading streams part 
 with the corpus.
 """
 
+# pyarrow ships no types: what comes out of it is unknown to pyright until it is an array or a value of ours.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import hashlib
 import json
 import os
@@ -234,19 +238,13 @@ class ManifestWriter:
         k = self.skeleton.num_keypoints
         poses = Poses.concat([s.poses for s in samples]) if samples else Poses.empty(k)
         if poses.num_keypoints != k:
-            raise ManifestError(
-                f"poses with {poses.num_keypoints} keypoints, skeleton has {k}", subject=str(self.path)
-            )
+            raise ManifestError(f"poses with {poses.num_keypoints} keypoints, skeleton has {k}", subject=str(self.path))
         if wrong := [name for name, array in (features or {}).items() if len(array) != len(poses)]:
-            raise ManifestError(
-                f"feature {wrong[0]!r} has another length than the poses", subject=str(self.path)
-            )
+            raise ManifestError(f"feature {wrong[0]!r} has another length than the poses", subject=str(self.path))
         try:
             pose_rows, sample_rows = poses_table(poses, samples), samples_table(samples)
         except UnicodeEncodeError as error:
-            raise ManifestError(
-                f"text {error.object!r} is not valid UTF-8", subject=str(self.path)
-            ) from error
+            raise ManifestError(f"text {error.object!r} is not valid UTF-8", subject=str(self.path)) from error
         digest = f"{digest_samples(samples, poses):064x}"
         described = {_DIGEST_KEY: digest.encode(), _COUNT_KEY: str(len(poses)).encode()}
         if features is not None:

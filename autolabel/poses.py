@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from itertools import accumulate
 from typing import Any, cast
 
 import numpy as np
@@ -117,9 +118,7 @@ class Poses:
             array = cast("NDArray[Any]", getattr(self, name))
             expected = _shape(spec, n, k)
             if array.shape != expected or array.dtype != spec.dtype:
-                raise PosesError(
-                    f"{name} is {array.dtype}{array.shape}, expected {np.dtype(spec.dtype)}{expected}"
-                )
+                raise PosesError(f"{name} is {array.dtype}{array.shape}, expected {np.dtype(spec.dtype)}{expected}")
             array.flags.writeable = False
         if len(self.attributes) != n:
             raise PosesError(f"attributes has {len(self.attributes)} entries for {n} poses")
@@ -166,9 +165,7 @@ class Poses:
             raise PosesError(f"parts with different K: {sorted({part.num_keypoints for part in parts})}")
         if len(parts) == 1:
             return parts[0]
-        arrays: dict[str, Any] = {
-            name: np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS
-        }
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _FIELDS}
         arrays["attributes"] = tuple(item for part in parts for item in part.attributes)
         return cls(**arrays)
 
@@ -194,10 +191,11 @@ class Poses:
 
     def take(self, which: ArrayLike) -> "Poses":
         """The poses at an integer index array or a boolean mask, in that order."""
-        index = np.asarray(which)
-        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.intp)
+        given = np.asarray(which)
+        index = np.flatnonzero(given) if given.dtype == bool else given.astype(np.intp)
         arrays: dict[str, Any] = {name: getattr(self, name)[index] for name in _FIELDS}
-        arrays["attributes"] = tuple(self.attributes[i] for i in index.tolist())
+        rows: list[int] = index.tolist()
+        arrays["attributes"] = tuple(self.attributes[i] for i in rows)
         return Poses(**arrays)
 
     def replace(self, **given: Any) -> "Poses":
@@ -289,12 +287,12 @@ def split(samples: Sequence[Sample], poses: Poses) -> list[Sample]:
     Raises:
         PosesError: There are more or fewer.
     """
-    ends = np.cumsum([len(sample.poses) for sample in samples], dtype=np.intp)
-    if (ends[-1] if len(ends) else 0) != len(poses):
-        raise PosesError(f"{len(poses)} poses for samples that hold {ends[-1] if len(ends) else 0}")
+    ends = list(accumulate(len(sample.poses) for sample in samples))
+    if (ends[-1] if ends else 0) != len(poses):
+        raise PosesError(f"{len(poses)} poses for samples that hold {ends[-1] if ends else 0}")
     return [
         sample.with_poses(poses.take(np.arange(end - len(sample.poses), end)))
-        for sample, end in zip(samples, ends.tolist(), strict=True)
+        for sample, end in zip(samples, ends, strict=True)
     ]
 
 

@@ -4,7 +4,7 @@ Library code never prints. A function that takes long accepts a ``Progress``; th
 that draws bars or writes plain lines (``pipelines/console.py``), everybody else gets ``SILENT``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -36,7 +36,7 @@ class _SilentTask:
 
 class _Silent:
     @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
+    def task(self, label: str, total: int | None = None, unit: str = "it") -> Generator[Task]:
         del label, total, unit
         yield _SilentTask()
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -42,9 +42,9 @@ class Promise(Settings):
         audit: The most poses the audit may open.
     """
 
-    max_bad: float = Field(0.02, gt=0, lt=1)
-    confidence: float = Field(0.95, gt=0, lt=1)
-    audit: int = Field(500, ge=0)
+    max_bad: float = Field(default=0.02, gt=0, lt=1)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    audit: int = Field(default=500, ge=0)
 
 
 class Rounds(Settings):
@@ -59,11 +59,11 @@ class Rounds(Settings):
         seed: Of all draws.
     """
 
-    count: int = Field(3, ge=0)
-    budget: int = Field(200, ge=1)
-    random_share: float = Field(0.2, ge=0, le=1)
-    order: str = Field("doubt", pattern="^(doubt|random)$")
-    replay: float = Field(0.5, ge=0, lt=1)
+    count: int = Field(default=3, ge=0)
+    budget: int = Field(default=200, ge=1)
+    random_share: float = Field(default=0.2, ge=0, le=1)
+    order: str = Field(default="doubt", pattern="^(doubt|random)$")
+    replay: float = Field(default=0.5, ge=0, lt=1)
     seed: int = 0
 
 
@@ -80,7 +80,7 @@ class Network(Settings):
 
     weights: str = ""
     size: str = "s"
-    custom: dict[str, Any] = Field(default_factory=dict)
+    custom: dict[str, Any] = Field(default_factory=dict[str, Any])
     dataset: str = ""
     flip_test: bool = True
 
@@ -103,8 +103,8 @@ class Project(Settings):
     promise: Promise = Promise()
     rounds: Rounds = Rounds()
     network: Network = Network()
-    training: dict[str, Any] = Field(default_factory=dict)
-    finetuning: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict[str, Any])
+    finetuning: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 def read_project(folder: str | Path) -> Project:
@@ -115,9 +115,7 @@ def read_project(folder: str | Path) -> Project:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise ConfigError(
-            f"has no {FILE}", subject=str(folder), remedy="Make a project with `autolabel init`."
-        )
+        raise ConfigError(f"has no {FILE}", subject=str(folder), remedy="Make a project with `autolabel init`.")
     return Project.load(path)
 
 
@@ -127,7 +125,11 @@ def to_toml(values: Mapping[str, Any], table: str = "") -> str:
     Empty tables and empty texts are left out: they are the defaults.
     """
     plain = {name: value for name, value in values.items() if not isinstance(value, Mapping) and value != ""}
-    tables = {f"{table}.{name}".lstrip("."): value for name, value in values.items() if isinstance(value, Mapping)}
+    tables = {
+        f"{table}.{name}".lstrip("."): cast("Mapping[str, Any]", value)
+        for name, value in values.items()
+        if isinstance(value, Mapping)
+    }
     head = f"[{table}]\n" if table and plain else ""
     lines = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in plain.items())
     parts = [head + lines, *(to_toml(value, name) for name, value in tables.items() if value)]

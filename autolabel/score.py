@@ -28,6 +28,9 @@ POSE_FEATURES = ("mean_doubt", "worst_doubt", "second_doubt", "third_doubt", "ab
 MIN_BAD = 5
 """A calibrator needs at least this many bad poses, and as many good ones."""
 
+BINS = 10
+CURVE_POINTS = 50
+
 
 class Logistic(Settings):
     """A logistic regression as data: p = 1 / (1 + exp(-(b + w · (x - mean) / scale))).
@@ -167,9 +170,7 @@ def pose_features(poses: Poses, p_gross: Floats, sizes: ArrayLike) -> Floats:
     return np.stack([columns[name] for name in POSE_FEATURES], axis=-1)
 
 
-def score(
-    poses: Poses, features: Mapping[str, NDArray[Any]], sizes: ArrayLike, calibrator: Calibrator | None
-) -> Poses:
+def score(poses: Poses, features: Mapping[str, NDArray[Any]], sizes: ArrayLike, calibrator: Calibrator | None) -> Poses:
     """The poses with ``p_gross`` and ``p_bad``; those without a prediction keep what they had.
 
     Args:
@@ -243,6 +244,39 @@ def fit_calibrator(
         keypoint=_fit(KEYPOINT_FEATURES, x[scored], gross[scored]),
         pose=_fit(POSE_FEATURES, pose_features(poses, p_gross, sizes), bad),
     )
+
+
+def score_quality(p_bad: ArrayLike, bad: ArrayLike) -> dict[str, Any] | None:
+    """Measure doubts against the truth: do they rank, and do they mean what they say?
+
+    Risk against coverage as Geifman and El-Yaniv (NeurIPS 2017) draw it; reliability over bins of equal mass.
+
+    Args:
+        p_bad: (N,) doubts; poses without one (NaN) are left out.
+        bad: (N,) truth.
+
+    Returns:
+        ``auroc_bad``; ``risk_coverage``: pairs of the share of poses kept, the least doubtful first, and the share of
+        bad ones among them; ``reliability``: for each bin its mean doubt, its share of bad poses and its size. None
+        where all poses are good, or all bad: nothing can be ranked then.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    doubt, truth = np.asarray(p_bad, np.float64), np.asarray(bad, bool)
+    truth, doubt = truth[np.isfinite(doubt)], doubt[np.isfinite(doubt)]
+    if truth.all() or not truth.any():
+        return None
+    order = np.argsort(doubt, kind="stable")
+    risk = np.cumsum(truth[order]) / np.arange(1, len(order) + 1)
+    shown = np.linspace(1, len(order), min(CURVE_POINTS, len(order))).round().astype(int) - 1
+    return {
+        "auroc_bad": float(roc_auc_score(truth, doubt)),
+        "risk_coverage": [[float((i + 1) / len(order)), float(risk[i])] for i in shown],
+        "reliability": [
+            [float(doubt[rows].mean()), float(truth[rows].mean()), len(rows)]
+            for rows in np.array_split(order, min(BINS, len(order)))
+        ],
+    }
 
 
 def _fit(names: Sequence[str], x: Floats, y: NDArray[np.bool_]) -> Logistic:

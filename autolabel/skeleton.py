@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from autolabel.errors import SkeletonError
 
@@ -180,7 +180,7 @@ class Skeleton:
             raise SkeletonError(f"is not JSON: {error}", subject=str(path)) from error
         if not isinstance(data, dict):
             raise SkeletonError("is not a JSON object", subject=str(path))
-        return cls.from_dict(data, subject=str(source))
+        return cls.from_dict(cast("dict[str, Any]", data), subject=str(source))
 
 
 def builtin_skeletons() -> tuple[str, ...]:
@@ -222,9 +222,7 @@ def _from_checked_keys(data: Mapping[str, Any]) -> Skeleton:
     else:
         flip = list(flip_from_names(keypoints))
     sigmas = data.get("sigmas")
-    source = (
-        f"{DEFAULT_SIGMA} for every keypoint: none were given" if sigmas is None else "the skeleton's file"
-    )
+    source = f"{DEFAULT_SIGMA} for every keypoint: none were given" if sigmas is None else "the skeleton's file"
     return Skeleton(
         name=str(data["name"]),
         description=str(data.get("description", "")),

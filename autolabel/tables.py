@@ -5,6 +5,10 @@ DuckDB, pandas, Spark, Ray Data and Hugging Face datasets read them as they are.
 the order of the samples; ``sample`` is the row of the samples table.
 """
 
+# pyarrow ships no types: what comes out of it is unknown to pyright until it is an array or a value of ours.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportUnknownLambdaType=false
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -48,9 +52,7 @@ def poses_table(poses: Poses, samples: Sequence[Sample]) -> pa.Table:
     row = np.repeat(np.arange(len(samples), dtype=np.int32), counts)
     columns: dict[str, pa.Array] = {
         "sample": pa.array(row),
-        "sample_id": pa.array(
-            np.repeat(np.array([s.id for s in samples], dtype=object), counts), pa.string()
-        ),
+        "sample_id": pa.array(np.repeat(np.array([s.id for s in samples], dtype=object), counts), pa.string()),
     }
     for name in (*_TEXT, *_NUMERIC, *_NUMERIC_SCORES):
         columns[name] = _column(getattr(poses, name))

@@ -8,12 +8,14 @@ from a generator on the CPU that the caller seeds, so that a step draws the same
 import math
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from autolabel.poses import Visibility
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
+from model.config import Codec
 from model.crop import Regions, apply, crop_matrices, invert, normalise, regions_from_boxes
 from model.data import PoseBatch
 
@@ -27,21 +29,32 @@ class Augmentation(Settings):
         rotation: Standard deviation in degrees; twice that is the limit.
         rotation_probability: Share of crops that are rotated at all.
         shift: Largest shift of the centre, as a share of the padded box.
-        colour: Largest change of brightness and of contrast, as a share.
+        colour: Largest change of brightness, in ImageNet's standard deviations, and of contrast, as a share.
     """
 
-    flip: float = 0.5
-    scale: float = 0.5
-    rotation: float = 40.0
-    rotation_probability: float = 0.6
-    shift: float = 0.0
-    colour: float = 0.0
+    flip: float = Field(default=0.5, ge=0, le=1)
+    scale: float = Field(default=0.5, ge=0, lt=1)
+    rotation: float = Field(default=40.0, ge=0)
+    rotation_probability: float = Field(default=0.6, ge=0, le=1)
+    shift: float = Field(default=0.0, ge=0)
+    colour: float = Field(default=0.0, ge=0, lt=1)
 
-    @property
-    def margin(self) -> float:
-        """How much larger than the padded box a canvas must be to hold every crop that can be drawn."""
-        turned = math.sqrt(2) if self.rotation > 0 else 1.0
-        return (1 + self.scale) * turned + 2 * self.shift
+    def canvas_size(self, input_size: tuple[int, int]) -> tuple[int, int]:
+        """(Hc, Wc) of a canvas on which every crop lies that can be drawn.
+
+        Args:
+            input_size: (H, W) of the network, which the padded box fills at the canvas' resolution.
+        """
+        height, width = input_size
+        return self._reach(height, width), self._reach(width, height)
+
+    def _reach(self, along: int, across: int) -> int:
+        """The extent along one axis of all rectangles ``along`` x ``across`` that can be drawn, in pixels."""
+        limit = math.radians(2 * self.rotation) if self.rotation_probability > 0 else 0.0
+        widest = min(limit, math.atan2(across, along))  # there, a diagonal lies along the axis
+        turned = along * math.cos(widest) + across * math.sin(widest)
+        # One more, because n pixel centres span n - 1; rounded first, so that 64.000001 is 64.
+        return math.ceil(round((1 + self.scale) * turned + 2 * self.shift * along, 3)) + 1
 
 
 def augment(
@@ -51,7 +64,7 @@ def augment(
     *,
     input_size: tuple[int, int],
     padding: float,
-    codec: str,
+    codec: Codec,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw one crop of every person in the batch.
@@ -63,7 +76,7 @@ def augment(
         input_size: (H, W) of the crops.
         padding: As in training and prediction alike.
         codec: ``udp`` or ``plain``.
-        generator: On the CPU.
+        generator: On the CPU; as many numbers are drawn whatever the ranges, but for ``colour``.
 
     Returns:
         Normalised crops (B, 3, H, W), keypoints (B, K, 2) in crop pixels, and visibility (B, K).
@@ -98,18 +111,23 @@ def absent_targets(targets: Tensor, weights: Tensor, visibility: Tensor) -> tupl
 
 
 def _warp(canvases: Tensor, matrices: Tensor, input_size: tuple[int, int]) -> Tensor:
-    """Crops (B, 3, H, W) float32 in 0..255, each from its own canvas (B, 3, Hc, Wc), black outside it."""
+    """Crops (B, 3, H, W) float32 in 0..255, each from its own canvas (B, 3, Hc, Wc), black outside it.
+
+    What ``model.crop.crop`` gives for one image, without its rounding to grey levels and to 1/32 of a pixel.
+    """
     height, width = input_size
     rows = torch.arange(height, device=canvases.device, dtype=torch.float32)
     columns = torch.arange(width, device=canvases.device, dtype=torch.float32)
     pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
     size = pixels.new_tensor([canvases.shape[3], canvases.shape[2]])
-    grid = (2 * apply(invert(matrices), pixels.expand(len(matrices), -1, -1, -1)) + 1) / size - 1
-    return grid_sample(canvases.float(), grid, align_corners=False)
+    places = apply(invert(matrices), pixels.expand(len(matrices), -1, -1, -1))
+    # grid_sample measures from edge to edge: the first pixel's centre is at 1 / size - 1.
+    return grid_sample(canvases.float(), (2 * places + 1) / size - 1, align_corners=False)
 
 
 def _vary(regions: Regions, how: Augmentation, generator: torch.Generator) -> Regions:
-    n, device = len(regions.centre), regions.centre.device
+    """Other regions about the same people: scaled, turned, moved, mirrored."""
+    n, device = len(regions), regions.centre.device
 
     def normal() -> Tensor:
         return torch.randn(n, generator=generator).to(device)
@@ -130,7 +148,7 @@ def _vary(regions: Regions, how: Augmentation, generator: torch.Generator) -> Re
 
 
 def _recolour(crops: Tensor, amount: float, generator: torch.Generator) -> Tensor:
-    """Brightness and contrast of normalised crops, one draw a crop."""
+    """Change brightness and contrast of normalised crops, one draw a crop."""
     if amount == 0:
         return crops
     draw = (2 * torch.rand(2, len(crops), 1, 1, 1, generator=generator) - 1).to(crops.device) * amount

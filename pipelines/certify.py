@@ -54,29 +54,10 @@ def certify(
     """
     routing = _read_routing(Path(directory))
     answers, rejected = _answers(Manifest.open(audit), routing)
-    answers_digest = _answers_digest(answers, rejected)
-    _require_first(routing, answers_digest)
-    with progress.task("certify", total=3, unit="steps") as task:
-        before = population_digest(_chosen(routing.manifest, routing.accepted))
-        _require_frozen(routing, before)
+    _require_first(routing, _answers_digest(answers, rejected))
+    with progress.task("certify", total=1, unit="audits") as task:
+        made = _judge(routing, answers, rejected)
         task.advance()
-        audited = _in_order(_chosen(routing.manifest, routing.audit), routing.audit, routing.manifest)
-        counts = count_audit(audited, answers, rejected, routing.manifest.skeleton, BadRule())
-        task.advance()
-        after = population_digest(_corrected(routing, answers.take(~rejected)))
-        task.advance()
-    made = certificate(
-        counts,
-        max_bad=routing.max_bad,
-        confidence=routing.confidence,
-        population=len(routing.accepted),
-        digest_before=before,
-        digest_after=after,
-        audit=routing.audit,
-        rule=BadRule(),
-        routing=routing.digest,
-        answers=answers_digest,
-    )
     _write(made, Path(out), routing, overwrite)
     return made
 
@@ -145,6 +126,30 @@ def _settled(poses: Poses) -> NDArray[np.bool_]:
     return np.array([a.get("state") in SETTLED for a in poses.attributes], bool)
 
 
+def _judge(routing: _Routing, answers: Poses, rejected: NDArray[np.bool_]) -> Certificate:
+    rule = BadRule()
+    before = population_digest(_chosen(routing.manifest, routing.accepted))
+    if before != routing.population_digest:
+        raise InputError(
+            "the accepted poses are not those that routing froze",
+            subject=str(routing.folder / ACCEPTED),
+            remedy="Route again: the audit was drawn from other poses.",
+        )
+    audited = _in_order(_chosen(routing.manifest, routing.audit), routing.audit, routing.manifest)
+    return certificate(
+        count_audit(audited, answers, rejected, routing.manifest.skeleton, rule),
+        max_bad=routing.max_bad,
+        confidence=routing.confidence,
+        population=len(routing.accepted),
+        digest_before=before,
+        digest_after=population_digest(_corrected(routing, answers.take(~rejected))),
+        audit=routing.audit,
+        rule=rule,
+        routing=routing.digest,
+        answers=_answers_digest(answers, rejected),
+    )
+
+
 def _answers_digest(answers: Poses, rejected: NDArray[np.bool_]) -> str:
     text = json.dumps([population_digest(answers), sorted(answers.id[rejected].tolist())])
     return hashlib.sha256(text.encode()).hexdigest()
@@ -157,15 +162,6 @@ def _require_first(routing: _Routing, answers: str) -> None:
             "this audit was judged before, with other answers",
             subject=str(routing.folder),
             remedy="An audit proves something once: route again, and have the fresh audit answered.",
-        )
-
-
-def _require_frozen(routing: _Routing, population: str) -> None:
-    if population != routing.population_digest:
-        raise InputError(
-            "the accepted poses are not those that routing froze",
-            subject=str(routing.folder / ACCEPTED),
-            remedy="Route again: the audit was drawn from other poses.",
         )
 
 

@@ -33,7 +33,7 @@ def demo(
 @loop.command("run", epilog=example("autolabel loop run project"))
 def loop_run(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
     """Go on with the loop until it is done, or waits for reviewers; says which."""
-    from pipelines.loop import loop_run as run
+    from pipelines.loop import run
 
     run_job(lambda progress: run(directory, progress=progress), as_json=as_json)
 
@@ -41,7 +41,7 @@ def loop_run(directory: ProjectArgument = Path(), as_json: Json = False) -> None
 @loop.command("status", epilog=example("autolabel loop status project"))
 def loop_status(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
     """Where the loop stands; changes nothing."""
-    from pipelines.loop import loop_status as run
+    from pipelines.loop import status as run
 
     run_job(lambda _: run(directory), as_json=as_json)
 
@@ -57,7 +57,9 @@ def loop_report(directory: ProjectArgument = Path(), as_json: Json = False) -> N
 @app.command(epilog=example("autolabel report project", "autolabel report poses.m --out poses.html"))
 def report(
     source: Annotated[Path, typer.Argument(metavar="M|ROUND", help="Manifest, project, or one of its rounds.")],
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="HTML file; in the source's folder if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="HTML file; in the source's folder if left out.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

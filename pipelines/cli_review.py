@@ -51,9 +51,7 @@ def calibrate(
     )
 
 
-@app.command(
-    epilog=example("autolabel route scored.m --max-bad 0.02 --confidence 0.95 --budget 800 --out routing")
-)
+@app.command(epilog=example("autolabel route scored.m --max-bad 0.02 --confidence 0.95 --budget 800 --out routing"))
 def route(
     manifest: ManifestArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Routing folder to write.")],
@@ -122,9 +120,7 @@ def merge(
     """Lay corrections over a manifest, human over model; what does not fit is listed."""
     from pipelines.merge import merge as run
 
-    run_job(
-        lambda progress: run(base, corrections, out=out, overwrite=overwrite, progress=progress), as_json=as_json
-    )
+    run_job(lambda progress: run(base, corrections, out=out, overwrite=overwrite, progress=progress), as_json=as_json)
 
 
 @app.command(epilog=example("autolabel certify routing --audit answers.m --out certificate.json"))

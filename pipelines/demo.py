@@ -19,19 +19,20 @@ from autolabel.manifest import COMMIT, Existing, Manifest, write_manifest, write
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.project import FILE, to_toml
+from pipelines import loop
 from pipelines.check import check
 from pipelines.drawn_corpus import draw_corpus, hide_truth
-from pipelines.loop import ROUND, LoopResult, loop_run
+from pipelines.loop import ROUND, LoopResult
 from pipelines.report import report
 from pipelines.simulated_reviewer import SimulatedReviewer
 
-LABELLED, CALIBRATION, TEST = 300, 100, 300
+LABELLED, CALIBRATION, TEST = 300, 150, 300
 """Poses to learn from, to calibrate on, and to measure on."""
 
-IMAGES = 1100
+IMAGES = 1190
 """Drawn pictures; those that are not needed for the poses above are the pool."""
 
-MAX_BAD, CONFIDENCE, AUDIT = 0.1, 0.95, 150
+MAX_BAD, CONFIDENCE, AUDIT = 0.15, 0.95, 150
 """The promise, and the most poses its audit may open."""
 
 BUDGET = 120
@@ -46,29 +47,29 @@ _PARTS = {
 }
 
 NETWORK: dict[str, Any] = {
-    "input_size": [64, 48],
+    "input_size": [96, 72],
     "patch_size": 8,
-    "width": 192,
+    "width": 128,
     "depth": 6,
-    "heads": 3,
-    "decoder": "classic",
+    "heads": 4,
     "deconv_channels": 64,
     "drop_path": 0.0,
-    "heatmap_sigma": 1.5,
     "absent_below": 0.2,
 }
 """The small ViTPose of the drawn corpus: what differs from ViTPose-S."""
 
 TRAINING: dict[str, Any] = {
-    "steps": 800,
-    "batch_size": 32,
+    "steps": 1200,
+    "batch_size": 16,
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
     "warmup_steps": 50,
+    "augmentation": {"scale": 0.25, "rotation": 15.0, "colour": 0.3},
 }
-AUGMENTATION = {"scale": 0.25, "rotation": 20.0, "colour": 0.2}
-FINETUNING: dict[str, Any] = {"steps": 250, "learning_rate": 3e-4, "warmup_steps": 20}
-"""Found by hand on other seeds than the demo's; see ``benchmarks/drawn.py``."""
+"""Frozen with the corpus: on 300 poses this leaves 15 to 40 % of the others bad (``benchmarks/drawn.py``)."""
+
+FINETUNING: dict[str, Any] = {"steps": 200, "learning_rate": 3e-4, "warmup_steps": 20}
+"""What a round of corrections changes."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,10 @@ def demo(
     _settings(folder, rounds, seed)
     reviewer = SimulatedReviewer(truth, seed=seed)
     progress.note("the loop: what is doubtful goes to the reviewer")
-    result = loop_run(folder, reviewer=reviewer, truth=truth, progress=progress)
+    result = loop.run(folder, reviewer=reviewer, truth=truth, progress=progress)
     progress.note("for comparison: as many poses drawn at random")
     random = _random_arm(folder, rounds, seed)
-    loop_run(random, reviewer=SimulatedReviewer(truth, seed=seed), truth=truth, audit=False, progress=progress)
+    loop.run(random, reviewer=SimulatedReviewer(truth, seed=seed), truth=truth, audit=False, progress=progress)
     records = tuple(_compared(folder, random, n) for n in range(rounds + 1))
     report(folder, overwrite=True, progress=progress)
     true_bad = _true_bad(folder, truth) if result.certificate and result.certificate.issued else None
@@ -175,7 +176,7 @@ def _settings(folder: Path, rounds: int, seed: int, *, order: str = "doubt", wei
         "promise": {"max_bad": MAX_BAD, "confidence": CONFIDENCE, "audit": AUDIT},
         "rounds": {"count": rounds, "budget": BUDGET, "random_share": 0.2, "order": order, "seed": seed},
         "network": {"weights": weights, "custom": {} if weights else NETWORK},
-        "training": {**TRAINING, "seed": seed, "augmentation": AUGMENTATION},
+        "training": {**TRAINING, "seed": seed},
         "finetuning": FINETUNING,
     }
     text = to_toml({"name": "drawn-people", **values})

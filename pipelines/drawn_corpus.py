@@ -29,7 +29,7 @@ ROOT: Final = "images"
 """Name of the corpus root in the manifests, and of its folder."""
 
 FROZEN: Final = DrawnSettings(
-    pose_spread=0.8, clutter=0.6, occlusion=0.35, neighbours=0.35, truncation=0.2, lighting=0.6
+    pose_spread=0.04, clutter=0.15, occlusion=0.06, neighbours=0.1, truncation=0.08, lighting=0.15, turning=0.2
 )
 """The difficulty of the project's benchmark corpus; changing it changes every figure measured on it."""
 

@@ -169,13 +169,14 @@ _OTHER_SIDE = [
 ]
 
 
-def draw_person(rng: Generator, pose_spread: float) -> Figure:
+def draw_person(rng: Generator, pose_spread: float, turning: float = 1.0) -> Figure:
     """A person in a random pose, seen from a random side.
 
     Args:
         rng: Where chance comes from.
         pose_spread: 0..1. At 0 people stand or walk in the middle of every range and face the viewer; at 1
             every activity comes up, ranges are used to their ends and people are seen from everywhere.
+        turning: 0..1. How far those who face the viewer turn to a side; 1 is 45 degrees.
     """
     activity = _activity(rng, pose_spread)
     bounds = _BOUNDS[activity]
@@ -188,7 +189,7 @@ def draw_person(rng: Generator, pose_spread: float) -> Figure:
         styles.add("stool")
     if activity in _NO_SKIRT:
         styles.discard("skirt")
-    view = _view(rng, activity, pose_spread)
+    view = _view(rng, activity, pose_spread, turning)
     return pose_figure(angles, view, draw_build(rng), _wardrobe(rng, styles), styles)
 
 
@@ -198,9 +199,9 @@ def _activity(rng: Generator, pose_spread: float) -> str:
     return names[bisect(heaped, rng.random() * heaped[-1])]
 
 
-def _view(rng: Generator, activity: str, pose_spread: float) -> Floats:
+def _view(rng: Generator, activity: str, pose_spread: float, turning: float) -> Floats:
     """(3, 3) rotation from the body's frame to the camera's: which side is seen, and how tilted."""
-    yaw = rng.uniform(-180, 180) if rng.random() < pose_spread else rng.uniform(-45, 45)
+    yaw = rng.uniform(-180, 180) if rng.random() < pose_spread else rng.uniform(-45, 45) * turning
     pitch, roll = rng.uniform(-6, 22), rng.uniform(-8, 8) * pose_spread
     if activity == "lie":
         roll += 90 if rng.random() < 0.5 else -90

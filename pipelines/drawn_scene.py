@@ -34,6 +34,7 @@ class DrawnSettings:
         neighbours: Chance of each of three more people, beside and across one another.
         truncation: Chance that a person is cut off by the border.
         lighting: Exposure, contrast, colour cast, shadow, blur, noise and compression.
+        turning: How far people who face the viewer turn to a side.
         smallest: Least (width, height) of a picture, pixels.
         largest: Largest (width, height).
         person: Least and largest length of a person's longer side, pixels; people who are cut off are up to
@@ -49,12 +50,13 @@ class DrawnSettings:
     neighbours: float
     truncation: float
     lighting: float
+    turning: float = 1.0
     smallest: tuple[int, int] = (256, 192)
     largest: tuple[int, int] = (320, 256)
     person: tuple[float, float] = (90, 220)
 
     def __post_init__(self) -> None:
-        for name in ("pose_spread", "clutter", "occlusion", "neighbours", "truncation", "lighting"):
+        for name in ("pose_spread", "clutter", "occlusion", "neighbours", "truncation", "lighting", "turning"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, not within 0..1", subject="DrawnSettings")
         limits = {
@@ -112,7 +114,7 @@ def compose(rng: Generator, settings: DrawnSettings) -> Scene:
     people: list[Person] = []
     objects = Objects()
     for layer in range(1 + int((rng.random(3) < settings.neighbours).sum())):
-        person = _place(rng, draw_person(rng, settings.pose_spread), size, settings, people)
+        person = _place(rng, draw_person(rng, settings.pose_spread, settings.turning), size, settings, people)
         people.append(person)
         if rng.random() < settings.occlusion:
             objects += draw_occluder(rng, person.low, person.high, depth=_LAYER * (0.5 - layer))

@@ -8,7 +8,7 @@ from autolabel.manifest import write_text
 from autolabel.project import FILE, Project, read_project
 from autolabel.skeleton import Skeleton
 
-_TEMPLATE = '''# An autolabel project. Every setting that is commented out shows its default.
+_TEMPLATE = """# An autolabel project. Every setting that is commented out shows its default.
 name = {name}
 
 [corpus]
@@ -46,7 +46,7 @@ skeleton = {skeleton}
 [finetuning]            # what differs from [training] when a round fine-tunes on corrections
 # steps = 500
 # learning_rate = 5e-5
-'''
+"""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ class _Loop:
         self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - start
 
 
-def loop_run(
+def run(
     directory: str | Path,
     *,
     reviewer: Reviewer | None = None,
@@ -166,7 +166,7 @@ def loop_run(
     return LoopResult(loop.folder, "done", "", done, _certificate(loop.folder))
 
 
-def loop_status(directory: str | Path) -> LoopResult:
+def status(directory: str | Path) -> LoopResult:
     """Where a loop stands, from what is on disk; changes nothing.
 
     Raises:

@@ -8,10 +8,8 @@ import numpy as np
 
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.merge import CORRECTIONS, SETTLED, read_corrections
+from autolabel.score import score_quality
 from pipelines.check import Checked, check
-
-BINS = 10
-CURVE_POINTS = 50
 
 
 def round_record(
@@ -51,7 +49,7 @@ def round_record(
             "test": quality(test) if test is not None else None,
         },
         "random": None,
-        "score": doubt_quality(untouched) if untouched is not None else None,
+        "score": score_quality(untouched.poses.p_bad, untouched.bad) if untouched is not None else None,
         "seconds": {step: round(value, 2) for step, value in seconds.items()},
     }
 
@@ -67,32 +65,6 @@ def quality(checked: Checked) -> dict[str, Any] | None:
         "gross": float(checked.gross.sum() / scored) if scored else None,
         "epe": _mean(checked.error),
         "oks": _mean(checked.oks),
-    }
-
-
-def doubt_quality(checked: Checked) -> dict[str, Any] | None:
-    """How well ``p_bad`` ranks and how well it is calibrated; None where all poses are good, or all bad.
-
-    Returns:
-        ``auroc_bad``; ``risk_coverage``, pairs of the share kept, least doubtful first, and its share of bad poses;
-        ``reliability``, for bins of equal mass the mean ``p_bad``, the share of bad poses, and the size.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    known = np.isfinite(checked.poses.p_bad)
-    p_bad, bad = checked.poses.p_bad[known].astype(np.float64), checked.bad[known]
-    if bad.all() or not bad.any():
-        return None
-    order = np.argsort(p_bad, kind="stable")
-    risk = np.cumsum(bad[order]) / np.arange(1, len(bad) + 1)
-    at = np.unique(np.linspace(1, len(bad), min(CURVE_POINTS, len(bad))).round().astype(int)) - 1
-    return {
-        "auroc_bad": float(roc_auc_score(bad, p_bad)),
-        "risk_coverage": [[float((i + 1) / len(bad)), float(risk[i])] for i in at],
-        "reliability": [
-            [float(p_bad[rows].mean()), float(bad[rows].mean()), len(rows)]
-            for rows in np.array_split(order, min(BINS, len(order)))
-        ],
     }
 
 

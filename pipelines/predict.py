@@ -2,15 +2,17 @@
 
 Works part by part: a part is predicted whole, written, and never computed again, so a killed job goes on where it
 stopped and gives the same manifest. Threads decode the next images while the network runs. An image that cannot be
-read is set aside in ``quarantine.jsonl`` with its reason; its poses stay without a prediction.
+read is set aside in ``quarantine.jsonl`` with its reason; its poses stay, without keypoints.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from autolabel.formats.coco_boxes import read_boxes
+from autolabel.errors import InputError
+from autolabel.formats.coco_boxes import Boxes, read_boxes
 from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent, write_text
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
@@ -27,13 +29,15 @@ class PredictResult:
     Attributes:
         manifest: Its manifest.
         quarantined: Images that could not be read.
-        whole_image: Images that had no box and were taken as a whole.
+        whole_image: Images that were taken as one person each, because nobody gave boxes.
+        unboxed: Images without a box, while others have some; nothing was predicted there.
         suppressed: Poses of a detector's boxes that were dropped because a better one is nearly the same.
     """
 
     manifest: Manifest
     quarantined: int
     whole_image: int
+    unboxed: int
     suppressed: int
 
     def summary(self) -> dict[str, object]:
@@ -44,6 +48,7 @@ class PredictResult:
             "digest": self.manifest.digest,
             "quarantined": self.quarantined,
             "whole_image": self.whole_image,
+            "unboxed": self.unboxed,
             "suppressed": self.suppressed,
         }
 
@@ -71,7 +76,8 @@ def predict(
         weights: Anything ``model.checkpoint.load_model`` reads.
         out: The manifest to write.
         dataset: Which expert and head of a ViTPose++.
-        boxes: COCO annotations, or COCO results, that give the boxes; by default the manifest's own.
+        boxes: COCO annotations, or COCO results, that give the boxes; by default the manifest's own. Where nobody
+            gives any, every image is taken as one person.
         boxes_images: With COCO results, the COCO file that names the images.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -82,43 +88,86 @@ def predict(
         progress: Where to report.
 
     Raises:
-        InputError: No images, no such weights, boxes of other images, another skeleton.
+        InputError: No images, no such weights, boxes of other images, labels in another skeleton.
+        ConfigError: There is no such device, or it cannot compute in the precision.
         ExistsError: ``out`` holds another result.
     """
     from model.checkpoint import load_model, model_digest
     from model.predict import Predictor
 
-    manifest = _opened(Path(source), Path(out), part_size, progress)
+    # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
+    model = load_model(weights, dataset=dataset)
+    predictor = Predictor(model, device=device, precision=precision, flip_test=flip_test, batch_size=batch_size)
+    given = read_boxes(boxes, boxes_images) if boxes is not None else None
+    manifest = _opened(Path(source), Path(out), part_size, overwrite, progress)
     config = {"dataset": dataset, "flip_test": flip_test, "precision": precision, "batch_size": batch_size}
-    inputs = {"manifest": manifest.digest, "weights": model_digest(weights)}
+    inputs = {"manifest": manifest.digest, "weights": model_digest(model)}
     for role, path in (("boxes", boxes), ("boxes_images", boxes_images)):
         if path is not None:
             inputs[role] = file_digest(path)
+    job = Job(
+        manifest=manifest,
+        boxes=boxes_of_images(manifest, given, str(boxes)) if given is not None else None,
+        boxes_source=Path(boxes).name if boxes is not None else "",
+        predictor=predictor,
+        by=inputs["weights"][:12],
+    )
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
-            model = load_model(weights, dataset=dataset)
-            job = Job(
-                manifest=manifest,
-                boxes=read_boxes(boxes, boxes_images) if boxes is not None else None,
-                boxes_source=Path(boxes).name if boxes is not None else "",
-                predictor=Predictor(
-                    model, device=device, precision=precision, flip_test=flip_test, batch_size=batch_size
-                ),
-                by=inputs["weights"][:12],
-            )
+            run.log(f"{predictor.device.type}, {predictor.precision}")
             _work(job, run, inputs, progress)
-        return _result(run.path)
+        result = _result(run.path, job.whole_images)
+    if result.quarantined:
+        progress.note(f"{result.quarantined:,} images were set aside, see {run.path / QUARANTINE}")
+    if result.unboxed:
+        progress.note(f"{result.unboxed:,} images have no box: nothing was predicted there")
+    return result
 
 
-def _opened(source: Path, out: Path, part_size: int, progress: Progress) -> Manifest:
+def boxes_of_images(manifest: Manifest, boxes: Mapping[str, Boxes], source: str) -> dict[tuple[str, str], Boxes]:
+    """The boxes of each sample, by its root and path.
+
+    The file may name images by their path below the corpus root, by root and path as ``export`` does, or by their
+    bare name; the first that fits is taken for all.
+
+    Args:
+        manifest: The images.
+        boxes: By the file's names for them.
+        source: The file, for errors.
+
+    Raises:
+        InputError: No image is in the file, or its names fit several images each.
+    """
+    images = [(sample.root, sample.path) for sample in manifest]
+    ambiguous = ""
+    for name in _NAMES:
+        found = {image: name(*image) for image in images if name(*image) in boxes}
+        if len(set(found.values())) == len(found) > 0:
+            return {image: boxes[named] for image, named in found.items()}
+        ambiguous = ambiguous or next(iter(found.values()), "")
+    raise InputError(
+        f"{ambiguous} could be several of the images" if ambiguous else "names none of the images",
+        subject=source,
+        remedy="Give boxes whose file names are the images' paths below the corpus root.",
+    )
+
+
+_NAMES: tuple[Callable[[str, str], str], ...] = (
+    lambda _, path: path,
+    lambda root, path: f"{root}/{path}",
+    lambda _, path: PurePosixPath(path).name,
+)
+
+
+def _opened(source: Path, out: Path, part_size: int, overwrite: bool, progress: Progress) -> Manifest:
     """The manifest at ``source``; a folder of images becomes one beside ``out`` first."""
     if (source / COMMIT).is_file() or any(source.glob("samples-*.parquet")):
         return Manifest.open(source)
     from pipelines.scan import scan
 
     beside = out.with_name(f"{out.name}-scan")
-    return scan(source, out=beside, part_size=part_size, progress=progress).manifest
+    return scan(source, out=beside, part_size=part_size, overwrite=overwrite, progress=progress).manifest
 
 
 def _work(job: Job, run: Run, inputs: Mapping[str, str], progress: Progress) -> None:
@@ -132,36 +181,38 @@ def _work(job: Job, run: Run, inputs: Mapping[str, str], progress: Progress) -> 
         existing=Existing.RESUME,
     )
     done = writer.finished_parts()
-    warned = False
+    if job.whole_images:
+        progress.note(
+            "WARNING: images without boxes are taken as one person each. Where an image holds more people, "
+            "or a small one, its pose is wrong: give --boxes, or run a detector first."
+        )
     with progress.task("predict", len(job.manifest), "image") as task:
         for i in range(job.manifest.num_parts):
-            samples = job.manifest.part(i)
             if i in done:
-                task.advance(len(samples))
+                task.advance(job.manifest.part_length(i))
                 continue
+            samples = job.manifest.part(i)
             predicted, features, report = predict_part(job, samples, task)
             # Before the part itself, so that a finished part always has its report.
             write_text(run.path / _REPORT.format(i), json.dumps(asdict(report)))
-            writer.write_part(i, predicted, features or None)
+            writer.write_part(i, predicted, features)
             run.log(f"part {i}: {len(samples)} samples, {len(report.quarantined)} quarantined")
-            if report.whole_image and not warned:
-                warned = True
-                progress.note(
-                    "WARNING: images without boxes are taken as one person each. Where an image holds more people, "
-                    "or a small one, its pose is wrong: give --boxes, or run a detector first."
-                )
+    quarantined = [record for report in _reports(run.path) for record in report["quarantined"]]
+    write_text(run.path / QUARANTINE, "".join(f"{json.dumps(record)}\n" for record in quarantined))
     writer.commit()
 
 
-def _result(path: Path) -> PredictResult:
-    """Sum the parts' reports, and list all quarantined images in one file."""
-    reports = [json.loads(file.read_text()) for file in sorted(path.glob("report-*.json"))]
-    quarantined = [record for report in reports for record in report["quarantined"]]
-    if quarantined:
-        write_text(path / QUARANTINE, "".join(f"{json.dumps(record)}\n" for record in quarantined))
+def _result(path: Path, whole_images: bool) -> PredictResult:
+    reports = _reports(path)
+    manifest = Manifest.open(path)
     return PredictResult(
-        Manifest.open(path),
-        quarantined=len(quarantined),
-        whole_image=sum(report["whole_image"] for report in reports),
+        manifest,
+        quarantined=sum(len(report["quarantined"]) for report in reports),
+        whole_image=len(manifest) if whole_images else 0,
+        unboxed=sum(report["unboxed"] for report in reports),
         suppressed=sum(report["suppressed"] for report in reports),
     )
+
+
+def _reports(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.glob("report-*.json"))]

@@ -5,10 +5,11 @@ predicted, are scattered into it.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,8 @@ from autolabel.errors import ImageError
 from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
 from autolabel.manifest import Manifest
-from autolabel.poses import Origin, Poses, Sample, Visibility, pose_id, split
+from autolabel.merge import State
+from autolabel.poses import Origin, Poses, Sample, Visibility, pose_id
 from autolabel.progress import Task
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
@@ -28,11 +30,14 @@ if TYPE_CHECKING:
     from model.predict import Prediction, Predictor
 
 WHOLE_IMAGE = "whole-image"
+"""What made the box of an image that nobody gave boxes for."""
+
+OTHER_SIZE = "other size"
+"""Reason to set an image aside that :class:`autolabel.images.Reason` does not have."""
+
 DECODERS = 4
 LOOKAHEAD = 16
 """Images that are decoded ahead of the network, at most."""
-PADDED_AREA = 1.25**2
-"""OKS-NMS measures by the padded box (``vitpose.md`` 3.6)."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,15 @@ class Job:
     """What every part needs.
 
     Attributes:
-        manifest: The corpus.
-        boxes: By file name, instead of the manifest's own; None for those.
+        manifest: The corpus. If it holds no pose at all and there are no ``boxes``, every image is taken as one person.
+        boxes: By root and path of the sample, instead of the manifest's own; None for those.
         boxes_source: What to call them in the ids of their poses.
         predictor: The network.
         by: What its poses are signed with.
     """
 
     manifest: Manifest
-    boxes: Mapping[str, Boxes] | None
+    boxes: Mapping[tuple[str, str], Boxes] | None
     boxes_source: str
     predictor: "Predictor"
     by: str
@@ -58,19 +63,24 @@ class Job:
         """The skeleton of the poses that come out."""
         return self.predictor.model.skeleton
 
+    @property
+    def whole_images(self) -> bool:
+        """Whether nobody gave boxes."""
+        return self.boxes is None and not self.manifest.counts["poses"]
+
 
 @dataclass
 class PartReport:
     """What happened to a part, besides its poses.
 
     Attributes:
-        quarantined: Images that could not be read: ``path`` and ``reason``.
-        whole_image: Images without a box, taken as one person.
+        quarantined: Images that could not be read: ``path``, ``reason`` and ``detail``.
+        unboxed: Images in which there is no box, while others have some: nothing was predicted there.
         suppressed: Poses dropped because a better one of the same image is nearly the same.
     """
 
     quarantined: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
-    whole_image: int = 0
+    unboxed: int = 0
     suppressed: int = 0
 
 
@@ -86,49 +96,57 @@ def predict_part(
         SkeletonError: The samples' labels have another skeleton than the network.
     """
     report = PartReport()
-    boxed = [_boxed(job, sample, report) for sample in samples]
-    if not boxed:
-        return [], {}, report
+    boxed = [_boxed(job, sample) for sample in samples]
+    report.unboxed = sum(not _usable(sample.poses).any() for sample in boxed)
     readable = np.ones(len(boxed), bool)
     answers = list(job.predictor.predict(_images(job, boxed, readable, report, task)))
-    poses = Poses.concat([sample.poses for sample in boxed])
+    poses = Poses.concat([Poses.empty(job.skeleton.num_keypoints), *(sample.poses for sample in boxed)])
     owner = np.repeat(np.arange(len(boxed)), [len(sample.poses) for sample in boxed])
     poses, features = _scattered(job, poses, np.flatnonzero(_usable(poses) & readable[owner]), answers)
-    keep = _unsuppressed(poses, owner, job.skeleton)
-    report.suppressed = int((~keep).sum())
-    kept = [sample.with_poses(sample.poses.take(keep[owner == i])) for i, sample in enumerate(boxed)]
-    done = split(kept, poses.take(keep))
-    return done, {name: array[keep] for name, array in features.items()}, report
+    kept = np.flatnonzero(_unsuppressed(job, poses, owner))
+    report.suppressed = len(poses) - len(kept)
+    bounds = np.searchsorted(owner[kept], np.arange(len(boxed) + 1)).tolist()
+    own = [poses.take(kept[start:stop]) for start, stop in pairwise(bounds)]
+    done = [sample.with_poses(its) for sample, its in zip(boxed, own, strict=True)]
+    return done, {name: array[kept] for name, array in features.items()}, report
 
 
-def _boxed(job: Job, sample: Sample, report: PartReport) -> Sample:
+def _boxed(job: Job, sample: Sample) -> Sample:
     """The sample with the boxes to predict, as poses of the network's skeleton."""
     k = job.skeleton.num_keypoints
-    if job.boxes is not None:
-        found = job.boxes.get(sample.path, job.boxes.get(sample.path.rsplit("/", 1)[-1]))
-        if found is not None and len(found):
-            ids = [
-                pose_id(sample.id, sample.path, box, job.boxes_source, record)
-                for box, record in zip(found.box, found.record, strict=True)
-            ]
-            return sample.with_poses(Poses.create(k, id=ids, box=found.box, box_score=found.score))
-    elif len(sample.poses):
+    if job.whole_images:
+        box = [0.0, 0.0, *map(float, sample.size)]
+        name = pose_id(sample.id, sample.path, box, WHOLE_IMAGE, 0)
+        return sample.with_poses(Poses.create(k, id=[name], box=[box], attributes=[{"box_source": WHOLE_IMAGE}]))
+    if job.boxes is None:
         return sample.with_poses(_in_skeleton(sample.poses, job))
-    report.whole_image += 1
-    width, height = sample.size
-    box = [-0.5, -0.5, width - 0.5, height - 0.5]
-    name = pose_id(sample.id, sample.path, box, WHOLE_IMAGE, 0)
-    return sample.with_poses(Poses.create(k, id=[name], box=[box], attributes=[{"box_source": WHOLE_IMAGE}]))
+    found = job.boxes.get((sample.root, sample.path))
+    if found is None:
+        return sample.with_poses(Poses.empty(k))
+    ids = [
+        pose_id(sample.id, sample.path, box, job.boxes_source, record)
+        for box, record in zip(found.box, found.record, strict=True)
+    ]
+    return sample.with_poses(Poses.create(k, id=ids, box=found.box, box_score=found.score))
 
 
 def _in_skeleton(poses: Poses, job: Job) -> Poses:
-    """Poses that only have boxes may take any skeleton; labels of another one are refused."""
-    if job.manifest.skeleton.fingerprint == job.skeleton.fingerprint:
-        return poses
+    """What a prediction leaves of poses; labels are refused if they are of another skeleton, boxes never are."""
     if poses.labelled.any():
         job.skeleton.require_same(job.manifest.skeleton, str(job.manifest.path))
-    fields = ("id", "box", "box_score", "area", "crowd", "group", "attributes")
-    return Poses.create(job.skeleton.num_keypoints, **{name: getattr(poses, name) for name in fields})
+    fields: dict[str, Any] = {name: getattr(poses, name) for name in _OF_THE_INSTANCE}
+    attributes = [_of_the_instance(attributes) for attributes in poses.attributes]
+    return Poses.create(job.skeleton.num_keypoints, **fields, attributes=attributes)
+
+
+_OF_THE_INSTANCE = ("id", "box", "box_score", "area", "crowd", "group")
+
+
+def _of_the_instance(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A person's verdict falls with the keypoints that it was about, except that there is nobody to be labelled."""
+    if attributes.get("state") == State.REJECTED:
+        return attributes
+    return {name: value for name, value in attributes.items() if name not in ("state", "verdict")}
 
 
 def _usable(poses: Poses) -> NDArray[np.bool_]:
@@ -142,22 +160,35 @@ def _images(
     """Decoded images with their boxes, in order; marks what could not be read in ``readable`` and reports it."""
     import torch
 
-    with ThreadPoolExecutor(DECODERS) as pool:
-        waiting = deque[tuple[int, Future[NDArray[np.uint8] | ImageError]]]()
-        for i in range(len(samples) + LOOKAHEAD):
-            if i < len(samples):
-                waiting.append((i, pool.submit(_decoded, job.manifest, samples[i])))
-            if i < LOOKAHEAD or not waiting:
-                continue
-            which, future = waiting.popleft()
-            image = future.result()
-            task.advance()
-            if isinstance(image, ImageError):
-                readable[which] = False
-                report.quarantined.append({"path": samples[which].path, "reason": image.message})
-                continue
-            poses = samples[which].poses
-            yield torch.from_numpy(image).permute(2, 0, 1), poses.box[_usable(poses)]
+    to_tensor: Callable[[NDArray[np.uint8]], Tensor] = cast("Any", torch).from_numpy  # untyped in torch
+    boxes = [sample.poses.box[_usable(sample.poses)] for sample in samples]
+    wanted = [i for i in range(len(samples)) if len(boxes[i])]
+    task.advance(len(samples) - len(wanted))
+    for i, image in _decoded_ahead(job.manifest, samples, wanted):
+        task.advance()
+        if isinstance(image, ImageError):
+            readable[i] = False
+            report.quarantined.append({"path": samples[i].path, "reason": image.reason, "detail": image.message})
+        else:
+            yield to_tensor(image).permute(2, 0, 1), boxes[i]
+
+
+def _decoded_ahead(
+    manifest: Manifest, samples: Sequence[Sample], wanted: Sequence[int]
+) -> "Iterator[tuple[int, NDArray[np.uint8] | ImageError]]":
+    """The images of the wanted samples, in order, decoded by threads while the network works on earlier ones."""
+    waiting = deque[tuple[int, Future[NDArray[np.uint8] | ImageError]]]()
+    pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+    try:
+        for i in wanted:
+            waiting.append((i, pool.submit(_decoded, manifest, samples[i])))
+            if len(waiting) > LOOKAHEAD:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for i, future in waiting:
+            yield i, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _decoded(manifest: Manifest, sample: Sample) -> "NDArray[np.uint8] | ImageError":
@@ -166,10 +197,9 @@ def _decoded(manifest: Manifest, sample: Sample) -> "NDArray[np.uint8] | ImageEr
         image = read_image(manifest.image_path(sample))
     except ImageError as error:
         return error
-    if image.shape[:2] != (sample.size[1], sample.size[0]):
-        return ImageError(
-            f"is {image.shape[1]}x{image.shape[0]} now, the manifest says {sample.size[0]}x{sample.size[1]}"
-        )
+    if image.shape[1::-1] != sample.size:
+        now, then = ("x".join(map(str, size)) for size in (image.shape[1::-1], sample.size))
+        return ImageError(f"is {now} now, the manifest says {then}", reason=OTHER_SIZE)
     return image
 
 
@@ -177,6 +207,8 @@ def _scattered(
     job: Job, poses: Poses, rows: NDArray[np.intp], answers: "Sequence[Prediction]"
 ) -> tuple[Poses, dict[str, NDArray[Any]]]:
     """The poses with the network's answers at ``rows``, and features with NaN where there is no answer."""
+    # So that arrays and features have their shapes where nothing at all was predicted.
+    answers = [job.predictor.nothing(), *answers]
 
     def spread(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
         values = np.concatenate(parts)
@@ -184,38 +216,37 @@ def _scattered(
         full[rows] = values
         return full
 
-    if not answers:
-        return poses, {}
-    xy = spread([a.xy for a in answers])
-    score = spread([a.score for a in answers])
+    score = spread([answer.score for answer in answers])
     there = np.isfinite(score)
     absent = there & (score < job.predictor.model.config.absent_below)
-    visibility = np.where(there, Visibility.VISIBLE, Visibility.UNLABELLED)
-    by = poses.by.copy()
+    by = np.full(len(poses), "", object)
     by[rows] = job.by
-    predicted = Poses.create(
-        job.skeleton.num_keypoints,
-        xy=xy,
+    predicted = poses.replace(
+        xy=spread([answer.xy for answer in answers]),
         score=score,
-        visibility=np.where(absent, Visibility.ABSENT, visibility),
+        visibility=np.select([absent, there], [Visibility.ABSENT, Visibility.VISIBLE], Visibility.UNLABELLED),
         origin=np.where(there, Origin.MODEL, Origin.NONE),
         by=by,
-        **{name: getattr(poses, name) for name in ("id", "box", "box_score", "area", "crowd", "group", "attributes")},
     )
-    return predicted, {name: spread([a.features[name] for a in answers]) for name in answers[0].features}
+    names = answers[0].features
+    return predicted, {name: spread([answer.features[name] for answer in answers]) for name in names}
 
 
-def _unsuppressed(poses: Poses, owner: NDArray[np.intp], skeleton: Skeleton) -> NDArray[np.bool_]:
-    """(N,) poses to keep: a detector's boxes often hold one person twice; boxes without a score were drawn."""
+def _unsuppressed(job: Job, poses: Poses, owner: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """(N,) poses to keep: a detector's boxes often hold one person twice; boxes without a score were drawn.
+
+    Args:
+        job: Tells the network's padded box, by which the official evaluation measures (``vitpose.md`` 3.6).
+        poses: N predicted poses.
+        owner: (N,) which image each is in, ascending.
+    """
     keep = np.ones(len(poses), bool)
     detected = np.isfinite(poses.box_score) & np.isfinite(poses.xy).all(axis=(1, 2))
-    area = (poses.box[:, 2] - poses.box[:, 0]) * (poses.box[:, 3] - poses.box[:, 1])
-    scores = rescore(poses.box_score, poses.score)
-    several = np.flatnonzero(np.bincount(owner[detected]) > 1)
-    starts, stops = np.searchsorted(owner, several, "left"), np.searchsorted(owner, several, "right")
-    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        rows = np.arange(start, stop)[detected[start:stop]]
-        best = oks_nms(poses.xy[rows], scores[rows], area[rows] * PADDED_AREA, skeleton.sigmas)
-        keep[rows] = False
-        keep[rows[best]] = True
+    several = np.bincount(owner, weights=detected) > 1
+    rivals = np.flatnonzero(detected & several[owner])
+    scores = rescore(poses.box_score[rivals], poses.score[rivals])
+    area = job.predictor.padded_area(poses.box[rivals])
+    for group in np.split(np.arange(len(rivals)), np.flatnonzero(np.diff(owner[rivals])) + 1):
+        best = oks_nms(poses.xy[rivals[group]], scores[group], area[group], job.skeleton.sigmas)
+        keep[np.delete(rivals[group], best)] = False
     return keep

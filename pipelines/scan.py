@@ -97,9 +97,7 @@ def scan(
         ConfigError: ``group_by`` or ``part_size`` cannot be used.
         ExistsError: ``out`` holds another result.
     """
-    job = _Job(
-        Path(images).resolve(), Skeleton.load(skeleton), group_by, near_duplicates, part_size, max_pixels
-    )
+    job = _Job(Path(images).resolve(), Skeleton.load(skeleton), group_by, near_duplicates, part_size, max_pixels)
     job.check()
     digest, total = listing_digest(list_images(job.folder))
     if not total:

@@ -86,9 +86,7 @@ def image_sizes(samples: list[Sample]) -> NDArray[np.float64]:
     return np.repeat(sizes, [len(sample.poses) for sample in samples], axis=0)
 
 
-def _work(
-    out: Path, source: Manifest, fitted: Calibrator | None, inputs: dict[str, str], progress: Progress
-) -> None:
+def _work(out: Path, source: Manifest, fitted: Calibrator | None, inputs: dict[str, str], progress: Progress) -> None:
     writer = ManifestWriter(
         out,
         source.skeleton,

@@ -41,6 +41,12 @@ _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _ID = 1
 """The reviewer's number in the exports."""
 
+_UNUSED: Mapping[str, Any] = {
+    "ground_truth": False,
+    **dict.fromkeys(("draft_created_at", "import_id", "last_action", "parent_annotation", "last_created_by")),
+}
+"""Fields of an annotation that say nothing here."""
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -243,48 +249,30 @@ def _exported(
 ) -> dict[str, Any]:
     """A task with its annotation, field for field as Label Studio 1.23 exports it.
 
-    Times are made up from the task's number, so that later tasks are answered later and answers are
-    repeatable.
+    Times are made up from the task's number, so that later tasks are answered later and answers are repeatable.
     """
     now = (_EPOCH + timedelta(minutes=number)).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    prediction = task["predictions"][0]
-    stamps = {"created_at": now, "updated_at": now}
+    shared = {"created_at": now, "updated_at": now, "project": 1}
+    prediction = {"id": number, **task["predictions"][0], **shared, "score": None, "task": number}
     annotation = {
+        **_UNUSED,
+        **shared,
         "id": number,
-        "completed_by": _ID,
-        "result": result,
-        "was_cancelled": False,
-        "ground_truth": False,
-        **stamps,
-        "draft_created_at": None,
-        "lead_time": seconds,
-        "prediction": {"id": number, **prediction, **stamps, "score": None, "task": number, "project": 1},
-        "result_count": len(result),
         "unique_id": hashlib.sha256(f"{record.task} answer".encode()).hexdigest()[:32],
-        "import_id": None,
-        "last_action": None,
         "task": number,
-        "project": 1,
+        "result": result,
+        "result_count": len(result),
+        "was_cancelled": False,
+        "lead_time": seconds,
+        "completed_by": _ID,
         "updated_by": _ID,
+        "prediction": prediction,
         "parent_prediction": number,
-        "parent_annotation": None,
-        "last_created_by": None,
     }
-    return {
-        "id": number,
-        "annotations": [annotation],
-        "drafts": [],
-        "predictions": [number],
-        "data": task["data"],
-        "meta": task["meta"],
-        **stamps,
-        "inner_id": number,
-        "total_annotations": 1,
-        "cancelled_annotations": 0,
-        "total_predictions": 1,
-        "project": 1,
-        "updated_by": _ID,
-    }
+    counts = {"total_annotations": 1, "cancelled_annotations": 0, "total_predictions": 1}
+    given = {"data": task["data"], "meta": task["meta"], "predictions": [number], "drafts": []}
+    ids = {"id": number, "inner_id": number, "updated_by": _ID}
+    return {**ids, **shared, **counts, **given, "annotations": [annotation]}
 
 
 def _write_export(folder: ReviewFolder, stem: str, tasks: list[dict[str, Any]]) -> None:

@@ -65,9 +65,7 @@ class TrainResult:
         return {"checkpoint": self.checkpoint, **self.metrics}
 
 
-def train(
-    *, config: str | Path, out: str | Path, overwrite: bool = False, progress: Progress = SILENT
-) -> TrainResult:
+def train(*, config: str | Path, out: str | Path, overwrite: bool = False, progress: Progress = SILENT) -> TrainResult:
     """Train as a TOML file says; a run that was stopped goes on where it stopped.
 
     Args:

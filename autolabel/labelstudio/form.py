@@ -52,13 +52,14 @@ def labelling_form(skeleton: Skeleton) -> str:
     _add(picture, "Image", name=IMAGE, value="$image", zoom="true", zoomControl="true", rotateControl="false",
          maxWidth="480px", maxHeight="calc(100vh - 240px)")  # fmt: skip
     controls = _add(columns, "View", style="flex:1")
-    _choices(controls, VISIBILITY, list(VISIBILITY_CHOICES), _VISIBILITY_KEYS, perRegion="true",
-             visibleWhen="region-selected", choice="single-radio")  # fmt: skip
     doubt = _add(controls, "KeyPointLabels", name=DOUBT, toName=IMAGE, strokeWidth="3", opacity="0.9")
     for i, keypoint in enumerate(skeleton.keypoints):
         key = {"hotkey": f"shift+{ascii_lowercase[i]}"} if i < len(ascii_lowercase) else {}
         _add(doubt, "Label", value=keypoint, background=_DOUBT_COLOR, **key)
     _choices(controls, VERDICT, [v.value for v in Verdict], _VERDICT_KEYS, choice="multiple")
+    # Comes and goes with the selection: last, so that nothing else jumps.
+    _choices(controls, VISIBILITY, list(VISIBILITY_CHOICES), _VISIBILITY_KEYS, perRegion="true",
+             visibleWhen="region-selected", choice="single-radio")  # fmt: skip
     _hidden(controls, skeleton)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"

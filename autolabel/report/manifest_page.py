@@ -115,5 +115,5 @@ def _facts(manifest: Manifest) -> tuple[tuple[str, str], ...]:
             f"{skeleton.name}, {skeleton.num_keypoints} keypoints, fingerprint {skeleton.fingerprint}",
         ),
         ("sigmas", skeleton.sigma_source),
-        ("p_bad", "the calibrated probability that a pose is bad"),
+        ("p_bad", "the probability that a pose is bad, calibrated as soon as enough poses were checked"),
     )

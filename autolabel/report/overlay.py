@@ -102,31 +102,26 @@ def draw_poses(
     marked: NDArray[np.bool_] | None = None,
     before: NDArray[np.floating] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw N poses on their image.
+    """Draw N poses on their image; gives (height, width, 3) RGB of the view's size.
 
     Args:
         image: (H, W, 3) RGB.
-        poses: The poses.
+        poses: N, of that image.
         skeleton: Gives limbs and colours.
         view: What to show; the whole image by default.
-        boxes: Draw the boxes too.
+        boxes: Draw the boxes too, below all poses.
         marked: (N, K) joints to put a ring around.
         before: (N, K, 2) where the joints were; a line leads from there to where they are.
-
-    Returns:
-        (height, width, 3) RGB of the view's size.
     """
     view = view or whole_view(image)
-    picture = view.show(image).convert("RGBA")
     layer = Image.new("RGBA", (view.size[0] * SUPERSAMPLE, view.size[1] * SUPERSAMPLE))
     drawing = _Drawing(ImageDraw.Draw(layer), skeleton)
     xy = view.place(poses.xy) * SUPERSAMPLE
     shown = claims_present(poses) & ~np.isnan(xy[..., 0])
     hidden = poses.visibility == Visibility.HIDDEN
-    pens = np.clip(0.013 * np.nan_to_num(longer_side(poses)) * view.scale, 1.6, 5.0) * SUPERSAMPLE
-    for i, pen in enumerate(pens.tolist()):
-        if boxes and not np.isnan(poses.box[i]).any():
-            drawing.box(view.edges(poses.box[i].reshape(2, 2)) * SUPERSAMPLE)
+    if boxes:
+        drawing.boxes(view.edges(poses.box.reshape(-1, 2, 2)) * SUPERSAMPLE)
+    for i, pen in enumerate(_pens(poses, view)):
         drawing.limbs(xy[i], shown[i], hidden[i], pen)
         if before is not None:
             drawing.moves(view.place(before[i]) * SUPERSAMPLE, xy[i], shown[i], pen)
@@ -134,7 +129,13 @@ def draw_poses(
         if marked is not None:
             drawing.rings(xy[i], shown[i] & marked[i], pen)
     smooth = layer.resize(view.size, Image.Resampling.BOX)
-    return np.asarray(Image.alpha_composite(picture, smooth).convert("RGB"))
+    return np.asarray(Image.alpha_composite(view.show(image).convert("RGBA"), smooth).convert("RGB"))
+
+
+def _pens(poses: Poses, view: View) -> list[float]:
+    """Width of each pose's limbs in the enlarged layer: in proportion to the pose, within what is legible."""
+    shown = 0.013 * np.nan_to_num(longer_side(poses)) * view.scale
+    return (np.clip(shown, 1.6, 5.0) * SUPERSAMPLE).tolist()
 
 
 class _Drawing:
@@ -146,9 +147,10 @@ class _Drawing:
         self._joint = [_rgb(color) for color in skeleton.colors]
         self._limb = [_rgb(_limb_color(skeleton, i, j)) for i, j in skeleton.edges]
 
-    def box(self, corners: Floats) -> None:
-        self._draw.rectangle(_covered(corners), outline=_EDGE, width=2 * SUPERSAMPLE)
-        self._draw.rectangle(_covered(corners), outline=_BOX, width=SUPERSAMPLE)
+    def boxes(self, corners: Floats) -> None:
+        for box in corners[~np.isnan(corners).any(axis=(1, 2))]:
+            self._draw.rectangle(_covered(box), outline=_EDGE, width=2 * SUPERSAMPLE)
+            self._draw.rectangle(_covered(box), outline=_BOX, width=SUPERSAMPLE)
 
     def limbs(self, xy: Floats, shown: NDArray[np.bool_], hidden: NDArray[np.bool_], pen: float) -> None:
         drawn = [n for n, (i, j) in enumerate(self._edges) if shown[i] and shown[j]]

@@ -70,10 +70,15 @@ class Plot:
 
 
 def error_by_round(rounds: Sequence[Round]) -> Plot:
-    """Bad poses and pixel error round by round, of untouched poses and of the held-out test."""
+    """Bad poses and pixel error round by round, of untouched poses and of the held-out test.
+
+    Args:
+        rounds: In order; something was measured in at least one.
+    """
     x = [r.number for r in rounds]
-    with _figure(9.6, 4.9, 2, 2) as (figure, grid):
-        for column, (title, part) in enumerate(_PARTS):
+    parts = _measured_parts(rounds)
+    with _figure(9.6, 4.9, 2, len(parts)) as (figure, grid):
+        for column, (title, part) in enumerate(parts):
             bad, epe = grid[0][column], grid[1][column]
             _arms(bad, rounds, x, part, lambda q: 100 * q.bad, interval=True)
             _arms(epe, rounds, x, part, lambda q: q.epe)
@@ -95,10 +100,15 @@ def error_by_round(rounds: Sequence[Round]) -> Plot:
 
 
 def effort_curve(rounds: Sequence[Round]) -> Plot:
-    """Bad poses against the poses that people opened."""
+    """Bad poses against the poses that people opened.
+
+    Args:
+        rounds: In order; something was measured in at least one.
+    """
     x = [r.opened for r in rounds]
-    with _figure(9.6, 2.9, 1, 2) as (figure, grid):
-        for axes, (title, part) in zip(grid[0], _PARTS, strict=True):
+    parts = _measured_parts(rounds)
+    with _figure(9.6, 2.9, 1, len(parts)) as (figure, grid):
+        for axes, (title, part) in zip(grid[0], parts, strict=True):
             _arms(axes, rounds, x, part, lambda q: 100 * q.bad, interval=True)
             axes.set_title(title)
             axes.set_ylabel("bad poses, %")
@@ -206,8 +216,6 @@ def _arms(
             _bars(axes, places, measured, color)
     axes.set_ylim(bottom=0)
     axes.margins(x=0.08)
-    if not axes.lines:
-        axes.text(0.5, 0.5, "truth not known", ha="center", va="center", color=MUTED, transform=axes.transAxes)
 
 
 def _bars(axes: Axes, x: Sequence[int], measured: Sequence[Quality], color: str) -> None:
@@ -270,6 +278,11 @@ def _legend(figure: Figure, axes: Axes, rounds: Sequence[Round]) -> None:
     if any(r.random for r in rounds):
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles[::-1], labels[::-1], loc="outside upper right", ncols=2)
+
+
+def _measured_parts(rounds: Sequence[Round]) -> tuple[tuple[str, Part], ...]:
+    """The parts whose truth is known in some round; there is at least one where these figures are drawn."""
+    return tuple((title, part) for title, part in _PARTS if any(part(r.routed) for r in rounds))
 
 
 def _measured(quality: Quality | None) -> str:

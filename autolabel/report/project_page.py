@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autolabel.certify import Certificate, percent
+from autolabel.certify import Certificate
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.merge import CORRECTIONS, Correction, latest, read_corrections
 from autolabel.report.gallery import Shelf, shelves
@@ -12,8 +12,11 @@ from autolabel.report.page import Bars, Page, Table, Tile, Verdict
 from autolabel.report.plots import Part, Plot, doubt, effort_curve, error_by_round
 from autolabel.report.rounds import ROUNDS, Arm, Quality, Round, read_certificate, read_rounds
 
-GALLERIES = ("report-gallery", "dataset")
-"""Folders of a project that may hold the manifest whose poses are shown; the first one there is taken."""
+DATASET = "dataset"
+"""A project's final manifest, whose poses are shown."""
+
+REVIEWS = (f"{ROUNDS}/*/*", "audit/*")
+"""Folders of a project in which pulls leave what people changed."""
 
 ROUTES = (
     ("accepted", "#7cc79b"),
@@ -33,7 +36,7 @@ _WORDS = (
      "it is absent, or the reverse"),
     ("bad pose", "one with OKS below 0.75, or with two or more gross keypoints, or in a box that holds no "
      "instance, or a second one on the same instance"),
-    ("p_bad", "the calibrated probability that a pose is bad"),
+    ("p_bad", "the probability that a pose is bad, calibrated as soon as enough poses were checked"),
     ("mean error", "mean distance of labelled keypoints from the truth, in pixels of the image"),
     ("untouched", "poses that no person opened, measured against the truth where it is known"),
     ("random routing", "the same budget spent on poses drawn at random, everything else being equal"),
@@ -60,7 +63,7 @@ def project_page(project: Path, upto: int | None = None) -> Page:
         subtitle=f"{len(rounds)} {'round' if len(rounds) == 1 else 'rounds'} · "
         f"{sum(last.counts.values()):,} poses · model {last.model[:12]}",
         verdict=verdict(certificate),
-        tiles=_tiles(rounds),
+        tiles=_tiles(rounds, certificate),
         tables=(*_quality_tables(rounds), _work_table(rounds)),
         bars=(_routes(rounds),),
         plots=_plots(rounds, certificate),
@@ -83,16 +86,14 @@ def verdict(certificate: Certificate | None) -> Verdict:
     return Verdict("refused", f"The promise is not proven: {_lower(certificate.claim)}", reason)
 
 
-def _tiles(rounds: Sequence[Round]) -> tuple[Tile, ...]:
+def _tiles(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Tile, ...]:
     last = rounds[-1]
-    poses = sum(last.counts.values())
-    accepted = last.counts.get("accepted", 0)
-    share = f"{percent(accepted / poses)} of {poses:,} poses" if poses else "no poses"
     clicks = f"{last.clicks:,} clicks, {last.clicks / last.opened:.1f} a pose" if last.opened else "no clicks"
-    tiles = [
-        Tile("Accepted unseen", f"{accepted:,}", share),
-        Tile("Opened by people", f"{last.opened:,}", clicks),
-    ]
+    tiles = [Tile("Opened by people", f"{last.opened:,}", clicks)]
+    if certificate:
+        accepted = certificate.population if certificate.issued else 0
+        note = f"of {sum(last.counts.values()):,} poses, by an audit of {certificate.counts.audited:,}"
+        tiles.insert(0, Tile("Accepted", f"{accepted:,}", note))
     for label, part in (("Bad, untouched poses", _untouched), ("Bad, held-out test", _test)):
         if now := part(last.routed):
             tiles.append(Tile(label, _percent(now.bad), _compared(rounds, part)))
@@ -180,7 +181,7 @@ def _routes(rounds: Sequence[Round]) -> Bars:
     names += sorted({name for r in rounds for name in r.counts} - set(known))
     return Bars(
         title="Where the poses went",
-        caption="Poses by what routing decided, round by round.",
+        caption="All poses, as they stood after each round.",
         kinds=tuple((name, known.get(name, _OTHER_COLOR)) for name in names),
         rows=tuple((f"Round {r.number}", tuple(r.counts.get(name, 0) for name in names)) for r in rounds),
     )
@@ -189,7 +190,9 @@ def _routes(rounds: Sequence[Round]) -> Bars:
 def _plots(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Plot, ...]:
     max_bad = certificate.max_bad if certificate else None
     measured = any(part(r.routed) for r in rounds for part in (_untouched, _test))
-    plots = [error_by_round(rounds), effort_curve(rounds)] if measured else []
+    plots = [error_by_round(rounds)] if measured else []
+    if measured and rounds[-1].opened > rounds[0].opened:
+        plots.append(effort_curve(rounds))
     scored = next((r for r in reversed(rounds) if r.score), None)
     if scored and scored.score:
         plots.append(doubt(scored.score, scored.number, max_bad))
@@ -197,13 +200,11 @@ def _plots(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Pl
 
 
 def _gallery(project: Path) -> tuple[Shelf, ...]:
-    folder = next((project / name for name in GALLERIES if (project / name / COMMIT).is_file()), None)
-    if folder is None:
+    if not (project / DATASET / COMMIT).is_file():
         return ()
-    manifest = Manifest.open(folder)
-    files = sorted((project / ROUNDS).glob(f"*/*/{CORRECTIONS}"))
+    manifest = Manifest.open(project / DATASET)
     ledger: list[Correction] = []
-    for file in files:
+    for file in sorted(file for folder in REVIEWS for file in project.glob(f"{folder}/{CORRECTIONS}")):
         ledger += read_corrections(file, manifest.skeleton.num_keypoints)
     return shelves(manifest, latest(ledger)[0])
 

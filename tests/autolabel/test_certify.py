@@ -62,9 +62,7 @@ def test_published_example_with_corrections() -> None:
 
 @pytest.mark.parametrize("confidence", [0.5, 0.8, 0.95, 0.99, 0.999])
 @pytest.mark.parametrize(("population", "audited"), [(1, 1), (7, 3), (20, 19), (40, 10), (60, 45)])
-def test_finite_bound_is_the_largest_number_not_ruled_out(
-    population: int, audited: int, confidence: float
-) -> None:
+def test_finite_bound_is_the_largest_number_not_ruled_out(population: int, audited: int, confidence: float) -> None:
     for bad in range(audited + 1):
         expected = slow_most_bad(bad, audited, population, confidence)
         assert most_bad(bad, audited, population, confidence) == expected
@@ -269,7 +267,7 @@ def test_verdicts_say_why(outcome: AuditCounts, population: int, issued: bool, r
     made = verdict(outcome, population, 0.02)
     assert made.issued is issued
     assert reason in made.reason
-    assert made.population_after == population - outcome.rejected
+    assert made.population == population - outcome.rejected
     assert made.claim.startswith("At most 2 % of the ")
     assert made.summary()["issued"] is issued
 
@@ -366,8 +364,6 @@ def test_a_certificate_covers_its_population_and_no_other() -> None:
     assert not dataclasses.replace(made, issued=False).covers(poses)
 
 
-@pytest.mark.parametrize(
-    ("share", "text"), [(0.02, "2 %"), (0.95, "95 %"), (0.0123456, "1.23 %"), (0, "0 %")]
-)
+@pytest.mark.parametrize(("share", "text"), [(0.02, "2 %"), (0.95, "95 %"), (0.0123456, "1.23 %"), (0, "0 %")])
 def test_percent(share: float, text: str) -> None:
     assert percent(share) == text

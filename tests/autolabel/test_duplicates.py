@@ -160,6 +160,17 @@ def test_every_hash_within_the_threshold_is_a_candidate_and_no_other(
     assert (found is not None) == (len(flipped) <= MAX_HAMMING)
 
 
+@pytest.mark.parametrize("band", range(4))
+@pytest.mark.parametrize("bit", range(16))
+def test_the_hardest_hashes_are_found(band: int, bit: int) -> None:
+    """Seven flipped bits, two in every band but one: only that one bit's flip leads to them."""
+    other = sum(0b11 << 16 * i for i in range(4) if i != band) | 1 << 16 * band + bit
+    assert other.bit_count() == MAX_HAMMING
+    seen = Duplicates(lambda path: PLAIN)
+    seen.settle("first", "first", bytes(40), PLAIN)
+    assert seen.settle("second", "second", other.to_bytes(8) + bytes(32), PLAIN) == ("first", "first")
+
+
 def test_of_many_candidates_only_the_nearest_are_read() -> None:
     corpus = Corpus()
     seen = Duplicates(corpus)

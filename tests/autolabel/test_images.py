@@ -161,12 +161,8 @@ def sixteen_bits(format: str) -> bytes:
         pytest.param(encoded(solid("1", 1), "PNG"), (255, 255, 255), 0, id="bilevel"),
         pytest.param(encoded(solid("CMYK", (255, 0, 0, 0)), "JPEG"), (0, 255, 255), 3, id="cmyk is inked"),
         pytest.param(encoded(solid("CMYK", (255, 0, 0, 0)), "TIFF"), (0, 255, 255), 0, id="cmyk tiff"),
-        pytest.param(
-            encoded(solid("RGBA", (200, 100, 0, 51)), "PNG"), (244, 224, 204), 1, id="alpha lies on white"
-        ),
-        pytest.param(
-            encoded(solid("RGBA", (9, 9, 9, 0)), "WEBP", lossless=True), (255,) * 3, 0, id="invisible"
-        ),
+        pytest.param(encoded(solid("RGBA", (200, 100, 0, 51)), "PNG"), (244, 224, 204), 1, id="alpha lies on white"),
+        pytest.param(encoded(solid("RGBA", (9, 9, 9, 0)), "WEBP", lossless=True), (255,) * 3, 0, id="invisible"),
         pytest.param(encoded(solid("LA", (100, 255)), "PNG"), (100, 100, 100), 0, id="grey and alpha"),
         pytest.param(palette_with_a_hole(), (200, 100, 50), 0, id="palette"),
         pytest.param(sixteen_bits("PNG"), (0x80,) * 3, 0, id="16-bit png"),
@@ -347,14 +343,10 @@ SEEDS = [
 @settings(max_examples=300, deadline=None)
 @given(
     seed=st.sampled_from(SEEDS),
-    damage=st.lists(
-        st.tuples(st.integers(0, 2**16), st.binary(min_size=1, max_size=4)), min_size=1, max_size=6
-    ),
+    damage=st.lists(st.tuples(st.integers(0, 2**16), st.binary(min_size=1, max_size=4)), min_size=1, max_size=6),
     cut=st.integers(0, 40),
 )
-def test_damaged_bytes_give_an_image_or_an_image_error(
-    seed: bytes, damage: list[tuple[int, bytes]], cut: int
-) -> None:
+def test_damaged_bytes_give_an_image_or_an_image_error(seed: bytes, damage: list[tuple[int, bytes]], cut: int) -> None:
     data = bytearray(seed)
     for position, piece in damage:
         at = position % len(data)

@@ -379,9 +379,23 @@ def test_a_manifest_moves_together_with_images_beside_it(tmp_path: Path) -> None
     assert manifest.image_path(sample(1)).read_bytes() == b"image"
 
 
+def test_readers_of_a_file_that_is_replaced_see_the_old_one_whole(tmp_path: Path) -> None:
+    parts = writer(tmp_path / "m")
+    parts.write_part(0, SAMPLES[:4])
+    file = part_file(tmp_path / "m", "samples", 0)
+    old = file.read_bytes()
+    with file.open("rb") as reader:
+        parts.write_part(0, SAMPLES[4:8])
+        assert reader.read() == old
+    assert file.read_bytes() != old
+
+
 def test_text_is_replaced_whole(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     write_text(file, "old")
+    with file.open() as reader:
+        write_text(file, "new")
+        assert reader.read() == "old"
     write_text(file, json.dumps({"é": "\udcff"}, ensure_ascii=False))
     assert json.loads(file.read_text(encoding="utf-8")) == {"é": "\udcff"}
     assert list(tmp_path.iterdir()) == [file]

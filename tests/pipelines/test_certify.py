@@ -115,13 +115,14 @@ def wild(audit: Audit, pose: int, keypoints: int) -> np.ndarray:
 def test_bad_poses_are_counted_as_everywhere_else(audit: Audit) -> None:
     xy = wild(audit, 1, 2)  # two gross keypoints: bad, although 12 of 14 are right
     xy[4, 0] += 150  # one gross keypoint: not bad
+    xy[2, :3] += 150  # will be rejected: bad as a pose, of which no keypoint counts
     xy[AUDITED + 1] += 150  # accepted but not audited: nobody knows
     answered = audit.answer()  # what people say is the truth from before the model went wrong
     audit.model = audit.model.replace(xy=xy)
     audit.route(max_bad=0.2)
     answers = Manifest.open(answered)
     truth = Poses.concat([sample.poses for sample in answers])
-    audit.write("answers", truth.replace(attributes=states(2)))
+    audit.write("answers", truth.replace(attributes=states(2)).take(np.arange(60)[::-1]))  # in any order
     made = audit.certify(answered)
     assert (made.counts.bad, made.counts.rejected, made.counts.gross) == (2, 1, 3)
     assert made.counts.keypoints == (AUDITED - 1) * K
@@ -172,9 +173,7 @@ def test_an_audited_pose_without_an_answer_is_named(audit: Audit, state: dict[st
     audit.route()
     attributes: list[dict[str, str]] = states()
     attributes[7] = state
-    with pytest.raises(
-        InputError, match=r"1 of 30 audited poses have no answer, such as pose07.*autolabel pull"
-    ):
+    with pytest.raises(InputError, match=r"1 of 30 audited poses have no answer, such as pose07.*autolabel pull"):
         audit.certify(audit.answer(attributes=attributes))
 
 

@@ -36,12 +36,12 @@ def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     files = {
         **{f"a/{i}.jpg": jpeg(i, (192, 128)) for i in range(6)},
+        "b/a small 1.jpg": jpeg(1),
         "b/bad\nname.jpg": b"text",
         "b/copy of 2.jpg": jpeg(2, (192, 128)),
         "b/cut.jpg": jpeg(9)[:400],
         "b/empty.png": b"",
         "b/last.jpg": jpeg(7),
-        "b/small 1.jpg": jpeg(1),
     }
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +65,12 @@ def test_a_folder_becomes_a_manifest(photos: Path, tmp_path: Path) -> None:
     manifest = Manifest.open(tmp_path / "m")
     assert manifest.counts == {"samples": 9, "poses": 0}
     assert (manifest.num_parts, manifest.stage, manifest.skeleton.name) == (3, "scan", "coco17")
-    assert repeats(manifest) == {"b/copy of 2.jpg": "a/2.jpg", "b/small 1.jpg": "a/1.jpg"}
+    assert repeats(manifest) == {"b/a small 1.jpg": "a/1.jpg", "b/copy of 2.jpg": "a/2.jpg"}
     assert {s.path: s.group for s in manifest} == {
         **{f"a/{i}.jpg": "a" for i in range(6)},
+        "b/a small 1.jpg": "a",
         "b/copy of 2.jpg": "a",
         "b/last.jpg": "b",
-        "b/small 1.jpg": "a",
     }
     for sample in manifest:
         with Image.open(manifest.image_path(sample)) as image:
@@ -109,6 +109,7 @@ def test_parts_change_nothing(photos: Path, tmp_path: Path) -> None:
     results = [scan(photos, out=tmp_path / f"m{size}", part_size=size) for size in (1, 5, 100)]
     assert len({result.manifest.digest for result in results}) == 1
     assert len({to_json(result.summary() | {"manifest": ""}) for result in results}) == 1
+    assert not list(tmp_path.glob("m*/learned-*")), "what was kept for a resume is not needed any more"
 
 
 def test_options_reach_the_work(photos: Path, tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_options_reach_the_work(photos: Path, tmp_path: Path) -> None:
     assert repeats(exact.manifest) == {"b/copy of 2.jpg": "a/2.jpg"}
     assert (exact.exact_duplicates, exact.near_duplicates) == (1, 0)
     small = scan(photos, out=tmp_path / "small", max_pixels=96 * 64, skeleton="mpii16")
-    assert {s.path for s in small.manifest} == {"b/last.jpg", "b/small 1.jpg"}
+    assert {s.path for s in small.manifest} == {"b/last.jpg", "b/a small 1.jpg"}
     assert small.quarantined["too large"] == 7
     assert small.manifest.skeleton == Skeleton.load("mpii16")
 

@@ -125,8 +125,9 @@ def test_without_a_ledger_what_people_placed_is_shown(tmp_path: Path) -> None:
     assert sorted(shown(found, "Placed by people")) == ["4.png", "7.png"]
 
 
-def test_missing_images_are_passed_over(tmp_path: Path) -> None:
-    found = shelves(manifest(tmp_path, poses(), broken=(39, 37)), {})
+@pytest.mark.parametrize("part_size", [9, 40])
+def test_missing_images_are_passed_over(tmp_path: Path, part_size: int) -> None:
+    found = shelves(manifest(tmp_path, poses(), part_size, broken=(39, 37)), {})
     assert shown(found, "Most doubtful") == [f"{i}.png" for i in (38, 36, 35, 34, 33, 32, 31, 30)]
     assert shelves(manifest(tmp_path, poses(), broken=tuple(range(N))), {}) == ()
 

@@ -4,6 +4,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from scipy.stats import binomtest
@@ -42,14 +43,14 @@ def a_round(number: int, bad: float, random: float | None = None, n: int = 200) 
     )
 
 
-def curves(plot: Plot, color: str) -> list[list[tuple[float, float]]]:
-    """The points of each curve of a colour that is drawn inside axes; y grows downwards."""
+def curves(plot: Plot, color: str, bars: bool = False) -> list[list[tuple[float, float]]]:
+    """The points of each curve (or of each error bar) of a colour inside axes; y grows downwards."""
     paths = [
         element.attrib["d"]
         for element in ET.fromstring(plot.svg).iter("{http://www.w3.org/2000/svg}path")
         if f"stroke: {color}" in element.get("style", "")
         and "fill: none" in element.attrib["style"]
-        and "stroke-opacity" not in element.attrib["style"]
+        and ("stroke-opacity" in element.attrib["style"]) == bars
         and "clip-path" in element.attrib
     ]
     return [[(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", path)] for path in paths]
@@ -89,6 +90,10 @@ def test_both_arms_are_drawn_to_scale_in_every_panel() -> None:
             assert x1 - x0 == pytest.approx(x2 - x1)
             fall = (shares[0] - shares[1]) / (shares[1] - shares[2])
             assert (y1 - y0) / (y2 - y1) == pytest.approx(fall, rel=1e-3)
+    points = [point for curve in curves(plot, ROUTED)[:2] for point in curve]
+    for (x, y), ((x0, low), (x1, high)) in zip(points, curves(plot, ROUTED, bars=True), strict=True):
+        assert x == x0 == x1
+        assert high < y < low, "every share lies inside its own interval"
     top, below = curves(plot, RANDOM)[0], curves(plot, ROUTED)[0]
     assert top[0] == pytest.approx(below[0]), "both start alike, on the same axes"
 
@@ -110,10 +115,10 @@ def test_the_figure_is_told_in_words() -> None:
 def test_unknown_truth_leaves_no_curve() -> None:
     known = a_round(1, 0.2)
     blank = Quality(0, math.nan, math.nan, math.nan, math.nan)
-    for arm in (Arm(), Arm(untouched=blank, test=blank)):
-        empty = Round(**{**vars(known), "routed": arm})
-        plot = error_by_round([empty])
-        assert ROUTED not in plot.svg.decode()
+    empty = replace(known, routed=Arm(untouched=blank, test=blank))
+    assert ROUTED not in error_by_round([empty]).svg.decode()
+    half = replace(known, routed=Arm(test=known.routed.test))
+    assert len(curves(error_by_round([half, half]), ROUTED)) == 2  # bad and error of the test alone
 
 
 def test_long_curves_are_thinned_to_what_the_eye_sees() -> None:

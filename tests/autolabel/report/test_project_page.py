@@ -89,8 +89,8 @@ def test_the_tables_tell_both_arms_round_by_round(page: Page) -> None:
 
 def test_tiles_compare_with_the_first_round_and_with_random_routing(page: Page) -> None:
     tiles = {tile.label: tile for tile in page.tiles}
-    assert tiles["Accepted unseen"].value == "120"
-    assert tiles["Accepted unseen"].note == "59.7 % of 201 poses"
+    assert tiles["Accepted"].value == "120"
+    assert tiles["Accepted"].note == "of 201 poses, by an audit of 100"
     assert tiles["Opened by people"].note == "100 clicks, 2.5 a pose"
     bad = tiles["Bad, untouched poses"]
     assert (bad.value + " " + bad.note).replace("\u202f", " ") == (
@@ -137,8 +137,8 @@ def test_a_project_without_truth_tells_what_it_knows(tmp_path: Path) -> None:
     write_round(tmp_path, 0, 0.5, routed={"untouched": None, "test": None}, score=None)
     page = project_page(tmp_path)
     assert [table.title for table in page.tables] == ["Work, round by round"]
-    assert [tile.label for tile in page.tiles] == ["Accepted unseen", "Opened by people"]
-    assert page.tiles[1].note == "no clicks"
+    assert [tile.label for tile in page.tiles] == ["Opened by people"]
+    assert page.tiles[0].note == "no clicks"
     assert not page.plots
 
 
@@ -146,7 +146,7 @@ def test_random_columns_are_left_out_where_nobody_tried(tmp_path: Path) -> None:
     write_round(tmp_path, 0, 0.5, score=None)
     page = project_page(tmp_path)
     assert "bad, random" not in cells(page, "Untouched")[0]
-    assert len(page.plots) == 2
+    assert [plot.title for plot in page.plots] == ["Error, round by round"]  # of effort there is only one point
 
 
 def test_a_project_without_rounds_is_refused(tmp_path: Path) -> None:
