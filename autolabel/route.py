@@ -18,7 +18,7 @@ from autolabel.errors import InputError
 
 Indices = NDArray[np.intp]
 
-RISKS = (0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
+RISKS = (0.5, 0.4, 0.3, 0.2, 0.1)
 """Shares of the promised bad rate at which an accepted set is proposed, the loosest first. Half leaves an audit of
 affordable size a fair chance to prove the promise; the stricter ones need fewer audits."""
 

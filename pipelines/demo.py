@@ -26,17 +26,11 @@ from pipelines.loop import ROUND, LoopResult
 from pipelines.report import report
 from pipelines.simulated_reviewer import SimulatedReviewer
 
-LABELLED, CALIBRATION, TEST = 300, 150, 300
-"""Poses to learn from, to calibrate on, and to measure on."""
+MAX_BAD, CONFIDENCE = 0.15, 0.95
+"""The promise."""
 
-IMAGES = 1190
-"""Drawn pictures; those that are not needed for the poses above are the pool."""
-
-MAX_BAD, CONFIDENCE, AUDIT = 0.15, 0.95, 150
-"""The promise, and the most poses its audit may open."""
-
-BUDGET = 120
-"""Tasks a round."""
+NOISE = 0.5
+"""How far the reviewer's points scatter, as a share of what COCO's annotators do: drawn joints are plain to see."""
 
 _PARTS = {
     "images": "images",
@@ -68,8 +62,36 @@ TRAINING: dict[str, Any] = {
 }
 """Frozen with the corpus: on 300 poses this leaves 15 to 40 % of the others bad (``benchmarks/drawn.py``)."""
 
-FINETUNING: dict[str, Any] = {"steps": 200, "learning_rate": 3e-4, "warmup_steps": 20}
+FINETUNING: dict[str, Any] = {"learning_rate": 3e-4, "warmup_steps": 20}
 """What a round of corrections changes."""
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """How much is drawn, trained and reviewed. The defaults take a few minutes on two cores.
+
+    Attributes:
+        images: Drawn pictures; those that are not needed for the poses below are the pool.
+        labelled: Poses to learn from.
+        calibration: Poses to calibrate on.
+        test: Poses to measure on.
+        budget: Tasks a round.
+        audit: The most poses that the audit may open.
+        steps: Of the first training.
+        finetuning_steps: Of a round's.
+    """
+
+    images: int = 1250
+    labelled: int = 300
+    calibration: int = 200
+    test: int = 300
+    budget: int = 120
+    audit: int = 150
+    steps: int = TRAINING["steps"]
+    finetuning_steps: int = 200
+
+
+FULL = DemoSize()
 
 
 @dataclass(frozen=True)
@@ -110,6 +132,8 @@ def demo(
     out: str | Path = "demo",
     rounds: int = 2,
     seed: int = 0,
+    compare: bool = True,
+    size: DemoSize = FULL,
     progress: Progress = SILENT,
 ) -> DemoResult:
     """Run the whole loop on drawn people.
@@ -118,6 +142,8 @@ def demo(
         out: The project folder to make; an unfinished demo of the same seed goes on where it stopped.
         rounds: Rounds of review before the audit.
         seed: Of the drawings and of everything drawn by lot.
+        compare: Also spend the budget on poses drawn at random, in a project of its own.
+        size: How much of everything.
         progress: Where to report.
 
     Raises:
@@ -125,30 +151,39 @@ def demo(
     """
     start = time.perf_counter()
     folder = Path(out)
-    truth = _drawn(folder / "drawn", seed, progress)
-    _settings(folder, rounds, seed)
-    reviewer = SimulatedReviewer(truth, seed=seed)
+    truth = _drawn(folder / "drawn", seed, size, progress)
+    _settings(folder, rounds, seed, size)
+    reviewer = SimulatedReviewer(truth, seed=seed, noise=NOISE)
     progress.note("the loop: what is doubtful goes to the reviewer")
     result = loop.run(folder, reviewer=reviewer, truth=truth, progress=progress)
-    progress.note("for comparison: as many poses drawn at random")
-    random = _random_arm(folder, rounds, seed)
-    loop.run(random, reviewer=SimulatedReviewer(truth, seed=seed), truth=truth, audit=False, progress=progress)
-    records = tuple(_compared(folder, random, n) for n in range(rounds + 1))
-    report(folder, overwrite=True, progress=progress)
+    if compare:
+        progress.note("for comparison: as many poses drawn at random")
+        random = _random_arm(folder, rounds, seed, size)
+        loop.run(
+            random,
+            reviewer=SimulatedReviewer(truth, seed=seed, noise=NOISE),
+            truth=truth,
+            audit=False,
+            progress=progress,
+        )
+        for n in range(rounds + 1):
+            _set_beside(folder, random, n)
+        report(folder, overwrite=True, progress=progress)
+    records = tuple(_record(folder, n) for n in range(rounds + 1))
     true_bad = _true_bad(folder, truth) if result.certificate and result.certificate.issued else None
     return DemoResult(result, records, true_bad, time.perf_counter() - start)
 
 
-def _drawn(folder: Path, seed: int, progress: Progress) -> Manifest:
+def _drawn(folder: Path, seed: int, size: DemoSize, progress: Progress) -> Manifest:
     """Draw the corpus, and cut it into poses to learn from, to calibrate on, to measure on, and the pool.
 
     Returns:
         The truth of the pool.
     """
     if not (folder / "pool-truth" / COMMIT).is_file():
-        truth, _ = draw_corpus(folder, images=IMAGES, seed=seed, progress=progress, existing=Existing.OVERWRITE)
+        truth, _ = draw_corpus(folder, images=size.images, seed=seed, progress=progress, existing=Existing.OVERWRITE)
         samples = iter(truth)
-        for name, poses in (("labelled", LABELLED), ("calibration", CALIBRATION), ("test", TEST)):
+        for name, poses in (("labelled", size.labelled), ("calibration", size.calibration), ("test", size.test)):
             _write(folder / name, list(_first(samples, poses)), truth)
         pool = list(samples)
         _write(folder / "pool", [s.with_poses(hide_truth(s.poses)) for s in pool], truth)
@@ -168,16 +203,16 @@ def _write(path: Path, samples: list[Sample], like: Manifest) -> None:
     write_manifest(path, samples, like.skeleton, like.roots, stage="drawn", existing=Existing.OVERWRITE)
 
 
-def _settings(folder: Path, rounds: int, seed: int, *, order: str = "doubt", weights: str = "") -> None:
+def _settings(folder: Path, rounds: int, seed: int, size: DemoSize, *, order: str = "doubt", weights: str = "") -> None:
     """Write the project's settings; the same ones may stand already, others may not."""
     drawn = "../drawn" if weights else "drawn"
     values = {
         "corpus": {name: f"{drawn}/{part}" for name, part in _PARTS.items()} | {"skeleton": "coco17"},
-        "promise": {"max_bad": MAX_BAD, "confidence": CONFIDENCE, "audit": AUDIT},
-        "rounds": {"count": rounds, "budget": BUDGET, "random_share": 0.2, "order": order, "seed": seed},
+        "promise": {"max_bad": MAX_BAD, "confidence": CONFIDENCE, "audit": size.audit},
+        "rounds": {"count": rounds, "budget": size.budget, "random_share": 0.2, "order": order, "seed": seed},
         "network": {"weights": weights, "custom": {} if weights else NETWORK},
-        "training": {**TRAINING, "seed": seed},
-        "finetuning": FINETUNING,
+        "training": {**TRAINING, "seed": seed, "steps": size.steps},
+        "finetuning": {**FINETUNING, "steps": size.finetuning_steps},
     }
     text = to_toml({"name": "drawn-people", **values})
     file = folder / FILE
@@ -186,21 +221,22 @@ def _settings(folder: Path, rounds: int, seed: int, *, order: str = "doubt", wei
     write_text(file, text)
 
 
-def _random_arm(folder: Path, rounds: int, seed: int) -> Path:
+def _random_arm(folder: Path, rounds: int, seed: int, size: DemoSize) -> Path:
     """A project that differs in one thing: it reviews poses at random. It starts from the same network."""
     other = folder / "random"
     other.mkdir(exist_ok=True)
-    _settings(other, rounds, seed, order="random", weights="../rounds/00/model")
+    _settings(other, rounds, seed, size, order="random", weights="../rounds/00/model")
     return other
 
 
-def _compared(folder: Path, random: Path, n: int) -> dict[str, Any]:
-    """The round's record, with what random routing led to beside it."""
-    file = Path("rounds") / f"{n:02d}" / ROUND
-    record = json.loads((folder / file).read_text(encoding="utf-8"))
-    record["random"] = json.loads((random / file).read_text(encoding="utf-8"))["routed"]
-    write_text(folder / file, json.dumps(record, indent=2) + "\n")
-    return record
+def _record(folder: Path, n: int) -> dict[str, Any]:
+    return json.loads((folder / "rounds" / f"{n:02d}" / ROUND).read_text(encoding="utf-8"))
+
+
+def _set_beside(folder: Path, random: Path, n: int) -> None:
+    """Put what random routing led to into the round's record."""
+    record = {**_record(folder, n), "random": _record(random, n)["routed"]}
+    write_text(folder / "rounds" / f"{n:02d}" / ROUND, json.dumps(record, indent=2) + "\n")
 
 
 def _true_bad(folder: Path, truth: Manifest) -> float:

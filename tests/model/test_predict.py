@@ -1,0 +1,253 @@
+"""What a pose gets: from the right pixels, back in the right place, whoever else is predicted with it."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import grid_sample
+
+from autolabel.errors import ConfigError
+from autolabel.similarity import keypoint_similarity
+from autolabel.skeleton import Skeleton
+from benchmarks.parity_network import randomise
+from model.config import ViTPoseConfig
+from model.predict import FEATURES, FLIP_FEATURES, Predictor
+from model.vitpose import build_vitpose
+
+COCO = Skeleton.load("coco17")
+
+
+def network(**changes):
+    """A small ViTPose with every parameter random; its heatmaps are noise, which shows every difference."""
+    given = {"input_size": (64, 48), "patch_size": 8, "width": 32, "depth": 2, "heads": 2, "deconv_channels": 16}
+    model = build_vitpose(ViTPoseConfig(**{**given, **changes}), COCO).eval()
+    randomise(model, 0)
+    return model
+
+
+def pictures(count, seed=0):
+    """Noisy images of different sizes with up to three boxes each, some of them over the border, some none."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        height, width = rng.integers(40, 120, 2)
+        coarse = rng.integers(0, 256, (3, height // 4 + 1, width // 4 + 1), dtype=np.uint8)
+        image = torch.tensor(coarse.repeat(4, 1).repeat(4, 2)[:, :height, :width])
+        low = rng.uniform(-10, 0.7 * np.array([width, height]), (i % 4, 2))
+        made.append((image, np.concatenate([low, low + rng.uniform(8, 70, low.shape)], axis=1)))
+    return made
+
+
+def joined(predictions):
+    parts = list(predictions)
+    features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
+    xy, score = (np.concatenate([getattr(part, name) for part in parts]) for name in ("xy", "score"))
+    return {"xy": xy, "score": score, **features}
+
+
+def assert_equal(a, b):
+    assert list(a) == list(b)
+    for name in a:
+        assert np.array_equal(a[name], b[name]), name
+
+
+# ---- pixels
+
+
+class Reads(nn.Module):
+    """A network that sees: its heatmap k is channel k of the input, read where the codec says the cells are."""
+
+    def __init__(self, skeleton, codec, input_size=(128, 96), heatmap_size=(32, 24)):
+        super().__init__()
+        self.skeleton, self.input_size, self.heatmap_size = skeleton, input_size, heatmap_size
+        self.config = ViTPoseConfig(input_size=input_size, codec=codec)
+        less = 1 if codec == "udp" else 0
+        steps = [(input_size[i] - less) / (heatmap_size[i] - less) for i in (1, 0)]
+        columns, rows = (torch.arange(heatmap_size[i]) * step for i, step in zip((1, 0), steps, strict=True))
+        self.cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
+
+    def forward(self, images):
+        size = torch.tensor([self.input_size[1], self.input_size[0]])
+        grid = ((2 * self.cells + 1) / size - 1).expand(len(images), -1, -1, -1)
+        mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+        return grid_sample(images * std + mean, grid, align_corners=False, padding_mode="border").clamp(min=0)
+
+
+@pytest.mark.parametrize(("codec", "cells"), [("udp", 0.05), ("plain", 0.55)])
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_a_dot_is_found_where_it_is(dots, codec, cells, flip_test) -> None:
+    """Through crop, network, decoding and back; half a pixel off anywhere is 0.125 cells or more."""
+    rng = np.random.default_rng(0)
+    skeleton = Skeleton("one-sided", dots.skeleton.keypoints, (), (0, 1, 2), (0.05,) * 3, "test")
+    predictor = Predictor(Reads(skeleton, codec), precision="fp32", flip_test=flip_test, batch_size=4)
+    sides = rng.uniform(40, 140, 12)
+    truth = [dots.person(rng, side, (340, 300)) for side in sides]
+    images = []
+    for xy, side in zip(truth, sides, strict=True):
+        cell = 1.25 * side / 24  # the square box is as wide as the heatmap, padded
+        picture = dots.picture(xy, (340, 300), 2 * cell)
+        box = np.array([[*(xy.mean(axis=0) - side / 2), *(xy.mean(axis=0) + side / 2)]])
+        images.append((torch.tensor(picture).permute(2, 0, 1), box))
+    found = joined(predictor.predict(images))
+    error = np.linalg.norm(found["xy"] - np.stack(truth), axis=-1) / (1.25 * sides[:, None] / 24)
+    assert error.max() < cells * 1.45  # the diagonal
+    assert found["score"].min() > 0.9
+    if codec == "udp":
+        assert np.abs((found["xy"] - np.stack(truth)).mean(axis=(0, 1))).max() < 0.1, "no bias in pixels"
+
+
+# ---- numbers
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_nobody_depends_on_who_else_is_there(flip_test) -> None:
+    images = pictures(12)
+    predictor = Predictor(network(), precision="fp32", flip_test=flip_test, batch_size=4)
+    together = joined(predictor.predict(images))
+    alone = [joined(predictor.predict([(image, box[None])])) for image, boxes in images for box in boxes]
+    assert len(alone) == 18, "so the last batch is not full"
+    assert_equal(together, {name: np.concatenate([one[name] for one in alone]) for name in together})
+    assert_equal(
+        {name: values[::-1] for name, values in together.items()},
+        joined(predictor.predict([(image, np.flip(boxes, 0).copy()) for image, boxes in reversed(images)])),
+    )
+
+
+def test_the_batch_size_changes_rounding_alone() -> None:
+    images = pictures(12)
+    small, large = (joined(Predictor(network(), precision="fp32", batch_size=n).predict(images)) for n in (3, 32))
+    assert np.abs(small["score"] - large["score"]).max() < 1e-5 * np.abs(large["score"]).max()
+    # Where the Newton step is ill-conditioned, rounding moves it; few are.
+    assert np.median(np.abs(small["xy"] - large["xy"])) < 1e-3
+
+
+def test_the_network_sees_one_shape(dots) -> None:
+    seen = []
+    model = network()
+    model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
+    list(Predictor(model, batch_size=4).predict(pictures(12)))
+    assert seen == [(4, 3, 64, 48)] * 5
+    seen.clear()
+    list(Predictor(model, batch_size=4, flip_test=True).predict(pictures(12)))
+    assert seen == [(8, 3, 64, 48)] * 5
+
+
+def test_more_boxes_in_an_image_than_in_a_batch() -> None:
+    image, _ = pictures(1)[0]
+    low = np.random.default_rng(0).uniform(0, 30, (11, 2))
+    boxes = np.concatenate([low, low + 40], axis=1)
+    predictor = Predictor(network(), precision="fp32", batch_size=4)
+    parts = list(predictor.predict([(image, boxes)]))
+    assert [len(part.xy) for part in parts] == [4, 4, 3]
+    assert_equal(joined(parts), joined(predictor.predict([(image, box[None]) for box in boxes])))
+
+
+@cache
+def reference():
+    path = Path(__file__).with_name("heatmap_reference.py")
+    spec = importlib.util.spec_from_file_location("heatmap_reference", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("codec", ["udp", "plain"])
+def test_the_flip_test_is_the_mean_of_both_maps(codec) -> None:
+    """By hand, with OpenCV's crop and the NumPy decoder: ``vitpose.md`` 3.1, 3.2, 3.4 and 3.5."""
+    import cv2
+
+    model = network(codec=codec)
+    images = pictures(12, seed=1)
+    found = joined(Predictor(model, precision="fp32", flip_test=True, batch_size=4).predict(images))
+    peaks, flips, places, well = [], [], [], []
+    for image, boxes in images:
+        for x1, y1, x2, y2 in boxes:
+            w, h = max(x2 - x1, 0.75 * (y2 - y1)), max(y2 - y1, (x2 - x1) / 0.75)
+            bw, bh, cx, cy = 1.25 * w, 1.25 * h, (x1 + x2) / 2, (y1 + y2) / 2
+            ex, ey = (47, 63) if codec == "udp" else (48, 64)
+            matrix = np.array([[ex / bw, 0, ex * (0.5 - cx / bw)], [0, ey / bh, ey * (0.5 - cy / bh)]])
+            pixels = cv2.warpAffine(image.permute(1, 2, 0).numpy(), matrix, (48, 64), flags=cv2.INTER_LINEAR)
+            normal = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+            both = torch.tensor(np.stack([normal, normal[:, ::-1]])).permute(0, 3, 1, 2).float()
+            with torch.inference_mode():
+                straight, mirrored = model(both).double().numpy()
+            back = mirrored[list(COCO.flip)][:, :, ::-1]
+            if codec == "plain":
+                back = np.concatenate([back[:, :, :1], back[:, :, :-1]], axis=2)
+            cells = (23, 31) if codec == "udp" else (24, 32)
+            for maps in ((straight + back) / 2, straight, back):
+                decoded = [_decoded(maps[k], codec) for k in range(17)]
+                xy = np.array([xy for xy, _, _ in decoded])
+                places.append(xy * [bw / cells[0], bh / cells[1]] + [cx - bw / 2, cy - bh / 2])
+                well.append([conditioning for _, _, conditioning in decoded])
+            peaks.append(((straight + back) / 2).max(axis=(1, 2)))
+            flips.append(np.minimum(straight.max(axis=(1, 2)), back.max(axis=(1, 2))))
+    mean, own, other = (np.stack(places[i::3]) for i in range(3))
+    sure, sure_own, sure_other = (np.stack(well[i::3]) > 0.01 for i in range(3))
+    assert sure.sum() > 40
+    assert np.abs(found["score"] - peaks).max() < 1e-4 * np.abs(peaks).max()
+    assert np.array_equal(found["peak"], found["score"])
+    assert np.abs(found["flip_peak"] - flips).max() < 1e-4 * np.abs(flips).max()
+    assert np.abs(found["xy"] - mean)[sure].max() < 0.02
+    area = np.concatenate([0.53 * (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for _, b in images])
+    agreement = keypoint_similarity(own, other, area, COCO.sigmas)
+    assert np.abs(found["flip_ks"] - agreement)[sure_own & sure_other].max() < 0.01
+    swapped = keypoint_similarity(own, other[:, list(COCO.flip)], area, COCO.sigmas)
+    assert np.abs(found["swap_ks"] - swapped)[sure_own & sure_other[:, list(COCO.flip)]].max() < 0.01
+    assert not np.allclose(found["flip_ks"], found["swap_ks"], atol=0.1)
+
+
+def _decoded(heatmap, codec):
+    """Place, score, and conditioning, 0 where our decoder takes no step: a map that is nowhere positive."""
+    if codec == "udp":
+        xy, score, conditioning = reference().decode_udp(heatmap)
+    else:
+        xy, score, conditioning = *reference().decode_plain(heatmap), 1.0
+    return xy, score, conditioning * (score > 0)
+
+
+def test_bf16_is_close_to_fp32() -> None:
+    images = pictures(12)
+    exact, rounded = (
+        joined(Predictor(network(), precision=precision, batch_size=4).predict(images))
+        for precision in ("fp32", "bf16")
+    )
+    scale = np.abs(exact["score"]).max()
+    assert 0 < np.abs(exact["score"] - rounded["score"]).max() < 0.03 * scale
+    assert rounded["xy"].dtype == rounded["score"].dtype == np.float32
+
+
+# ---- nothing
+
+
+@pytest.mark.parametrize(("flip_test", "names"), [(False, FEATURES), (True, FLIP_FEATURES)])
+def test_no_boxes_no_predictions(flip_test, names) -> None:
+    predictor = Predictor(network(), flip_test=flip_test, batch_size=4)
+    image, none = pictures(1)[0]
+    assert len(none) == 0
+    assert list(predictor.predict([])) == []
+    assert list(predictor.predict([(image, none)])) == []
+    some, nothing = next(iter(predictor.predict(pictures(3)))), predictor.nothing()
+    assert tuple(some.features) == tuple(nothing.features) == names
+    for name in ("xy", "score"):
+        one, other = getattr(some, name), getattr(nothing, name)
+        assert other.shape == (0, *one.shape[1:]) and other.dtype == one.dtype
+    for name, values in some.features.items():
+        assert nothing.features[name].shape == (0, 17) and values.shape[1:] == (17,)
+        assert nothing.features[name].dtype == values.dtype == np.float32
+
+
+def test_what_is_cropped_has_the_inputs_aspect() -> None:
+    area = Predictor(network()).padded_area(np.array([[0.0, 0, 30, 40], [0, 0, 40, 40]]))
+    assert area == pytest.approx([1.25**2 * 30 * 40, 1.25**2 * 40 * 40 / 0.75])
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        Predictor(network(), device="tpu")
+    with pytest.raises(ConfigError):
+        Predictor(network(), device="cpu", precision="fp16")

@@ -1,0 +1,80 @@
+"""The demo, whole but small: every stage is the real one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autolabel.errors import ExistsError
+from autolabel.manifest import Manifest
+from pipelines.demo import DemoSize, demo
+
+SIZE = DemoSize(images=60, labelled=24, calibration=16, test=12, budget=8, audit=10, steps=12, finetuning_steps=4)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("demo") / "project"
+    return demo(out=folder, rounds=1, seed=3, size=SIZE)
+
+
+@pytest.mark.slow
+def test_it_leaves_a_finished_project(finished):
+    folder = finished.loop.folder
+    assert finished.loop.state == "done"
+    assert [r["round"] for r in finished.rounds] == [0, 1]
+    coco = json.loads((folder / "coco.json").read_text())
+    assert coco["categories"][0]["keypoints"][0] == "nose"
+    assert (folder / "report.html").read_text().count("data:image") >= 3
+    assert (folder / "certificate.json").is_file()
+
+
+@pytest.mark.slow
+def test_every_pool_pose_is_in_the_dataset_and_states_where_it_stands(finished):
+    folder = finished.loop.folder
+    states = {name: pose.attributes["state"] for name, pose in by_id(folder / "dataset").items()}
+    assert states.keys() == by_id(folder / "drawn" / "pool").keys()
+    assert set(states.values()) <= {"reviewed", "rejected", "accepted", "review"}
+    opened = finished.rounds[-1]["effort"]["poses_opened"]
+    assert opened == SIZE.budget
+    assert sum(state in ("reviewed", "rejected") for state in states.values()) >= opened
+
+
+@pytest.mark.slow
+def test_both_arms_start_alike_and_open_as_many_poses(finished):
+    first, last = finished.rounds
+    assert first["routed"] == first["random"]
+    assert last["random"]["untouched"]["n"] == last["routed"]["untouched"]["n"]
+
+
+@pytest.mark.slow
+def test_reviewed_poses_are_nearer_to_the_truth_than_they_were_predicted(finished):
+    folder = finished.loop.folder
+    truth, before = by_id(folder / "drawn" / "pool-truth"), by_id(folder / "rounds" / "00" / "predicted")
+    reviewed = {n: pose for n, pose in by_id(folder / "dataset").items() if pose.attributes["state"] == "reviewed"}
+
+    def error(poses):
+        return np.nanmean([np.linalg.norm(poses[name].xy - truth[name].xy, axis=-1).mean() for name in reviewed])
+
+    assert len(reviewed) >= SIZE.budget
+    assert error(reviewed) < 0.5 * error(before)
+
+
+@pytest.mark.slow
+def test_a_finished_demo_is_not_done_again_and_another_is_refused(finished):
+    folder = finished.loop.folder
+    before = {file: file.stat().st_mtime_ns for file in Path(folder, "rounds").rglob("*.safetensors")}
+    again = demo(out=folder, rounds=1, seed=3, size=SIZE)
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert again.rounds == finished.rounds
+    with pytest.raises(ExistsError, match="other settings"):
+        demo(out=folder, rounds=1, seed=4, size=SIZE)
+
+
+def by_id(path):
+    return {
+        pose.id: pose
+        for sample in Manifest.open(path)
+        for pose in map(sample.poses.__getitem__, range(len(sample.poses)))
+    }
