@@ -260,17 +260,25 @@ def correct(sample: Sample, corrections: Mapping[str, Correction]) -> Sample:
 
 
 def changed_since(poses: Poses, corrections: Mapping[str, Correction], keypoints: Sequence[str]) -> list[Conflict]:
-    """The corrected poses that are no longer what the person saw, with the names of what changed."""
+    """The corrected poses that are no longer what the person saw, with the names of what changed.
+
+    A network that places a keypoint anew changes nothing that anybody stated: a person's answer stands over it, in
+    this round as in the next. What another person or an import has changed since is reported, and a box that moved.
+    """
     conflicts: list[Conflict] = []
+    by_people = (poses.origin == Origin.HUMAN) | (poses.origin == Origin.IMPORTED)
     for i in range(len(poses)):
         correction = corrections.get(poses.id[i])
         now = Stated.of(poses[i])
-        if correction is None or now.same(correction.before):
+        if correction is None or now.same(correction.before) or now.same(correction.after):
             continue
-        changed = now.differs(correction.before).tolist()
+        changed = (now.differs(correction.before) & by_people[i]).tolist()
         names = [name for name, differs in zip(keypoints, changed, strict=True) if differs]
-        what = "changed since it was corrected; the correction was taken"
-        conflicts.append(Conflict(correction.pose, what, ", ".join(names) or "box"))
+        if not np.array_equal(now.box, correction.before.box, equal_nan=True):
+            names.append("box")
+        if names:
+            what = "changed since it was corrected; the correction was taken"
+            conflicts.append(Conflict(correction.pose, what, ", ".join(names)))
     return conflicts
 
 

@@ -6,7 +6,7 @@ Poses that a person settled already take part in nothing; they only count toward
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Self
 
 import numpy as np
@@ -26,7 +26,7 @@ POWER = 0.9
 """The audit is large enough to pass with this probability if the predicted bad rate is right."""
 
 
-class _Choice(Enum):
+class _Choice(StrEnum):
     @classmethod
     def parse(cls, text: str) -> Self:
         """The choice of that name.

@@ -8,6 +8,10 @@ A pose's ``p_bad`` is not a product over its keypoints: their errors hang togeth
 """
 
 import json
+
+# scikit-learn ships no types.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -184,7 +188,7 @@ def score(poses: Poses, features: Mapping[str, NDArray[Any]], sizes: ArrayLike, 
     """
     if "peak" not in features:
         raise InputError("no features to score by", remedy="Score the manifest that `autolabel predict` wrote.")
-    predicted = np.isfinite(features["peak"]).all(axis=1)
+    predicted = np.asarray(np.isfinite(features["peak"]).all(axis=1), bool)
     if calibrator is None:
         p_gross, p_bad = prior(poses, features)
     else:
@@ -288,8 +292,8 @@ def _fit(names: Sequence[str], x: Floats, y: NDArray[np.bool_]) -> Logistic:
         rate = (y.sum() + 0.5) / (len(y) + 1)
         weights, bias = np.zeros(x.shape[1]), float(np.log(rate / (1 - rate)))
     else:
-        fitted = LogisticRegression(C=1.0, max_iter=1000).fit((x - mean) / scale, y)
-        weights, bias = fitted.coef_[0], float(fitted.intercept_[0])
+        fitted: Any = LogisticRegression(C=1.0, max_iter=1000).fit((x - mean) / scale, y)
+        weights, bias = np.asarray(fitted.coef_[0], np.float64), float(fitted.intercept_[0])
     return Logistic(
         names=tuple(names),
         mean=tuple(mean.tolist()),

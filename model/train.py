@@ -215,7 +215,7 @@ def _accelerator(how: Training) -> Accelerator:
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
 
-def _attention(device: torch.device) -> AbstractContextManager[None]:
+def _attention(device: torch.device) -> AbstractContextManager[Any]:
     """Plain attention on the CPU, where the backward pass of the fused kernel takes 40 % of a small network's step."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 

@@ -50,8 +50,8 @@ class Checked:
     @classmethod
     def joined(cls, parts: "Sequence[Checked]") -> "Checked":
         """All poses of the parts; features that some of them lack are left out."""
-        shared = set.intersection(*(set(part.features) for part in parts))
-        values = {name: np.concatenate([part.features[name] for part in parts]) for name in sorted(shared)}
+        shared = [name for name in parts[0].features if all(name in part.features for part in parts)]
+        values = {name: np.concatenate([part.features[name] for part in parts]) for name in shared}
         rest = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
         return cls(Poses.concat([part.poses for part in parts]), values, *rest)
 

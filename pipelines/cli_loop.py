@@ -49,9 +49,9 @@ def loop_status(directory: ProjectArgument = Path(), as_json: Json = False) -> N
 @loop.command("report", epilog=example("autolabel loop report project"))
 def loop_report(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
     """Write the project's report.html again, from what is on disk."""
-    from pipelines.report import report as run
+    from pipelines.loop import report as run
 
-    run_job(lambda progress: run(directory, overwrite=True, progress=progress), as_json=as_json)
+    run_job(lambda progress: run(directory, progress=progress), as_json=as_json)
 
 
 @app.command(epilog=example("autolabel report project", "autolabel report poses.m --out poses.html"))

@@ -69,15 +69,14 @@ def predict(
 def train(
     config: Annotated[Path, typer.Option(metavar="T.toml", help="Data, network and recipe.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoint folder to write.")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a stopped run; this is what happens anyway.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Only go on with a stopped run, never start one.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Train or fine-tune a ViTPose."""
     from pipelines.train import train as run
 
-    if resume and overwrite:
-        raise typer.BadParameter("--resume goes on with what --overwrite removes")
-    run_job(lambda progress: run(config=config, out=out, overwrite=overwrite, progress=progress), as_json=as_json)
+    run_job(
+        lambda progress: run(config=config, out=out, resume=resume, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+    )

@@ -71,7 +71,6 @@ def route(
     as_json: Json = False,
 ) -> None:
     """Propose what to accept, draw the audit, queue the rest for review."""
-    from autolabel.route import Order, Policy
     from pipelines.route import route as run
 
     run_job(
@@ -83,8 +82,8 @@ def route(
             budget=budget,
             audit=audit,
             random_share=random_share,
-            order=Order.parse(order),
-            policy=Policy.parse(images),
+            order=order,
+            images=images,
             seed=seed,
             overwrite=overwrite,
             progress=progress,

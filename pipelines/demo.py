@@ -129,7 +129,7 @@ class DemoResult:
 
 def demo(
     *,
-    out: str | Path = "demo",
+    out: str | Path = Path("demo"),
     rounds: int = 2,
     seed: int = 0,
     compare: bool = True,

@@ -27,7 +27,6 @@ from autolabel.merge import SETTLED
 from autolabel.poses import Poses
 from autolabel.progress import SILENT, Progress
 from autolabel.project import Project, read_project
-from autolabel.route import Order
 from autolabel.score import MIN_BAD
 from pipelines.calibrate import fit
 from pipelines.certify import certify
@@ -38,7 +37,8 @@ from pipelines.merge import merge
 from pipelines.predict import predict
 from pipelines.pull import pull
 from pipelines.push import push
-from pipelines.report import report
+from pipelines.report import Report
+from pipelines.report import report as write_report
 from pipelines.route import route
 from pipelines.scan import scan
 from pipelines.score import score
@@ -129,7 +129,7 @@ class _Loop:
 
 
 def run(
-    directory: str | Path,
+    directory: str | Path = Path(),
     *,
     reviewer: Reviewer | None = None,
     truth: Manifest | None = None,
@@ -166,7 +166,16 @@ def run(
     return LoopResult(loop.folder, "done", "", done, _certificate(loop.folder))
 
 
-def status(directory: str | Path) -> LoopResult:
+def report(directory: str | Path = Path(), *, progress: Progress = SILENT) -> Report:
+    """Write a project's ``report.html`` anew from what is on disk.
+
+    Raises:
+        InputError: No round is finished.
+    """
+    return write_report(directory, overwrite=True, progress=progress)
+
+
+def status(directory: str | Path = Path()) -> LoopResult:
     """Where a loop stands, from what is on disk; changes nothing.
 
     Raises:
@@ -215,7 +224,7 @@ def _review_round(loop: _Loop, n: int) -> None:
         budget=rounds.budget,
         audit=False,
         random_share=rounds.random_share,
-        order=Order(rounds.order),
+        order=rounds.order,
         seed=rounds.seed + n,
         progress=loop.progress,
     )
@@ -378,7 +387,7 @@ def _finish(loop: _Loop, here: Path, base: Manifest, certified: Certificate) -> 
         base, state, out=loop.folder / "dataset", stage="dataset", config={"certificate": certificate}
     )
     export("coco", dataset.path, out=loop.folder / "coco.json", overwrite=True, progress=loop.progress)
-    report(loop.folder, overwrite=True, progress=loop.progress)
+    report(loop.folder, progress=loop.progress)
 
 
 def _write_round(loop: _Loop, n: int, *, trained_on: list[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.merge import CORRECTIONS, SETTLED, read_corrections
@@ -68,7 +69,7 @@ def quality(checked: Checked) -> dict[str, Any] | None:
     }
 
 
-def _mean(values: Any) -> float | None:
+def _mean(values: NDArray[np.float64]) -> float | None:
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
 
 

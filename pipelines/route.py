@@ -64,8 +64,8 @@ def route(
     budget: int,
     audit: bool = True,
     random_share: float = 0.0,
-    order: Order = Order.DOUBT,
-    policy: Policy = Policy.COMPLETE,
+    order: str = Order.DOUBT,
+    images: str = Policy.COMPLETE,
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -81,8 +81,8 @@ def route(
         audit: Draw an audit of the accepted poses now. Without it the accepted set is a proposal only, and the whole
             budget is spent on review.
         random_share: Share of the review budget drawn uniformly from all open poses, to calibrate on.
-        order: Which poses are reviewed first.
-        policy: Which accepted poses will be exported, and are claimed.
+        order: Which poses are reviewed first: ``doubt`` or ``random``.
+        images: Which images will be exported, and so which accepted poses are claimed: ``complete`` or ``all``.
         seed: Of all draws.
         overwrite: Replace another routing in ``out``.
         progress: Where to report.
@@ -91,14 +91,14 @@ def route(
         InputError: An impossible promise or budget.
         ExistsError: ``out`` holds another result.
     """
-    source = Manifest.open(manifest)
+    source, policy = Manifest.open(manifest), Policy.parse(images)
     config = {
         "max_bad": max_bad,
         "confidence": confidence,
         "budget": budget,
         "audit": audit,
         "random_share": random_share,
-        "order": order.value,
+        "order": Order.parse(order).value,
         "policy": policy.value,
         "seed": seed,
     }

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from autolabel.errors import ConfigError
+from autolabel.errors import ConfigError, InputError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
-from autolabel.run import DONE, Run, RunState, read_done
+from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,21 +65,33 @@ class TrainResult:
         return {"checkpoint": self.checkpoint, **self.metrics}
 
 
-def train(*, config: str | Path, out: str | Path, overwrite: bool = False, progress: Progress = SILENT) -> TrainResult:
+def train(
+    *,
+    config: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> TrainResult:
     """Train as a TOML file says; a run that was stopped goes on where it stopped.
 
     Args:
         config: The TOML file; see :class:`TrainFile`.
         out: The checkpoint folder.
+        resume: Refuse to start anew: ``out`` must hold a run that was stopped, or is done.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
 
     Raises:
         ConfigError: A setting is unknown or impossible.
-        InputError: Data or checkpoint are not there, or do not fit.
+        InputError: There is nothing to resume; data or checkpoint are not there, or do not fit.
         ExistsError: ``out`` holds another result.
     """
     path = Path(config)
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with what --overwrite removes", remedy="Give one of them.")
+    if resume and not (Path(out) / RECORD).is_file():
+        raise InputError("holds no run to resume", subject=str(out), remedy="Leave out --resume to start one.")
     settings = TrainFile.load(path)
     sources = [(Manifest.open(path.parent / data.manifest), data.share) for data in settings.data]
     init = settings.init
@@ -168,5 +180,5 @@ def _network(
         return load_model(init, dataset=dataset or None)
     fields = dict(network)
     config = ViTPoseConfig.of_size(str(fields.pop("size", "s")), **fields)
-    torch.manual_seed(how.seed)
+    torch.manual_seed(how.seed)  # pyright: ignore[reportUnknownMemberType]  # untyped in torch
     return build_vitpose(config, manifest.skeleton)

@@ -143,8 +143,10 @@ def test_applying_twice_changes_nothing_more() -> None:
 def test_a_pose_that_has_changed_since_is_reported_and_the_human_wins() -> None:
     poses = make_poses()
     corrections = {"p1": moved(poses, 1, 2)}
-    repredicted = poses.replace(xy=poses.xy + np.float32(1))
-    (conflict,) = changed_since(repredicted, corrections, NAMES)
+    repredicted = poses.replace(xy=poses.xy + np.float32(1), origin=np.full(poses.origin.shape, Origin.MODEL))
+    assert changed_since(repredicted, corrections, NAMES) == [], "a network has nothing to say against a person"
+    imported = repredicted.replace(origin=np.full(poses.origin.shape, Origin.IMPORTED))
+    (conflict,) = changed_since(imported, corrections, NAMES)
     assert (conflict.pose, conflict.detail) == ("p1", "head, paw, tail")
     result = apply(repredicted, *corrections.values())
     assert np.array_equal(result.xy[1], corrections["p1"].after.xy)

@@ -89,7 +89,8 @@ def test_features_stay_with_their_poses(review_case: Any, pulled: Any, tmp_path:
 
 
 def test_a_pose_that_has_changed_since_is_listed(review_case: Any, pulled: Any, tmp_path: Path) -> None:
-    anew = review_case.model.replace(xy=review_case.model.xy + np.float32(0.5))
+    model = review_case.model
+    anew = model.replace(xy=model.xy + np.float32(0.5), origin=np.full(model.origin.shape, Origin.IMPORTED))
     base = review_case.write("base", anew)
     folder = pulled(corrected(review_case.model, 3))
     result = merge(base.path, folder, out=tmp_path / "out")
@@ -137,7 +138,9 @@ def test_merging_again_gives_the_same_and_more_corrections_another_result(
 
 
 def test_a_killed_merge_goes_on_and_lists_the_same_conflicts(review_case: Any, pulled: Any, tmp_path: Path) -> None:
-    base = review_case.write("base", review_case.model.replace(xy=review_case.model.xy + np.float32(0.5)))
+    model = review_case.model
+    anew = model.replace(xy=model.xy + np.float32(0.5), origin=np.full(model.origin.shape, Origin.IMPORTED))
+    base = review_case.write("base", anew)
     folder = pulled(corrected(review_case.model, 0), corrected(review_case.model, 5))
     expected = merge(base.path, folder, out=tmp_path / "out")
     listed = conflicts(expected)

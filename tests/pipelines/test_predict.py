@@ -1,0 +1,404 @@
+"""`predict` goes from a manifest or a folder to poses, does nothing twice, and outlives kills and bad images."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError
+from autolabel.formats.coco_boxes import Boxes
+from autolabel.images import read_image
+from autolabel.manifest import Manifest, part_file, write_manifest
+from autolabel.poses import Origin, Poses, Sample
+from autolabel.progress import Task
+from autolabel.skeleton import Skeleton
+from model.checkpoint import load_model, model_digest, save_model
+from model.config import ViTPoseConfig
+from model.predict import Predictor
+from model.vitpose import build_vitpose
+from pipelines.console import to_json
+from pipelines.predict import QUARANTINE, boxes_of_images, predict
+
+COCO = Skeleton.load("coco17")
+K = COCO.num_keypoints
+IMAGES, PEOPLE = 6, 2
+FAST: Any = {"precision": "fp32", "batch_size": 4}
+
+
+class Notes:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.steps: list[int] = []
+        self.total = 0
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
+        if label == "predict":
+            self.total = total or 0
+            self.steps.clear()
+        yield self
+
+    def advance(self, n: int = 1, **numbers: float) -> None:
+        self.steps += [n] * (n > 0)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = ViTPoseConfig(input_size=(64, 48), patch_size=8, width=32, depth=1, heads=2, deconv_channels=16)
+    model = build_vitpose(config, COCO)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return save_model(model, tmp_path_factory.mktemp("weights") / "w")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for i in range(IMAGES):
+        name = folder / ("deep" if i % 2 else ".") / f"{i}.png"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 255, (60, 80 + i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(name)
+    return folder
+
+
+def path(i: int) -> str:
+    return f"deep/{i}.png" if i % 2 else f"{i}.png"
+
+
+@pytest.fixture
+def boxed(photos: Path, tmp_path: Path) -> Manifest:
+    """Two people an image, three parts."""
+    rng = np.random.default_rng(0)
+    samples: list[Sample] = []
+    for i in range(IMAGES):
+        low = rng.uniform(0, 20, (PEOPLE, 2))
+        poses = Poses.create(K, id=[f"{i}-{j}" for j in range(PEOPLE)], box=np.concatenate([low, low + 35], axis=1))
+        samples.append(Sample(f"s{i}", "photos", path(i), (80 + i, 60), poses))
+    return write_manifest(tmp_path / "boxed", samples, COCO, {"photos": photos}, stage="test", part_size=2)
+
+
+def coco(folder: Path, name: str, records: list[dict[str, Any]], *, results: bool = False) -> dict[str, Path]:
+    """A COCO file of boxes over the photos, as the arguments that give it to predict."""
+    images = [{"id": 10 + i, "file_name": path(i), "width": 80 + i, "height": 60} for i in range(IMAGES)]
+    listing: dict[str, Any] = {"images": images, "categories": [{"id": 1, "name": "person"}], "annotations": []}
+    file, beside = folder / f"{name}.json", folder / f"{name}-images.json"
+    records = [{"category_id": 1, **record} for record in records]
+    file.write_text(json.dumps(records if results else {**listing, "annotations": records}))
+    beside.write_text(json.dumps(listing))
+    return {"boxes": file, "boxes_images": beside} if results else {"boxes": file}
+
+
+def test_a_manifest_becomes_a_manifest(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
+    progress = Notes()
+    result = predict(boxed.path, weights=weights, out=tmp_path / "m", flip_test=True, progress=progress, **FAST)
+    made = Manifest.open(tmp_path / "m")
+    assert result.manifest.digest == made.digest
+    assert (made.stage, made.num_parts, made.counts) == ("predict", 3, boxed.counts)
+    digest = model_digest(weights)
+    assert [(parent.role, parent.digest) for parent in made.parents] == [
+        ("manifest", boxed.digest),
+        ("weights", digest),
+    ]
+    assert (result.quarantined, result.whole_image, result.unboxed, result.suppressed) == (0, 0, 0, 0)
+    assert progress.steps == [1] * IMAGES and progress.total == IMAGES and not progress.notes
+    predictor = Predictor(load_model(weights), flip_test=True, **FAST)
+    for i in range(3):
+        samples = boxed.part(i)
+        pairs = [
+            (torch.tensor(read_image(boxed.image_path(s))).permute(2, 0, 1), s.poses.box) for s in samples
+        ]  # one batch a part
+        (expected,) = predictor.predict(pairs)
+        poses, features = made.poses(i), made.features(i)
+        assert np.array_equal(poses.xy, expected.xy) and np.array_equal(poses.score, expected.score)
+        assert features is not None and set(features) == set(expected.features)
+        assert all(np.array_equal(features[name], expected.features[name]) for name in features)
+        assert poses.id.tolist() == [name for sample in samples for name in sample.poses.id]
+        assert {*poses.by} == {digest[:12]} and (poses.origin == Origin.MODEL).all()
+
+
+def test_the_summary_is_json(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
+    result = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    assert json.loads(to_json(result.summary())) == {
+        "manifest": str(tmp_path / "m"),
+        "samples": 6,
+        "poses": 12,
+        "digest": result.manifest.digest,
+        "quarantined": 0,
+        "whole_image": 0,
+        "unboxed": 0,
+        "suppressed": 0,
+    }
+
+
+# ---- boxes
+
+
+def test_a_folder_of_images_is_one_person_an_image_with_a_warning(photos: Path, weights: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"text")
+    progress = Notes()
+    result = predict(photos, weights=weights, out=tmp_path / "m", part_size=4, progress=progress, **FAST)
+    assert result.whole_image == len(result.manifest) == IMAGES
+    assert result.manifest.num_parts == 2
+    for sample in result.manifest:
+        assert sample.poses.box.tolist() == [[0, 0, *sample.size]]
+    warnings = [note for note in progress.notes if note.startswith("WARNING")]
+    assert len(warnings) == 1 and "--boxes" in warnings[0]
+    assert "bad.jpg" in (tmp_path / "m-scan" / QUARANTINE).read_text()
+    again = predict(photos, weights=weights, out=tmp_path / "m", part_size=4, **FAST)
+    assert again.summary() == result.summary()
+    # New images are another job, which --overwrite does.
+    Image.new("RGB", (50, 50)).save(photos / "new.png")
+    with pytest.raises(ExistsError, match="--overwrite"):
+        predict(photos, weights=weights, out=tmp_path / "m", part_size=4, **FAST)
+    new = predict(photos, weights=weights, out=tmp_path / "m", part_size=4, overwrite=True, **FAST)
+    assert new.whole_image == IMAGES + 1
+
+
+def test_boxes_from_coco_annotations(photos: Path, weights: Path, tmp_path: Path) -> None:
+    given = coco(
+        tmp_path,
+        "people",
+        [
+            {"id": 1, "image_id": 10, "bbox": [5, 5, 30, 40]},
+            {"id": 2, "image_id": 10, "bbox": [5, 5, 30, 40]},  # nobody scored them, so both stay
+            {"id": 3, "image_id": 11, "bbox": [20.5, 0, 40, 60]},
+            {"id": 4, "image_id": 12, "bbox": [0, 0, 80, 60], "iscrowd": 1},
+        ],
+    )
+    progress = Notes()
+    result = predict(photos, weights=weights, out=tmp_path / "m", progress=progress, **given, **FAST)
+    found = {sample.path: sample.poses.box.tolist() for sample in result.manifest}
+    assert found[path(0)] == [[5, 5, 35, 45]] * 2
+    assert found[path(1)] == [[20.5, 0, 60.5, 60]]
+    assert [found[path(i)] for i in (2, 3, 4, 5)] == [[]] * 4
+    assert (result.whole_image, result.unboxed, result.suppressed) == (0, 4, 0)
+    assert progress.notes == ["4 images have no box: nothing was predicted there"]
+    assert [parent.role for parent in result.manifest.parents] == ["manifest", "weights", "boxes"]
+
+
+def test_boxes_from_coco_results(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """A detector's boxes are scored, and of two on one person the better is kept."""
+    given = coco(
+        tmp_path,
+        "detected",
+        [
+            {"image_id": 10, "bbox": [5, 5, 30, 40], "score": 0.6},
+            {"image_id": 10, "bbox": [5, 5, 30, 40], "score": 0.7},
+            {"image_id": 11, "bbox": [5, 5, 30, 40], "score": 0.5},
+        ],
+        results=True,
+    )
+    result = predict(photos, weights=weights, out=tmp_path / "m", **given, **FAST)
+    poses = Poses.concat([sample.poses for sample in result.manifest])
+    assert poses.box_score.tolist() == pytest.approx([0.7, 0.5])
+    assert result.suppressed == 1
+    features = result.manifest.features(0)
+    assert features is not None and np.array_equal(features["peak"], poses.score)
+    assert len(result.manifest.parents) == 4
+
+
+def test_boxes_of_other_images_are_refused(photos: Path, boxed: Manifest, weights: Path, tmp_path: Path) -> None:
+    given = coco(tmp_path, "people", [{"id": 1, "image_id": 10, "bbox": [5, 5, 30, 40]}])
+    text = given["boxes"].read_text()
+    given["boxes"].write_text(text.replace(".png", ".jpeg"))
+    for source in (photos, boxed.path):
+        with pytest.raises(InputError, match=r"people\.json: names none of the images"):
+            predict(source, weights=weights, out=tmp_path / "m", **given, **FAST)
+
+
+def boxes_at(corner: float) -> Boxes:
+    return Boxes(np.array([[corner, 0, corner + 9, 9]]), np.array([np.nan], np.float32), (1,))
+
+
+@pytest.mark.parametrize(
+    ("images", "names", "expected"),
+    [
+        (["a/1.jpg", "b/1.jpg"], ["a/1.jpg"], {"a/1.jpg": "a/1.jpg"}),  # as the paths are
+        (["a/1.jpg", "b/2.jpg"], ["2.jpg", "1.jpg"], {"a/1.jpg": "1.jpg", "b/2.jpg": "2.jpg"}),  # bare names
+        (["a/1.jpg", "1.jpg"], ["1.jpg"], {"1.jpg": "1.jpg"}),  # a path that fits comes before bare names
+        (["a/1.jpg"], ["photos/a/1.jpg", "x.jpg"], {"a/1.jpg": "photos/a/1.jpg"}),  # below the root's name
+        (["a/1.jpg", "b/1.jpg"], ["1.jpg"], "1.jpg could be several of the images"),
+        (["a/1.jpg"], ["2.jpg"], "names none of the images"),
+    ],
+)
+def test_how_a_box_file_names_images(
+    tmp_path: Path, images: list[str], names: list[str], expected: dict[str, str] | str
+) -> None:
+    samples = [Sample(name, "photos", name, (50, 50), Poses.empty(K)) for name in images]
+    manifest = write_manifest(tmp_path / "m", samples, COCO, {"photos": tmp_path}, stage="test")
+    boxes = {name: boxes_at(i) for i, name in enumerate(names)}
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=f"f.json: {expected}"):
+            boxes_of_images(manifest, boxes, "f.json")
+    else:
+        found = boxes_of_images(manifest, boxes, "f.json")
+        assert found == {("photos", image): boxes[name] for image, name in expected.items()}
+
+
+# ---- nothing twice
+
+
+def test_finished_parts_are_never_computed_again(boxed: Manifest, weights: Path, photos: Path, tmp_path: Path) -> None:
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    before = {i: part_file(tmp_path / "m", "samples", i).stat().st_mtime_ns for i in range(3)}
+    # As after a kill in part 1: no commit file, parts 0 and 2 finished.
+    for file in ("manifest.json", *(f"{kind}-00001.parquet" for kind in ("samples", "poses", "features"))):
+        (tmp_path / "m" / file).unlink()
+    for i in (0, 1, 4, 5):
+        (photos / path(i)).unlink()
+    progress = Notes()
+    resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
+    assert resumed.summary() == whole.summary()
+    assert progress.steps == [2, 1, 1, 2]
+    after = {i: part_file(tmp_path / "m", "samples", i).stat().st_mtime_ns for i in range(3)}
+    assert [after[i] == before[i] for i in range(3)] == [True, False, True]
+
+
+def test_the_same_call_again_is_nothing_to_do(boxed: Manifest, weights: Path, photos: Path, tmp_path: Path) -> None:
+    first = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    for i in range(IMAGES):
+        (photos / path(i)).unlink()
+    progress = Notes()
+    again = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
+    assert again.summary() == first.summary()
+    assert not progress.steps
+
+
+def test_other_settings_are_another_job(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
+    predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    (tmp_path / "m" / "manifest.json").unlink()  # stopped before the end: its parts must not be mixed with others
+    other = load_model(weights)
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    save_model(other, tmp_path / "other")
+    changes: list[dict[str, Any]] = [{"flip_test": True}, {"batch_size": 5}, {"weights": tmp_path / "other"}]
+    for change in changes:
+        with pytest.raises(ExistsError, match="another run"):
+            predict(boxed.path, **{"weights": weights, "out": tmp_path / "m", **FAST, **change})
+    kept = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    replaced = predict(boxed.path, weights=weights, out=tmp_path / "m", overwrite=True, flip_test=True, **FAST)
+    assert replaced.manifest.digest != kept.manifest.digest
+    features = replaced.manifest.features(0)
+    assert features is not None and "flip_ks" in features
+
+
+# ---- kills and bad images
+
+CHILD = """
+import os, signal, sys
+from contextlib import contextmanager
+from pipelines.predict import predict
+
+class Killer:
+    def __init__(self, after):
+        self.left = after
+    @contextmanager
+    def task(self, label, total=None, unit="it"):
+        yield self
+    def note(self, message):
+        pass
+    def advance(self, n=1, **numbers):
+        self.left -= n
+        if self.left <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+source, weights, out, after = sys.argv[1:]
+predict(source, weights=weights, out=out, precision="fp32", batch_size=4, progress=Killer(int(after)))
+"""
+
+
+def test_kill_9_in_the_middle_changes_nothing(boxed: Manifest, weights: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / path(2)).write_bytes(b"broken")
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "whole", **FAST)
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(boxed.path), str(weights), str(tmp_path / "m"), "4"],
+        cwd=Path(__file__).parents[2],
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    assert child.returncode == -signal.SIGKILL
+    assert part_file(tmp_path / "m", "samples", 0).exists(), "killed in the second part"
+    assert not part_file(tmp_path / "m", "samples", 1).exists()
+    (photos / path(0)).unlink()  # of the finished part: not needed any more
+    progress = Notes()
+    resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
+    assert progress.steps == [2, 1, 1, 1, 1]
+    assert resumed.manifest.digest == whole.manifest.digest
+    assert resumed.summary() == {**whole.summary(), "manifest": tmp_path / "m"}
+    assert {file.name for file in (tmp_path / "m").iterdir()} == {file.name for file in (tmp_path / "whole").iterdir()}
+
+
+def test_bad_images_are_set_aside_with_their_reason(
+    boxed: Manifest, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "whole", **FAST)
+    (photos / path(1)).write_bytes((photos / path(1)).read_bytes()[:200])
+    (photos / path(2)).unlink()
+    (photos / path(3)).unlink()  # all of part 1
+    progress = Notes()
+    result = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
+    lines = (tmp_path / "m" / QUARANTINE).read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(record["path"], record["reason"]) for record in records] == [
+        (path(1), "truncated"),
+        (path(2), "vanished"),
+        (path(3), "vanished"),
+    ]
+    assert all(set(record) == {"path", "reason", "detail"} for record in records)
+    assert result.quarantined == 3 and progress.notes[-1].startswith("3 images were set aside")
+    assert result.manifest.counts == boxed.counts
+    for found, expected in zip(result.manifest, whole.manifest, strict=True):
+        if found.path in {path(1), path(2), path(3)}:
+            assert np.isnan(found.poses.xy).all() and np.array_equal(found.poses.box, expected.poses.box)
+        else:
+            assert found.poses.equals(expected.poses), "nobody else is any different"
+    assert all(result.manifest.features(i) is not None for i in range(3))
+
+
+# ---- refusals
+
+
+def test_wrong_arguments_are_refused_before_anything_is_made(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
+    cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
+        (CheckpointError, "no such file or folder", {"weights": tmp_path / "nowhere"}),
+        (ConfigError, "unknown device", {"device": "tpu"}),
+        (ConfigError, "unknown precision", {"precision": "fp8"}),
+        (InputError, "nowhere", {"boxes": tmp_path / "nowhere.json"}),
+    ]
+    for kind, message, change in cases:
+        with pytest.raises(kind, match=message):
+            predict(boxed.path, **{"weights": weights, "out": tmp_path / "m", **FAST, **change})
+    with pytest.raises(InputError, match="is not a folder"):
+        predict(tmp_path / "nowhere", weights=weights, out=tmp_path / "m", **FAST)
+    assert not (tmp_path / "m").exists()
+
+
+def test_labels_in_another_skeleton_are_refused(photos: Path, weights: Path, tmp_path: Path) -> None:
+    animals = Skeleton.load("ap10k17")
+    labelled = Poses.create(K, id=["a"], box=[[5, 5, 40, 40]], xy=np.full((1, K, 2), 9), visibility=np.full((1, K), 2))
+    manifest = write_manifest(
+        tmp_path / "animals",
+        [Sample("s", "photos", path(0), (80, 60), labelled)],
+        animals,
+        {"photos": photos},
+        stage="test",
+    )
+    with pytest.raises(InputError, match=r"ap10k17.*coco17|coco17.*ap10k17"):
+        predict(manifest.path, weights=weights, out=tmp_path / "m", **FAST)
