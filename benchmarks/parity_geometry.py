@@ -6,6 +6,7 @@ python -c "from benchmarks import parity_geometry; print(*parity_geometry.rows()
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -34,7 +35,8 @@ def _at_most(name: str, quantity: str, value: float, bound: float) -> dict[str, 
     return {"name": name, "quantity": quantity, "value": value, "bound": bound, "passed": value <= bound}
 
 
-def _reference() -> ModuleType:
+@cache
+def numpy_reference() -> ModuleType:
     """The tests' reference; ``tests`` is no package, so it is loaded by its path."""
     path = Path(__file__).parent.parent / "tests" / "model" / "heatmap_reference.py"
     spec = importlib.util.spec_from_file_location("heatmap_reference", path)
@@ -45,7 +47,7 @@ def _reference() -> ModuleType:
 
 
 def _targets() -> Iterator[dict[str, object]]:
-    reference = _reference()
+    reference = numpy_reference()
     for size, (pixels, cells) in SIZES.items():
         rng = np.random.default_rng(0)
         xy = rng.uniform([-60, -60], [pixels[1] + 60, pixels[0] + 60], (1000, 2))
@@ -65,7 +67,7 @@ def _targets() -> Iterator[dict[str, object]]:
 
 
 def _peaks() -> Iterator[dict[str, object]]:
-    reference = _reference()
+    reference = numpy_reference()
     for size, (_, cells) in SIZES.items():
         maps = reference.random_maps(np.random.default_rng(0), 1000, cells).astype(np.float32)
         ours = {codec: decode(torch.tensor(maps)[None], codec).xy[0].numpy() for codec in CODECS}

@@ -242,8 +242,7 @@ def _unsuppressed(job: Job, poses: Poses, owner: NDArray[np.intp]) -> NDArray[np
     """
     keep = np.ones(len(poses), bool)
     detected = np.isfinite(poses.box_score) & np.isfinite(poses.xy).all(axis=(1, 2))
-    several = np.bincount(owner, weights=detected) > 1
-    rivals = np.flatnonzero(detected & several[owner])
+    rivals = np.flatnonzero(detected)
     scores = rescore(poses.box_score[rivals], poses.score[rivals])
     area = job.predictor.padded_area(poses.box[rivals])
     for group in np.split(np.arange(len(rivals)), np.flatnonzero(np.diff(owner[rivals])) + 1):
