@@ -1,4 +1,4 @@
-"""Are our numbers the reference's? Network: transformers; crop: OpenCV; decoding: float64 NumPy.
+"""Are our numbers the reference's? Network: transformers; crop: OpenCV; decoding: float64 NumPy; all else: the truth.
 
     python -m benchmarks.parity
 
@@ -14,10 +14,10 @@ from benchmarks.results import table, write_result
 def main() -> int:
     """Measure, print, write ``results/parity.json``."""
     # Imported here so that one part can be measured where the other's references are not installed.
-    from benchmarks import parity_geometry, parity_network
+    from benchmarks import parity_geometry, parity_network, parity_truth
 
     rows = []
-    for part in (parity_network, parity_geometry):
+    for part in (parity_network, parity_geometry, parity_truth):
         for row in part.rows():
             rows.append(row)
             print(row["name"], row["value"], flush=True, file=sys.stderr)

@@ -27,7 +27,11 @@ def demo(
     """The whole loop on drawn people with a simulated reviewer: no network, a few minutes on two CPU cores."""
     from pipelines.demo import demo as run
 
-    run_job(lambda progress: run(out=out, rounds=rounds, seed=seed, progress=progress), as_json=as_json)
+    run_job(
+        lambda progress: run(out=out, rounds=rounds, seed=seed, progress=progress),
+        as_json=as_json,
+        show=lambda result: result.table(),
+    )
 
 
 @loop.command("run", epilog=example("autolabel loop run project"))

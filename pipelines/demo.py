@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from autolabel.certify import percent
 from autolabel.errors import ExistsError
 from autolabel.manifest import COMMIT, Existing, Manifest, write_manifest, write_text
 from autolabel.poses import Sample
@@ -126,6 +127,23 @@ class DemoResult:
             "seconds": round(self.seconds, 1),
         }
 
+    def table(self) -> str:
+        """For a person: the rounds, what was proven, whether it is true, and where everything is."""
+        lines = ["round  opened  untouched poses bad, by doubt (at random)  test poses bad, by doubt (at random)"]
+        for r in self.rounds:
+            shares = [_shares(r, part) for part in ("untouched", "test")]
+            lines.append(f"{r['round']:<7}{r['effort']['poses_opened']:<8}{shares[0]:<43}{shares[1]}")
+        judged = self.loop.certificate
+        if judged is not None:
+            lines += ["", f"{'certified' if judged.issued else 'not certified'}: {judged.reason}"]
+        if self.true_bad is not None:
+            lines.append(
+                f"the drawn truth: {percent(self.true_bad)} of those {judged.population if judged else 0} are bad"
+            )
+        folder = self.loop.folder
+        lines += ["", *(str(folder / name) for name in ("report.html", "dataset", "coco.json"))]
+        return "\n".join(lines)
+
 
 def demo(
     *,
@@ -227,6 +245,13 @@ def _random_arm(folder: Path, rounds: int, seed: int, size: DemoSize) -> Path:
     other.mkdir(exist_ok=True)
     _settings(other, rounds, seed, size, order="random", weights="../rounds/00/model")
     return other
+
+
+def _shares(record: dict[str, Any], part: str) -> str:
+    """``12.3 % (23.4 %)``: what routing by doubt led to, and in brackets routing at random."""
+    routed, random = record["routed"][part], record["random"]
+    text = percent(routed["bad"]) if routed else "-"
+    return f"{text} ({percent(random[part]['bad'])})" if random and random[part] else text
 
 
 def _record(folder: Path, n: int) -> dict[str, Any]:
