@@ -159,14 +159,16 @@ def pose_features(poses: Poses, p_gross: Floats, sizes: ArrayLike) -> Floats:
         p_gross: (N, K) from the keypoint model.
         sizes: (N, 2) width and height of each pose's image.
     """
+    # Log-odds, so that the sum in the logistic has no floor: probabilities near 0 all look alike to it.
+    doubt = _log_odds(p_gross)
     absent = (poses.visibility == Visibility.ABSENT).mean(axis=1)
     size = np.asarray(sizes, np.float64)
     edge = np.minimum(poses.box[:, :2], size - 1 - poses.box[:, 2:]).min(axis=1) < 2
     columns = {
-        "mean_doubt": p_gross.mean(axis=1),
-        "worst_doubt": _largest(p_gross, 1),
-        "second_doubt": _largest(p_gross, 2),
-        "third_doubt": _largest(p_gross, 3),
+        "mean_doubt": doubt.mean(axis=1),
+        "worst_doubt": _largest(doubt, 1),
+        "second_doubt": _largest(doubt, 2),
+        "third_doubt": _largest(doubt, 3),
         "absent_share": absent,
         "edge": edge.astype(np.float64),
         "log_size": _log_size(poses),
@@ -316,6 +318,11 @@ def _known(values: NDArray[Any], default: float) -> Floats:
 def _log_size(poses: Poses) -> Floats:
     side = np.nan_to_num((poses.box[:, 2:] - poses.box[:, :2]).max(axis=1, initial=0), nan=1.0)
     return np.log(np.maximum(side, 1.0))
+
+
+def _log_odds(p: Floats) -> Floats:
+    held = np.clip(p, 1e-3, 1 - 1e-3)
+    return np.log(held / (1 - held))
 
 
 def _largest(values: Floats, place: int) -> Floats:

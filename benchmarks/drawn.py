@@ -39,7 +39,6 @@ def row(seed: int, result: DemoResult) -> dict[str, Any]:
         "bound": certificate.bound_after if certificate else None,
         "true bad": result.true_bad,
         "false": result.true_bad is not None and result.true_bad > MAX_BAD,
-        "seconds": round(result.seconds, 1),
     }
 
 

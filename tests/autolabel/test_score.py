@@ -59,7 +59,7 @@ def test_an_absent_keypoint_is_doubted_as_its_map_is_not_empty() -> None:
 
 
 @pytest.mark.parametrize("flip", [True, False])
-def test_calibrated_probabilities_rank_and_are_never_too_confident(flip: bool) -> None:
+def test_calibrated_probabilities_mean_what_they_say(flip: bool) -> None:
     """On average they are right; the least doubted poses are better than promised, none is worse by much."""
     calibrator, _ = fitted(flip=flip)
     poses, features, gross = make(4000, seed=1, flip=flip)
@@ -68,7 +68,7 @@ def test_calibrated_probabilities_rank_and_are_never_too_confident(flip: bool) -
     for p, truth in ((scored.p_gross.ravel(), gross.ravel()), (scored.p_bad, bad)):
         assert abs(p.mean() - truth.mean()) < 0.03
         for rows in np.array_split(np.argsort(p), 8):
-            assert truth[rows].mean() - p[rows].mean() < 0.1
+            assert abs(truth[rows].mean() - p[rows].mean()) < 0.09
     quality = score_quality(scored.p_bad, bad)
     assert quality is not None
     assert quality["auroc_bad"] > 0.75
