@@ -23,7 +23,10 @@ RISKS = (0.5, 0.4, 0.3, 0.2, 0.1)
 affordable size a fair chance to prove the promise; the stricter ones need fewer audits."""
 
 POWER = 0.9
-"""The audit is large enough to pass with this probability if the predicted bad rate is right."""
+"""The audit is large enough to pass with this probability ..."""
+
+MARGIN = 1.5
+"""... if the bad rate is this many times the predicted one: a few hundred checked poses tell it no better."""
 
 
 class _Choice(StrEnum):
@@ -127,7 +130,7 @@ def propose(
             continue
         count = int(ends[fitting[-1]]) + 1
         expected = float(share[fitting[-1]])
-        audit = needed_audit(max_bad, confidence, max(expected, risk * max_bad / 2), count)
+        audit = needed_audit(max_bad, confidence, MARGIN * max(expected, risk * max_bad / 2), count)
         if audit <= min(budget, count) and count > len(best.accepted):
             chosen = order[:count]
             best = Proposal(np.sort(chosen), audit, expected, float(doubt[chosen].max()))
