@@ -67,6 +67,9 @@ class State(StrEnum):
 SETTLED = frozenset({State.REVIEWED, State.REJECTED})
 """A person decided about the pose; nothing routes or doubts it any more."""
 
+SEEN = frozenset(State)
+"""A person opened the pose, whatever came of it: what it states is no longer a network's word alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stated:
@@ -260,25 +263,29 @@ def correct(sample: Sample, corrections: Mapping[str, Correction]) -> Sample:
 
 
 def changed_since(poses: Poses, corrections: Mapping[str, Correction], keypoints: Sequence[str]) -> list[Conflict]:
-    """The corrected poses that are no longer what the person saw, with the names of what changed.
+    """The corrected poses that somebody else has changed since, with the names of what changed.
 
-    A network that places a keypoint anew changes nothing that anybody stated: a person's answer stands over it, in
-    this round as in the next. What another person or an import has changed since is reported, and a box that moved.
+    Human over model: keypoints that only a network has placed anew are no conflict. Neither is what the correction
+    itself left there, in a manifest that it was laid over before.
+
+    Args:
+        poses: As they are now.
+        corrections: By pose id; those of other poses are left alone.
+        keypoints: The K names.
     """
     conflicts: list[Conflict] = []
-    by_people = (poses.origin == Origin.HUMAN) | (poses.origin == Origin.IMPORTED)
-    for i in range(len(poses)):
-        correction = corrections.get(poses.id[i])
-        now = Stated.of(poses[i])
-        if correction is None or now.same(correction.before) or now.same(correction.after):
+    for i, name in enumerate(poses.id.tolist()):
+        if (correction := corrections.get(name)) is None:
             continue
-        changed = (now.differs(correction.before) & by_people[i]).tolist()
-        names = [name for name, differs in zip(keypoints, changed, strict=True) if differs]
-        if not np.array_equal(now.box, correction.before.box, equal_nan=True):
+        now, before, after = Stated.of(poses[i]), correction.before, correction.after
+        stated = np.isin(poses.origin[i], (Origin.HUMAN, Origin.IMPORTED))
+        changed = stated & now.differs(before) & now.differs(after)
+        names = [keypoint for keypoint, differs in zip(keypoints, changed.tolist(), strict=True) if differs]
+        if not any(np.array_equal(now.box, known.box, equal_nan=True) for known in (before, after)):
             names.append("box")
         if names:
-            what = "changed since it was corrected; the correction was taken"
-            conflicts.append(Conflict(correction.pose, what, ", ".join(names)))
+            what = "changed by somebody else since it was corrected; the correction was taken"
+            conflicts.append(Conflict(name, what, ", ".join(names)))
     return conflicts
 
 

@@ -1,9 +1,9 @@
 """A project: the folder of one dataset in the making, and its ``autolabel.toml``."""
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from pydantic import Field
 
@@ -18,15 +18,15 @@ class Corpus(Settings):
 
     Attributes:
         images: Folder of the images, absolute or relative to the project.
-        skeleton: A built-in skeleton's name, or a JSON file.
+        skeleton: A built-in skeleton's name, or a JSON file; by default what the labelled poses have, or the network.
         boxes: Manifest with the boxes to label; by default the images are scanned and taken whole.
         labelled: Manifest of labelled poses to start from; none for a project that has a checkpoint.
-        calibration: Manifest of labelled poses that are never trained on.
-        test: Manifest of labelled poses that every round's model is measured on.
+        calibration: Manifest of labelled poses to calibrate on; their images are never trained on.
+        test: Manifest of labelled poses that every round's network is measured on; never trained on either.
     """
 
     images: str
-    skeleton: str = "coco17"
+    skeleton: str = ""
     boxes: str = ""
     labelled: str = ""
     calibration: str = ""
@@ -39,7 +39,7 @@ class Promise(Settings):
     Attributes:
         max_bad: Largest share of bad poses among the accepted ones.
         confidence: With which the audit must show it.
-        audit: The most poses the audit may open.
+        audit: Tasks of the last step: the audit, and with what it leaves, review of what is not accepted.
     """
 
     max_bad: float = Field(default=0.02, gt=0, lt=1)
@@ -54,7 +54,7 @@ class Rounds(Settings):
         count: Rounds of review before the audit.
         budget: Tasks a round.
         random_share: Share of them drawn at random, to calibrate on; never trained on.
-        order: ``doubt``, or ``random`` for comparison.
+        order: What is reviewed first: ``doubt``, or ``random`` for comparison.
         replay: Share of every batch that comes from the poses of before.
         seed: Of all draws.
     """
@@ -62,7 +62,7 @@ class Rounds(Settings):
     count: int = Field(default=3, ge=0)
     budget: int = Field(default=200, ge=1)
     random_share: float = Field(default=0.2, ge=0, le=1)
-    order: str = Field(default="doubt", pattern="^(doubt|random)$")
+    order: Literal["doubt", "random"] = "doubt"
     replay: float = Field(default=0.5, ge=0, lt=1)
     seed: int = 0
 
@@ -119,18 +119,57 @@ def read_project(folder: str | Path) -> Project:
     return Project.load(path)
 
 
-def to_toml(values: Mapping[str, Any], table: str = "") -> str:
-    """TOML text of plain settings: texts, numbers, truth values, lists of them, and tables.
+def to_toml(values: Mapping[str, Any]) -> str:
+    """TOML text of plain settings, which reads back as the same values: see :func:`toml_value`.
 
-    Empty tables and empty texts are left out: they are the defaults.
+    Raises:
+        ConfigError: TOML cannot hold a value.
     """
-    plain = {name: value for name, value in values.items() if not isinstance(value, Mapping) and value != ""}
-    tables = {
-        f"{table}.{name}".lstrip("."): cast("Mapping[str, Any]", value)
-        for name, value in values.items()
-        if isinstance(value, Mapping)
-    }
-    head = f"[{table}]\n" if table and plain else ""
-    lines = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in plain.items())
-    parts = [head + lines, *(to_toml(value, name) for name, value in tables.items() if value)]
-    return "\n".join(part for part in parts if part)
+    return "\n".join(_tables(values, ()))
+
+
+def toml_value(value: Any) -> str:
+    """A text, number, truth value, list, or mapping inside a list, as TOML writes it.
+
+    Raises:
+        ConfigError: It is something else, such as None, or text that is not valid Unicode.
+    """
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(int(value))
+        case float():
+            return repr(float(value))
+        case str():
+            return _text(value)
+        case Mapping():
+            items = cast("Mapping[str, Any]", value).items()
+            return "{" + ", ".join(f"{_key(name)} = {toml_value(item)}" for name, item in items) + "}"
+        case Sequence():
+            return "[" + ", ".join(toml_value(item) for item in cast("Sequence[Any]", value)) + "]"
+        case _:
+            raise ConfigError(f"{value!r} cannot be written as TOML")
+
+
+def _tables(values: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    """The plain values of a table, then the tables below it."""
+    plain = [f"{_key(k)} = {toml_value(v)}\n" for k, v in values.items() if not isinstance(v, Mapping)]
+    below = [(k, cast("Mapping[str, Any]", v)) for k, v in values.items() if isinstance(v, Mapping)]
+    head = f"[{'.'.join(map(_key, path))}]\n" if path else ""
+    own = ["".join([head, *plain])] if plain or path else []
+    return [*own, *(text for name, table in below for text in _tables(table, (*path, name)))]
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+
+
+def _text(text: str) -> str:
+    """A basic string: quotes, backslashes and control characters escaped."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{text!r} is not valid Unicode, which TOML cannot hold") from error
+    escapes = {c: f"\\u{c:04x}" for c in (*range(32), 127)} | {ord(c): f"\\{c}" for c in '"\\'}
+    return f'"{text.translate(escapes)}"'

@@ -1,7 +1,8 @@
 """Routing: which poses may be accepted unseen, which a person should see, and which are drawn as proof.
 
 Everything is decided from ``p_bad`` before any answer is known, so that the audit is one draw from a frozen set.
-Poses that a person settled already take part in nothing; they only count towards an image being complete.
+Poses that a person settled already are not open and take part in nothing. An open pose without a ``p_bad`` (its image
+could not be read, or an expert was asked for) is never accepted, and neither is any other pose of its image.
 """
 
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def propose(
     Sets are prefixes of the poses (with ``COMPLETE``, of the images by their worst open pose) in order of doubt.
 
     Args:
-        p_bad: (N,) calibrated probabilities; NaN (not predicted) is never accepted.
+        p_bad: (N,) calibrated probabilities; a pose without one (NaN) is never accepted.
         open_: (N,) poses that nobody settled.
         image: (N,) the image of each pose.
         max_bad: The promised share of bad poses.
@@ -108,40 +109,56 @@ def propose(
     Raises:
         InputError: ``max_bad`` or ``confidence`` is not between 0 and 1, or the budget is negative.
     """
-    if not (0 < max_bad < 1 and 0 < confidence < 1) or budget < 0:
-        raise InputError(f"max_bad {max_bad}, confidence {confidence}, budget {budget} make no promise")
+    require_promise(max_bad, confidence, budget)
     doubt = np.where(np.isnan(p_bad), np.inf, p_bad.astype(np.float64))
     unit = np.unique(image, return_inverse=True)[1] if policy is Policy.COMPLETE else np.arange(len(doubt))
     rows = np.flatnonzero(open_)
     if not len(rows):
         return nothing("no pose is open")
-    worst = np.full(unit.max() + 1, -np.inf)
-    np.maximum.at(worst, unit[rows], doubt[rows])
-    order = rows[np.lexsort((rows, worst[unit[rows]]))]
-    ends = np.flatnonzero(np.diff(worst[unit[order]], append=np.inf) > 0)
-    ends = ends[np.isfinite(worst[unit[order[ends]]])]
+    order, ends = _prefixes(doubt[rows], unit[rows])
     if not len(ends):
-        return nothing("an open pose of every image has no prediction")
-    share = np.cumsum(doubt[order])[ends] / (ends + 1)
+        return nothing("in every image with open poses one of them has no p_bad")
     best = nothing("no set of poses is good enough for an audit within the budget: review the most doubtful ones")
+    order = rows[order[: ends[-1] + 1]]
+    share = np.cumsum(doubt[order])[ends] / (ends + 1)
     for risk in RISKS:
         fitting = np.flatnonzero(share <= risk * max_bad)
         if not len(fitting):
-            continue
-        count = int(ends[fitting[-1]]) + 1
-        expected = float(share[fitting[-1]])
+            break
+        count, expected = int(ends[fitting[-1]]) + 1, float(share[fitting[-1]])
+        # Doubts fitted on few poses can look rosy: they are believed down to half the risk.
         audit = needed_audit(max_bad, confidence, MARGIN * max(expected, risk * max_bad / 2), count)
         if audit <= min(budget, count) and count > len(best.accepted):
-            chosen = order[:count]
-            best = Proposal(np.sort(chosen), audit, expected, float(doubt[chosen].max()))
+            best = Proposal(np.sort(order[:count]), audit, expected, float(doubt[order[:count]].max()))
     return best
+
+
+def require_promise(max_bad: float, confidence: float, budget: int) -> None:
+    """Refuse what cannot be promised.
+
+    Raises:
+        InputError: ``max_bad`` or ``confidence`` is not between 0 and 1, or the budget is negative.
+    """
+    for name, share in (("max_bad", max_bad), ("confidence", confidence)):
+        if not 0 < share < 1:
+            raise InputError(f"{name} is {share}", remedy="Give a number between 0 and 1.")
+    if budget < 0:
+        raise InputError(f"budget is {budget}", remedy="Give the number of tasks that people will open.")
 
 
 def needed_audit(max_bad: float, confidence: float, expected: float, population: int) -> int:
     """The smallest audit that proves ``max_bad`` with probability ``POWER`` when the bad rate is ``expected``.
 
+    The bad poses in it are counted as binomial, as if the population were unlimited: a little too many.
+
+    Args:
+        max_bad: The promised share of bad poses.
+        confidence: Of the promise.
+        expected: The bad rate that is believed in.
+        population: Accepted poses.
+
     Returns:
-        A number of poses; more than the population when no audit can.
+        A number of poses; more than the population where the promise is not believed in at all.
     """
     if expected >= max_bad:
         return population + 1
@@ -158,7 +175,7 @@ def review_order(
     """The rows to review, first things first.
 
     Args:
-        p_bad: (N,) doubts; poses without a prediction come first.
+        p_bad: (N,) doubts; poses without one come first.
         candidates: Rows that may be reviewed.
         count: How many to take at most.
         order: By doubt, or at random.
@@ -171,7 +188,7 @@ def review_order(
 
 
 def draw(candidates: Indices, count: int, rng: np.random.Generator) -> Indices:
-    """``count`` rows drawn uniformly without replacement, ascending."""
+    """``count`` rows, or all where there are fewer, drawn uniformly without replacement; ascending."""
     return np.sort(rng.choice(candidates, size=min(count, len(candidates)), replace=False))
 
 
@@ -184,3 +201,16 @@ def mixed_priorities(reviewed: Sequence[float], drawn: int, rng: np.random.Gener
     if not reviewed:
         return rng.random(drawn).tolist()
     return rng.choice(np.asarray(reviewed, np.float64), size=drawn, replace=True).tolist()
+
+
+def _prefixes(doubt: NDArray[np.float64], unit: NDArray[np.intp]) -> tuple[Indices, Indices]:
+    """Poses in the order of their unit's worst doubt, and where each prefix of whole units with finite doubts ends.
+
+    Units of the same worst doubt are not told apart: they belong to the same prefixes.
+    """
+    worst = np.full(unit.max() + 1, -np.inf)
+    np.maximum.at(worst, unit, doubt)
+    order = np.argsort(worst[unit], kind="stable")
+    sorted_ = worst[unit[order]]
+    last = np.append(sorted_[1:] != sorted_[:-1], True)
+    return order, np.flatnonzero(last & np.isfinite(sorted_))

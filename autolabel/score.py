@@ -8,16 +8,14 @@ A pose's ``p_bad`` is not a product over its keypoints: their errors hang togeth
 """
 
 import json
-
-# scikit-learn ships no types.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import model_validator
+from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
 from autolabel.errors import ConfigError, InputError
 from autolabel.manifest import write_text
@@ -32,6 +30,10 @@ POSE_FEATURES = ("mean_doubt", "worst_doubt", "second_doubt", "third_doubt", "ab
 MIN_BAD = 5
 """A calibrator needs at least this many bad poses, and as many good ones."""
 
+MIN_SPREAD = 1e-6
+"""An input that varies less than this is a constant, and is not blown up to unit variance."""
+
+FOLDS = 5
 BINS = 10
 CURVE_POINTS = 50
 
@@ -53,10 +55,17 @@ class Logistic(Settings):
     weights: tuple[float, ...]
     bias: float
 
+    @model_validator(mode="after")
+    def _consistent(self) -> "Logistic":
+        lengths = {len(self.names), len(self.mean), len(self.scale), len(self.weights)}
+        if len(lengths) > 1 or min(self.scale, default=1.0) <= 0:
+            raise ValueError("names, mean, scale and weights must be equally many, and every scale positive")
+        return self
+
     def __call__(self, x: Floats) -> Floats:
         """(..., F) inputs to (...) probabilities."""
         z = (x - np.array(self.mean)) / np.array(self.scale)
-        return 1 / (1 + np.exp(-(z @ np.array(self.weights) + self.bias)))
+        return np.asarray(expit(z @ np.array(self.weights) + self.bias))
 
 
 class Calibrator(Settings):
@@ -80,9 +89,19 @@ class Calibrator(Settings):
     keypoint: Logistic
     pose: Logistic
 
+    @model_validator(mode="after")
+    def _known_inputs(self) -> "Calibrator":
+        if self.keypoint.names != KEYPOINT_FEATURES or self.pose.names != POSE_FEATURES:
+            raise ValueError("it was fitted on other inputs than this version computes: fit it again")
+        return self
+
+    def to_json(self) -> str:
+        """The content of its file."""
+        return self.model_dump_json(indent=2) + "\n"
+
     def save(self, path: str | Path) -> None:
         """Write the JSON file."""
-        write_text(Path(path), self.model_dump_json(indent=2) + "\n")
+        write_text(Path(path), self.to_json())
 
     @classmethod
     def read(cls, path: str | Path) -> "Calibrator":
@@ -142,6 +161,10 @@ def prior(poses: Poses, features: Mapping[str, NDArray[Any]]) -> tuple[Floats, F
     one said to be absent, as its map is not empty. A pose is doubted by its second most doubtful keypoint, because
     one gross keypoint does not make a pose bad and two do, or by the mean where that is higher.
 
+    Args:
+        poses: N poses.
+        features: Their features; without a flip test the peaks alone count.
+
     Returns:
         (N, K) and (N,) in 0..1.
     """
@@ -188,20 +211,29 @@ def score(poses: Poses, features: Mapping[str, NDArray[Any]], sizes: ArrayLike, 
     Raises:
         InputError: The features lack the peaks, or the calibrator was fitted for something else.
     """
-    if "peak" not in features:
-        raise InputError("no features to score by", remedy="Score the manifest that `autolabel predict` wrote.")
-    predicted = np.asarray(np.isfinite(features["peak"]).all(axis=1), bool)
+    known = predicted(features)
     if calibrator is None:
         p_gross, p_bad = prior(poses, features)
     else:
-        for model in set(poses.by[predicted].tolist()):
+        for model in set(poses.by[known].tolist()):
             calibrator.require_fits(model, features)
         p_gross = calibrator.keypoint(keypoint_features(poses, features))
         p_bad = calibrator.pose(pose_features(poses, p_gross, sizes))
     return poses.replace(
-        p_gross=np.where(predicted[:, None], p_gross, poses.p_gross),
-        p_bad=np.where(predicted, p_bad, poses.p_bad),
+        p_gross=np.where(known[:, None], p_gross, poses.p_gross),
+        p_bad=np.where(known, p_bad, poses.p_bad),
     )
+
+
+def predicted(features: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """(N,) poses that the network said something about: their image could be read and they have a box.
+
+    Raises:
+        InputError: The features lack the peaks.
+    """
+    if "peak" not in features:
+        raise InputError("no features to score by", remedy="Give the manifest that `autolabel predict` wrote.")
+    return np.asarray(np.isfinite(features["peak"]).all(axis=1))
 
 
 def fit_calibrator(
@@ -220,7 +252,7 @@ def fit_calibrator(
     in use; fitted on its own training poses it would trust it too much.
 
     Args:
-        poses: N predicted poses of one network.
+        poses: N poses predicted by one network.
         features: Their features.
         sizes: (N, 2) image sizes.
         gross: (N, K) which keypoints are gross.
@@ -229,17 +261,19 @@ def fit_calibrator(
         seed: Of the folds.
 
     Raises:
-        InputError: Too few checked poses, or all of one kind.
+        InputError: Too few checked poses, or too few of one kind; poses without a prediction, or of several networks.
     """
+    if not predicted(features).all() or len(set(poses.by.tolist())) > 1:
+        raise InputError("a calibrator is fitted on predicted poses of one network")
     if min(bad.sum(), (~bad).sum()) < MIN_BAD:
         raise InputError(
             f"{len(bad)} checked poses with {bad.sum()} bad ones are too few to fit a calibrator",
             remedy=f"It takes {MIN_BAD} bad and {MIN_BAD} good poses at least, a hundred of each to be useful.",
         )
     x = keypoint_features(poses, features)
-    fold = np.random.default_rng(seed).permutation(len(poses)) % 5
+    fold = np.random.default_rng(seed).permutation(len(poses)) % FOLDS
     p_gross = np.empty(x.shape[:2])
-    for i in range(5):
+    for i in range(FOLDS):
         held, rest = fold == i, fold != i
         p_gross[held] = _fit(KEYPOINT_FEATURES, x[rest][scored[rest]], gross[rest][scored[rest]])(x[held])
     return Calibrator(
@@ -266,7 +300,7 @@ def score_quality(p_bad: ArrayLike, bad: ArrayLike) -> dict[str, Any] | None:
         bad ones among them; ``reliability``: for each bin its mean doubt, its share of bad poses and its size. None
         where all poses are good, or all bad: nothing can be ranked then.
     """
-    from sklearn.metrics import roc_auc_score
+    from sklearn.metrics import roc_auc_score  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
     doubt, truth = np.asarray(p_bad, np.float64), np.asarray(bad, bool)
     truth, doubt = truth[np.isfinite(doubt)], doubt[np.isfinite(doubt)]
@@ -276,7 +310,7 @@ def score_quality(p_bad: ArrayLike, bad: ArrayLike) -> dict[str, Any] | None:
     risk = np.cumsum(truth[order]) / np.arange(1, len(order) + 1)
     shown = np.linspace(1, len(order), min(CURVE_POINTS, len(order))).round().astype(int) - 1
     return {
-        "auroc_bad": float(roc_auc_score(truth, doubt)),
+        "auroc_bad": float(cast("Any", roc_auc_score)(truth, doubt)),
         "risk_coverage": [[float((i + 1) / len(order)), float(risk[i])] for i in shown],
         "reliability": [
             [float(doubt[rows].mean()), float(truth[rows].mean()), len(rows)]
@@ -286,16 +320,17 @@ def score_quality(p_bad: ArrayLike, bad: ArrayLike) -> dict[str, Any] | None:
 
 
 def _fit(names: Sequence[str], x: Floats, y: NDArray[np.bool_]) -> Logistic:
-    from sklearn.linear_model import LogisticRegression
+    """Fit (M, F) inputs to (M,) answers, each input standardised, with scikit-learn's unit L2 penalty."""
+    from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(scale > 1e-6, scale, 1.0)
+    mean, spread = x.mean(axis=0), x.std(axis=0)
+    scale = np.where(spread > MIN_SPREAD, spread, 1.0)
     if y.all() or not y.any():  # the smoothed base rate, when one of the two answers never occurs
         rate = (y.sum() + 0.5) / (len(y) + 1)
         weights, bias = np.zeros(x.shape[1]), float(np.log(rate / (1 - rate)))
     else:
-        fitted: Any = LogisticRegression(C=1.0, max_iter=1000).fit((x - mean) / scale, y)
-        weights, bias = np.asarray(fitted.coef_[0], np.float64), float(fitted.intercept_[0])
+        fitted = cast("Any", LogisticRegression)(C=1.0, max_iter=1000).fit((x - mean) / scale, y)
+        weights, bias = cast("Floats", fitted.coef_[0]), float(fitted.intercept_[0])
     return Logistic(
         names=tuple(names),
         mean=tuple(mean.tolist()),

@@ -28,6 +28,8 @@ def row(seed: int, result: DemoResult) -> dict[str, Any]:
         "bad of test after 300 poses": first["routed"]["test"]["bad"],
         "untouched bad, routed": last["routed"]["untouched"]["bad"],
         "untouched bad, random": random["untouched"]["bad"],
+        "same poses bad, first network": result.same[0],
+        "same poses bad, last network": result.same[-1],
         "test bad, routed": last["routed"]["test"]["bad"],
         "test bad, random": random["test"]["bad"],
         "test px, before": first["routed"]["test"]["epe"],

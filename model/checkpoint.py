@@ -30,7 +30,7 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
-from model.config import ViTPoseConfig, parse_config
+from model.config import ViTPoseConfig
 from model.huggingface import read_huggingface, write_huggingface
 from model.layouts import Origin, Tensors, Weights, count_heads, read_official, select_dataset
 from model.vitpose import ViTPose, build_vitpose
@@ -155,7 +155,7 @@ def _read_own(folder: Path, described: Mapping[str, Any], origin: Origin) -> Wei
     network = described.get("network")
     if not isinstance(network, dict):
         raise CheckpointError("its config.json describes no network", subject=origin.subject)
-    config = parse_config(ViTPoseConfig, network, subject=f"{origin.subject}/config.json")
+    config = ViTPoseConfig.parse(network, subject=f"{origin.subject}/config.json")
     tensors, metadata = _read_tensors(folder / "model.safetensors", origin.subject)
     if metadata.get("digest") != described.get("digest"):
         raise CheckpointError(

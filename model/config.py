@@ -7,16 +7,15 @@ nearest known one.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from autolabel.errors import ConfigError
+from autolabel.settings import Settings
 
 Codec = Literal["udp", "plain"]
 Decoder = Literal["classic", "simple"]
-AnyConfig = TypeVar("AnyConfig", bound=BaseModel)
 
 UPSAMPLING = 4
 """Both decoders enlarge the token grid by this much, so a heatmap is the input / patch size x 4."""
@@ -65,7 +64,7 @@ PLUS_DATASETS = ("coco", "aic", "mpii", "ap10k", "apt36k", "wholebody")
 """Order of the experts and heads in the released ViTPose++ files."""
 
 
-class ViTPoseConfig(BaseModel):
+class ViTPoseConfig(Settings):
     """One network. The defaults are ViTPose-B, classic decoder, 256x192, as released for COCO.
 
     Attributes:
@@ -95,8 +94,6 @@ class ViTPoseConfig(BaseModel):
             unknowable). 0 for networks that never learnt it, such as all released ones: they state a place
             for every keypoint.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_size: tuple[int, int] = (256, 192)
     patch_size: int = Field(default=16, ge=1)
@@ -128,22 +125,22 @@ class ViTPoseConfig(BaseModel):
         return self.grid_size[0] * UPSAMPLING, self.grid_size[1] * UPSAMPLING
 
     @classmethod
-    def of_size(cls, size: str, **changes: Any) -> "ViTPoseConfig":
-        """The config of a released size ("s", "b", "l", "h"), with changes.
+    def of_size(cls, size: str, *, subject: str = "", **changes: Any) -> "ViTPoseConfig":
+        """The config of a released size, with changes.
+
+        Args:
+            size: "s", "b", "l" or "h".
+            subject: What errors call it; by default the size's name.
+            **changes: Fields that differ.
 
         Raises:
             ConfigError: No such size, or the changes are wrong.
         """
         if size not in SIZES:
-            raise ConfigError(f"no size {size!r}", subject="size", remedy=f"Known: {', '.join(SIZES)}.")
+            raise ConfigError(f"no size {size!r}", subject=subject or "size", remedy=f"Known: {', '.join(SIZES)}.")
         row = SIZES[size]
         known = {"width": row.width, "depth": row.depth, "heads": row.heads, "drop_path": row.drop_path}
-        return parse_config(cls, {**known, **changes}, subject=f"ViTPose-{size.upper()}")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys_only(cls, values: Any) -> Any:
-        return refuse_unknown_keys(cls, values)
+        return cls.parse({**known, **changes}, subject=subject or f"ViTPose-{size.upper()}")
 
     @model_validator(mode="after")
     def _consistent(self) -> "ViTPoseConfig":
@@ -175,38 +172,3 @@ class ViTPoseConfig(BaseModel):
 def default_padding(patch_size: int) -> int:
     """The released padding, 2, as far as the token grid stays input_size / patch_size."""
     return min(2, (patch_size - 1) // 2)
-
-
-def parse_config(kind: type[AnyConfig], values: Mapping[str, Any], *, subject: str) -> AnyConfig:
-    """Make a config of ``kind`` from what a file holds.
-
-    Args:
-        kind: A frozen pydantic model.
-        values: Field names and values; fields left out take their defaults.
-        subject: What errors call it, such as the file.
-
-    Raises:
-        ConfigError: A key is unknown, or a value is impossible; says which, and what was given.
-    """
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{key}: {reason}, not {first['input']!r}" if key else reason, subject=subject) from error
-
-
-def refuse_unknown_keys(kind: type[BaseModel], values: Any) -> Any:
-    """A "before" validator: refuses unknown keys, naming the nearest known one; returns the values unchanged.
-
-    Raises:
-        ValueError: A key is not a field of ``kind`` (pydantic turns it into its ValidationError).
-    """
-    known = list(kind.model_fields)
-    for key in values if isinstance(values, Mapping) else ():
-        if key not in known:
-            close = get_close_matches(str(key), known, n=1, cutoff=0.5)
-            nearest = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
-            raise ValueError(f"unknown key {key!r}; {nearest}")
-    return values

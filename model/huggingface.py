@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from autolabel.errors import CheckpointError
-from model.config import SIZES, UPSAMPLING, ViTPoseConfig, parse_config
+from model.config import SIZES, UPSAMPLING, ViTPoseConfig
 from model.layouts import Origin, Tensors, Weights, identify_head, plus_datasets
 from model.vitpose import ViTPose, expected_tensors
 
@@ -94,9 +94,7 @@ def read_huggingface(config: Mapping[str, Any], state: Mapping[str, Tensor], ori
     skeleton, datasets, codec = identify_head(num_keypoints, hints)
     if fields["experts"]:
         datasets = plus_datasets(fields["experts"], origin.subject)
-    parsed = parse_config(
-        ViTPoseConfig, {**fields, "datasets": datasets, "codec": codec, **own}, subject=origin.subject
-    )
+    parsed = ViTPoseConfig.parse({**fields, "datasets": datasets, "codec": codec, **own}, subject=origin.subject)
     left, tensors = dict(state), Tensors()
     for name in expected_tensors(parsed, (skeleton,)):
         theirs = _their_names(name)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
-from model.config import DATASETS, PLUS_DATASETS, SIZES, Codec, ViTPoseConfig, parse_config
+from model.config import DATASETS, PLUS_DATASETS, SIZES, Codec, ViTPoseConfig
 
 Tensors = dict[str, Tensor]
 
@@ -221,7 +221,7 @@ def read_official(state: Mapping[str, Tensor], origin: Origin) -> Weights:
     else:
         skeletons = tuple(Skeleton.load(DATASETS[name].skeleton) for name in fields["datasets"][:heads])
         tensors = _unpad_heads(tensors, skeletons, origin.subject)
-    return Weights(parse_config(ViTPoseConfig, fields, subject=origin.subject), skeletons, tensors)
+    return Weights(ViTPoseConfig.parse(fields, subject=origin.subject), skeletons, tensors)
 
 
 def plus_datasets(experts: int, subject: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from autolabel.errors import ExistsError
 from autolabel.manifest import Manifest
 from autolabel.progress import SILENT, Progress
-from autolabel.score import Calibrator, fit_calibrator
+from autolabel.score import MIN_BAD, Calibrator, fit_calibrator, predicted
 from pipelines.check import Checked, check
 
 
@@ -50,28 +50,32 @@ def calibrate(
         manifest: What ``predict`` wrote, with its features.
         truth: Checked poses of the same images. Where they carry the predicted poses' ids, as corrections do, only
             those are used; otherwise they are matched by place.
-        out: The calibrator's file.
+        out: The calibrator's file; fitting the same again changes nothing.
         seed: Of the cross-fitting.
-        overwrite: Replace ``out``.
+        overwrite: Replace another calibrator in ``out``.
         progress: Where to report.
 
     Raises:
-        InputError: Nothing to fit on.
-        ExistsError: ``out`` exists.
+        InputError: Nothing to fit on, or too little.
+        ExistsError: Another file stands at ``out``.
     """
+    fitted = fit(check(Manifest.open(manifest), Manifest.open(truth), progress), seed=seed)
     out = Path(out)
-    if out.exists() and not overwrite:
-        raise ExistsError("exists already", subject=str(out), remedy="Give another --out, or --overwrite.")
-    return fit(check(Manifest.open(manifest), Manifest.open(truth), progress), out=out, seed=seed)
+    if out.exists() and not overwrite and out.read_bytes() != fitted.to_json().encode():
+        raise ExistsError("stands already", subject=str(out), remedy="Give another --out, or --overwrite.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    fitted.save(out)
+    return CalibrateResult(out, fitted)
 
 
-def fit(checked: Checked, *, out: Path, seed: int = 0) -> CalibrateResult:
-    """Fit on poses that were compared already, and write the file.
+def fit(checked: Checked, *, seed: int = 0) -> Calibrator:
+    """Fit on poses that were compared already; those without a prediction are left out.
 
     Raises:
-        InputError: Too few checked poses, or all of one kind.
+        InputError: Too few checked poses, or too few of one kind.
     """
-    fitted = fit_calibrator(
+    checked = checked.take(predicted(checked.features))
+    return fit_calibrator(
         checked.poses,
         checked.features,
         checked.sizes,
@@ -80,6 +84,9 @@ def fit(checked: Checked, *, out: Path, seed: int = 0) -> CalibrateResult:
         bad=checked.bad,
         seed=seed,
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fitted.save(out)
-    return CalibrateResult(out, fitted)
+
+
+def enough(checked: Checked) -> bool:
+    """Whether a calibrator can be fitted at all; until then the prior ranks."""
+    bad = checked.bad[predicted(checked.features)] if checked.features else checked.bad[:0]
+    return min(int(bad.sum()), int((~bad).sum())) >= MIN_BAD

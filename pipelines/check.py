@@ -1,6 +1,10 @@
-"""Predicted poses beside what the truth says about them: what calibration fits and reports measure."""
+"""Predicted poses beside what the truth says about them: what calibration fits and reports measure.
 
-from collections.abc import Sequence
+The truth is small beside the corpus and is held in memory; the predictions are streamed, and of them only the poses
+that the truth knows are kept.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +19,9 @@ from autolabel.progress import SILENT, Progress
 from autolabel.similarity import bad_poses, compare, gross_keypoints, mean_similarity, pair_similarity
 from autolabel.skeleton import Skeleton
 from pipelines.score import image_sizes
+
+Truth = Mapping[tuple[str, str, str], Poses]
+"""True poses by the key of their sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +56,14 @@ class Checked:
 
     @classmethod
     def joined(cls, parts: "Sequence[Checked]") -> "Checked":
-        """All poses of the parts; features that some of them lack are left out."""
-        shared = [name for name in parts[0].features if all(name in part.features for part in parts)]
-        values = {name: np.concatenate([part.features[name] for part in parts]) for name in shared}
+        """All poses of the parts; a feature that some of them lack is NaN there."""
+        shapes = {name: (array.shape[1:], array.dtype) for part in parts for name, array in part.features.items()}
+        values = {
+            name: np.concatenate(
+                [part.features.get(name, np.full((len(part.poses), *shape), np.nan, dtype)) for part in parts]
+            )
+            for name, (shape, dtype) in sorted(shapes.items())
+        }
         rest = (np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS)
         return cls(Poses.concat([part.poses for part in parts]), values, *rest)
 
@@ -62,19 +74,29 @@ _ARRAYS = ("sizes", "gross", "scored", "bad", "oks", "error")
 def check(predicted: Manifest, truth: Manifest, progress: Progress = SILENT) -> Checked:
     """Judge predicted poses by the truth.
 
+    Where both have poses of the same ids, as corrections and drawn corpora do, those are compared and no others.
+    Otherwise the poses of every image that the truth knows are matched by place, one to one: what is left over is bad.
+    Poses of which the truth says nothing (no keypoint, or left to an expert) are left out.
+
+    Args:
+        predicted: What ``predict`` wrote, or a stage after it.
+        truth: True poses of some of its images, by sample key.
+        progress: Where to report.
+
     Raises:
-        InputError: They share no pose, or there are no features.
+        InputError: They share no pose.
         SkeletonError: Their skeletons differ.
     """
     predicted.skeleton.require_same(truth.skeleton, str(truth.path))
-    true = {sample.key: sample.poses for sample in truth}
+    true = {sample.key: sample.poses.take(~_undecided(sample.poses)) for sample in truth}
+    by_id = _share_ids(predicted, true)
     found: list[Checked] = []
     with progress.task("compare", len(predicted), "image") as task:
         for i in range(predicted.num_parts):
             samples, features = predicted.part(i), predicted.features(i)
             task.advance(len(samples))
             if any(sample.key in true for sample in samples):
-                found.append(_check_part(samples, features or {}, true, predicted.skeleton))
+                found.append(_check_part(samples, features or {}, true, predicted.skeleton, by_id=by_id))
     if not sum(len(part.poses) for part in found):
         raise InputError(
             "no predicted pose is among the checked ones",
@@ -84,48 +106,62 @@ def check(predicted: Manifest, truth: Manifest, progress: Progress = SILENT) -> 
     return Checked.joined(found)
 
 
+def _undecided(poses: Poses) -> NDArray[np.bool_]:
+    """(N,) poses that a reviewer left to an expert: not the truth yet."""
+    return np.array([attributes.get("state") == State.EXPERT for attributes in poses.attributes], bool)
+
+
+def _share_ids(predicted: Manifest, true: Truth) -> bool:
+    known = {pose for poses in true.values() for pose in poses.id.tolist()}
+    return any(not known.isdisjoint(predicted.poses(i).id.tolist()) for i in range(predicted.num_parts))
+
+
 def _check_part(
-    samples: list[Sample],
-    features: dict[str, NDArray[Any]],
-    true: dict[tuple[str, str, str], Poses],
-    skeleton: Skeleton,
+    samples: list[Sample], features: Mapping[str, NDArray[Any]], true: Truth, skeleton: Skeleton, *, by_id: bool
 ) -> Checked:
     """The poses of a part that the truth knows, each beside the true pose that it is or matches."""
     poses = Poses.concat([sample.poses for sample in samples])
     truth = Poses.concat([true.get(sample.key, Poses.empty(skeleton.num_keypoints)) for sample in samples])
-    row = {pose: i for i, pose in enumerate(truth.id.tolist())}
-    partner = np.array([row.get(pose, -1) for pose in poses.id.tolist()], np.intp)
-    unmatched = np.zeros(len(poses), bool)
-    if (partner < 0).all():
-        partner, unmatched = _matched_by_place(samples, true, skeleton)
-    chosen = np.flatnonzero((partner >= 0) | unmatched)
-    known = partner[chosen] >= 0
-    mine, theirs = poses.take(chosen[known]), truth.take(partner[chosen[known]])
-    ks = pair_similarity(mine, theirs, skeleton)
+    matched = _matched_by_id if by_id else _matched_by_place
+    partner, extra = matched(samples, true, skeleton)
+    known = partner >= 0
+    mine, theirs = poses.take(known), truth.take(partner[known])
     rejected = np.array([a.get("state") == State.REJECTED for a in theirs.attributes], bool)
     said = (theirs.visibility != Visibility.UNLABELLED) & ~rejected[:, None]
+    ks = np.where(said, pair_similarity(mine, theirs, skeleton), np.nan)
     wrong = gross_keypoints(mine, theirs, ks) & said
-    distance = np.where(theirs.labelled, np.linalg.norm(mine.xy - theirs.xy, axis=-1), np.nan)
+    distance = np.where(said & theirs.labelled, np.linalg.norm(mine.xy - theirs.xy, axis=-1), np.nan)
 
     def spread(values: NDArray[Any], default: Any) -> NDArray[Any]:
-        full = np.full((len(chosen), *values.shape[1:]), default, values.dtype)
+        full = np.full((len(poses), *values.shape[1:]), default, values.dtype)
         full[known] = values
         return full
 
-    return Checked(
-        poses.take(chosen),
-        {name: array[chosen] for name, array in features.items()},
-        sizes=image_sizes(samples)[chosen],
+    everything = Checked(
+        poses,
+        dict(features),
+        sizes=image_sizes(samples),
         gross=spread(wrong, False),
         scored=spread(said, False),
         bad=spread(bad_poses(mean_similarity(ks), wrong) | rejected, True),
         oks=spread(mean_similarity(ks), np.nan),
         error=spread(distance.astype(np.float64), np.nan),
     )
+    return everything.take(extra | spread(said.any(axis=1) | rejected, False))
+
+
+def _matched_by_id(
+    samples: list[Sample], true: Truth, skeleton: Skeleton
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """For each pose the row of the true pose of its id, or -1; none is an extra one."""
+    rows = (pose for sample in samples if sample.key in true for pose in true[sample.key].id.tolist())
+    row = {pose: i for i, pose in enumerate(rows)}
+    partner = [row.get(pose, -1) for sample in samples for pose in sample.poses.id.tolist()]
+    return np.array(partner, np.intp), np.zeros(len(partner), bool)
 
 
 def _matched_by_place(
-    samples: list[Sample], true: dict[tuple[str, str, str], Poses], skeleton: Skeleton
+    samples: list[Sample], true: Truth, skeleton: Skeleton
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
     """For each pose the row of the true pose it matches, or -1; and which are extra ones on a checked image."""
     partner, extra, first = list[NDArray[np.intp]](), list[NDArray[np.bool_]](), 0
@@ -135,8 +171,8 @@ def _matched_by_place(
             partner.append(np.full(len(sample.poses), -1, np.intp))
             extra.append(np.zeros(len(sample.poses), bool))
             continue
-        matched = compare(sample.poses, truth, skeleton)
-        partner.append(np.where(matched.truth >= 0, matched.truth + first, -1))
-        extra.append((matched.truth < 0) & ~matched.ignored)
+        found = compare(sample.poses, truth, skeleton)
+        partner.append(np.where(found.truth >= 0, found.truth + first, -1))
+        extra.append((found.truth < 0) & ~found.ignored)
         first += len(truth)
     return np.concatenate(partner), np.concatenate(extra)

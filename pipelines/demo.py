@@ -24,6 +24,7 @@ from pipelines import loop
 from pipelines.check import check
 from pipelines.drawn_corpus import draw_corpus, hide_truth
 from pipelines.loop import ROUND, LoopResult
+from pipelines.measure import seen
 from pipelines.report import report
 from pipelines.simulated_reviewer import SimulatedReviewer
 
@@ -104,11 +105,15 @@ class DemoResult:
         rounds: The content of every ``round.json``.
         true_bad: Share of bad poses among those that the certificate covers, by the drawn truth, after the audit's
             corrections; None without a certificate.
+        same: By round, the share of bad poses that its network makes of the poses nobody opened in the end. The set of
+            untouched poses shrinks to what is doubted least, so that its error falls without any learning; on the
+            same poses it falls only if the network got better.
         seconds: How long it took.
     """
 
     loop: LoopResult
     rounds: tuple[dict[str, Any], ...]
+    same: tuple[float, ...]
     true_bad: float | None
     seconds: float
 
@@ -124,15 +129,29 @@ class DemoResult:
             "true_bad": self.true_bad,
             "routed": [r["routed"] for r in self.rounds],
             "random": [r["random"] for r in self.rounds],
+            "same_poses_bad": list(self.same),
             "seconds": round(self.seconds, 1),
         }
 
     def table(self) -> str:
         """For a person: the rounds, what was proven, whether it is true, and where everything is."""
-        lines = ["round  opened  untouched poses bad, by doubt (at random)  test poses bad, by doubt (at random)"]
-        for r in self.rounds:
-            shares = [_shares(r, part) for part in ("untouched", "test")]
-            lines.append(f"{r['round']:<7}{r['effort']['poses_opened']:<8}{shares[0]:<43}{shares[1]}")
+        head = ("round", "opened", "untouched bad (at random)", "same poses bad", "test bad (at random)")
+        rows = [
+            (
+                str(r["round"]),
+                str(r["effort"]["poses_opened"]),
+                _shares(r, "untouched"),
+                percent(same),
+                _shares(r, "test"),
+            )
+            for r, same in zip(self.rounds, self.same, strict=True)
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (head, *rows)]
+        lines += [
+            "",
+            "untouched: fewer each round, and those doubted least; same poses: those left in the end, by each network",
+        ]
         judged = self.loop.certificate
         if judged is not None:
             lines += ["", f"{'certified' if judged.issued else 'not certified'}: {judged.reason}"]
@@ -189,7 +208,8 @@ def demo(
         report(folder, overwrite=True, progress=progress)
     records = tuple(_record(folder, n) for n in range(rounds + 1))
     true_bad = _true_bad(folder, truth) if result.certificate and result.certificate.issued else None
-    return DemoResult(result, records, true_bad, time.perf_counter() - start)
+    same = tuple(_same_poses(folder, truth, rounds))
+    return DemoResult(result, records, same, true_bad, time.perf_counter() - start)
 
 
 def _drawn(folder: Path, seed: int, size: DemoSize, progress: Progress) -> Manifest:
@@ -252,6 +272,15 @@ def _shares(record: dict[str, Any], part: str) -> str:
     routed, random = record["routed"][part], record["random"]
     text = percent(routed["bad"]) if routed else "-"
     return f"{text} ({percent(random[part]['bad'])})" if random and random[part] else text
+
+
+def _same_poses(folder: Path, truth: Manifest, rounds: int) -> Iterator[float]:
+    """Share of bad ones among the poses that nobody opened before the audit, as each round's network places them."""
+    last = check(Manifest.open(folder / "rounds" / f"{rounds:02d}" / "scored"), truth).poses
+    left = set(last.id[~seen(last)].tolist())
+    for n in range(rounds + 1):
+        judged = check(Manifest.open(folder / "rounds" / f"{n:02d}" / "predicted"), truth)
+        yield float(judged.bad[[pose in left for pose in judged.poses.id.tolist()]].mean())
 
 
 def _record(folder: Path, n: int) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autolabel.errors import ExistsError, InputError
-from autolabel.manifest import write_text
-from autolabel.project import FILE, Project, read_project
+from autolabel.manifest import make_folder, write_text
+from autolabel.project import FILE, Project, read_project, toml_value
 from autolabel.skeleton import Skeleton
 
 _TEMPLATE = """# An autolabel project. Every setting that is commented out shows its default.
@@ -16,13 +16,13 @@ images = {images}
 skeleton = {skeleton}
 # boxes = ""            # manifest with the boxes to label (autolabel import / detect); else whole images
 # labelled = ""         # manifest of labelled poses to start from; needed without network.weights
-# calibration = ""      # manifest of labelled poses that are never trained on
-# test = ""             # manifest of labelled poses that every round's model is measured on
+# calibration = ""      # manifest of labelled poses to calibrate on; their images are never trained on
+# test = ""             # manifest of labelled poses that every round's network is measured on
 
 [promise]
 # max_bad = 0.02        # of the accepted poses at most this share is bad ...
 # confidence = 0.95     # ... with this confidence over the audit's draw
-# audit = 500           # the most poses the audit may open
+# audit = 500           # tasks of the last step: the audit, the rest of them review
 
 [rounds]
 # count = 3             # rounds of review before the audit
@@ -44,8 +44,9 @@ skeleton = {skeleton}
 # learning_rate = 5e-4
 
 [finetuning]            # what differs from [training] when a round fine-tunes on corrections
-# steps = 500
-# learning_rate = 5e-5
+steps = 500
+learning_rate = 5e-5
+warmup_steps = 50
 """
 
 
@@ -77,7 +78,8 @@ def init(directory: str | Path, *, images: str | Path, skeleton: str | Path) -> 
     Raises:
         InputError: There are no such images.
         SkeletonError: There is no such skeleton.
-        ExistsError: The folder holds a project already; it is never overwritten.
+        ExistsError: The folder holds a project already, which is never overwritten; or it is a file.
+        ConfigError: A path is not valid Unicode, which TOML cannot hold.
     """
     folder = Path(directory)
     images = Path(images)
@@ -88,14 +90,9 @@ def init(directory: str | Path, *, images: str | Path, skeleton: str | Path) -> 
         raise ExistsError("holds a project already", subject=str(folder), remedy=f"Edit {folder / FILE}.")
     if Path(skeleton).is_file():
         skeleton = Path(skeleton).resolve()
-    for name in ("rounds", "labelstudio"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
     values = {"name": folder.resolve().name, "images": str(images.resolve()), "skeleton": str(skeleton)}
-    write_text(folder / FILE, _TEMPLATE.format(**{name: _toml(value) for name, value in values.items()}))
+    text = _TEMPLATE.format(**{name: toml_value(value) for name, value in values.items()})
+    for name in ("rounds", "labelstudio"):
+        make_folder(folder / name)
+    write_text(folder / FILE, text)
     return InitResult(folder, read_project(folder))
-
-
-def _toml(text: str) -> str:
-    """A TOML basic string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

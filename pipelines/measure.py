@@ -1,23 +1,51 @@
 """The numbers of a round: what it cost and, where the truth is known, how good the poses and the doubt are."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.manifest import COMMIT, Manifest
-from autolabel.merge import CORRECTIONS, SETTLED, read_corrections
+from autolabel.manifest import Manifest
+from autolabel.merge import CORRECTIONS, SEEN, read_corrections
+from autolabel.poses import Poses
 from autolabel.score import score_quality
 from pipelines.check import Checked, check
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What people have done.
+
+    Attributes:
+        poses_opened: Poses that they opened, whatever for.
+        clicks: What they clicked in them.
+    """
+
+    poses_opened: int = 0
+    clicks: int = 0
+
+    @classmethod
+    def of(cls, pulled: Path | None) -> "Effort":
+        """All that had been answered when a pull wrote this folder; nothing where there is none."""
+        if pulled is None:
+            return cls()
+        corrections = read_corrections(pulled / CORRECTIONS, Manifest.open(pulled).skeleton.num_keypoints)
+        return cls(len(corrections), sum(c.clicks for c in corrections))
+
+    def to_dict(self) -> dict[str, int]:
+        """The JSON form, as ``autolabel.report.rounds`` reads it."""
+        return {"poses_opened": self.poses_opened, "clicks": self.clicks}
 
 
 def round_record(
     number: int,
     *,
+    model: str,
     scored: Manifest,
-    pulled: Path,
+    effort: Effort,
     trained_on: int,
     truth: Manifest | None,
     test: Checked | None,
@@ -27,24 +55,25 @@ def round_record(
 
     Args:
         number: Of the round.
+        model: Digest of its network.
         scored: All poses as they stand after it.
-        pulled: What people had answered by then; need not exist.
+        effort: Of people, up to now.
         trained_on: Poses that its network has learnt from.
         truth: The truth of all poses, if it is known.
         test: The network's poses on held-out images.
         seconds: Time by step.
     """
-    states = [a.get("state") in SETTLED for i in range(scored.num_parts) for a in scored.poses(i).attributes]
+    opened = sum(int(seen(scored.poses(i)).sum()) for i in range(scored.num_parts))
     untouched = None
     if truth is not None:
         judged = check(scored, truth)
-        untouched = judged.take(np.array([a.get("state") not in SETTLED for a in judged.poses.attributes]))
+        untouched = judged.take(~seen(judged.poses))
     return {
         "round": number,
-        "model": _network_of(scored),
+        "model": model,
         "trained_on": trained_on,
-        "counts": {"review": sum(states), "untouched": len(states) - sum(states)},
-        "effort": _effort(pulled),
+        "counts": {"review": opened, "untouched": scored.counts["poses"] - opened},
+        "effort": effort.to_dict(),
         "routed": {
             "untouched": quality(untouched) if untouched is not None else None,
             "test": quality(test) if test is not None else None,
@@ -53,6 +82,11 @@ def round_record(
         "score": score_quality(untouched.poses.p_bad, untouched.bad) if untouched is not None else None,
         "seconds": {step: round(value, 2) for step, value in seconds.items()},
     }
+
+
+def seen(poses: Poses) -> NDArray[np.bool_]:
+    """(N,) poses that a person opened."""
+    return np.array([attributes.get("state") in SEEN for attributes in poses.attributes], bool)
 
 
 def quality(checked: Checked) -> dict[str, Any] | None:
@@ -71,21 +105,3 @@ def quality(checked: Checked) -> dict[str, Any] | None:
 
 def _mean(values: NDArray[np.float64]) -> float | None:
     return float(np.nanmean(values)) if np.isfinite(values).any() else None
-
-
-def _network_of(manifest: Manifest) -> str:
-    """What the poses that no person settled are signed with."""
-    for i in range(manifest.num_parts):
-        poses = manifest.poses(i)
-        open_ = np.array([a.get("state") not in SETTLED for a in poses.attributes], bool)
-        if open_.any():
-            return str(poses.by[open_][0])
-    return ""
-
-
-def _effort(pulled: Path) -> dict[str, int]:
-    """What people have done so far."""
-    if not (pulled / COMMIT).is_file():
-        return {"poses_opened": 0, "clicks": 0}
-    corrections = read_corrections(pulled / CORRECTIONS, Manifest.open(pulled).skeleton.num_keypoints)
-    return {"poses_opened": len(corrections), "clicks": sum(c.clicks for c in corrections)}

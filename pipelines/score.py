@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from autolabel.errors import InputError
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent
-from autolabel.merge import SETTLED
+from autolabel.merge import SEEN
 from autolabel.poses import Poses, Sample, split
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
@@ -52,7 +52,7 @@ def score(
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> ScoreResult:
-    """Score every predicted pose that no person has settled.
+    """Score every predicted pose that no person has seen.
 
     Args:
         manifest: What ``predict`` wrote, with its features.
@@ -108,21 +108,20 @@ def _work(out: Path, source: Manifest, fitted: Calibrator | None, inputs: dict[s
 def _scored(
     source: Manifest, samples: list[Sample], features: dict[str, NDArray[np.float32]] | None, fitted: Calibrator | None
 ) -> list[Sample]:
-    """The samples with scores; a pose that a person settled is beyond doubt and gets none."""
-    if not any(len(sample.poses) for sample in samples):
-        return samples
-    if features is None:
+    """The samples with scores; a pose that a person has seen gets none, as its features tell what was there before."""
+    poses = Poses.concat([Poses.empty(source.skeleton.num_keypoints), *(sample.poses for sample in samples)])
+    p_gross, p_bad = np.full(poses.p_gross.shape, np.nan), np.full(len(poses), np.nan)
+    rows = np.flatnonzero([a.get("state") not in SEEN for a in poses.attributes])
+    if features is not None:
+        chosen = {name: values[rows] for name, values in features.items()}
+        doubted = score_poses(poses.take(rows), chosen, image_sizes(samples)[rows], fitted)
+        p_gross[rows], p_bad[rows] = doubted.p_gross, doubted.p_bad
+    elif np.isfinite(poses.xy[rows]).any():  # a part of which nothing could be predicted has no features either
         raise InputError(
             "has no features to score by",
             subject=str(source.path),
             remedy="Score the manifest that `autolabel predict` wrote.",
         )
-    poses = Poses.concat([sample.poses for sample in samples])
-    rows = np.flatnonzero([a.get("state") not in SETTLED for a in poses.attributes])
-    chosen = {name: values[rows] for name, values in features.items()}
-    doubted = score_poses(poses.take(rows), chosen, image_sizes(samples)[rows], fitted)
-    p_gross, p_bad = np.full(poses.p_gross.shape, np.nan), np.full(len(poses), np.nan)
-    p_gross[rows], p_bad[rows] = doubted.p_gross, doubted.p_bad
     return split(samples, poses.replace(p_gross=p_gross, p_bad=p_bad))
 
 

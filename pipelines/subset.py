@@ -1,5 +1,6 @@
-"""Manifests that hold some poses of another one."""
+"""Manifests made of another one: some of its poses, or the same poses in other states."""
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,13 @@ from autolabel.run import Run, RunState
 
 
 def with_poses(source: Manifest, ids: Collection[str], *, out: Path, stage: str) -> Manifest:
-    """The poses with these ids and their samples; samples without one are left out.
+    """The poses with these ids and their samples; samples without one are left out, and so are features.
+
+    Args:
+        source: The manifest.
+        ids: Of the poses; those that it lacks do not matter.
+        out: The folder to write.
+        stage: The name of the step.
 
     Raises:
         ExistsError: ``out`` holds another result.
@@ -26,7 +33,7 @@ def with_poses(source: Manifest, ids: Collection[str], *, out: Path, stage: str)
                 yield sample.with_poses(sample.poses.take(rows))
 
     parents = [Parent("manifest", source.digest)]
-    config = {"ids": sorted(wanted)}
+    config = {"ids": hashlib.sha256("\n".join(sorted(wanted)).encode()).hexdigest()}
     with Run.open(out, stage, config=config, inputs={"manifest": source.digest}) as run:
         if run.state is RunState.DONE:
             return Manifest.open(out)

@@ -12,8 +12,10 @@ from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
+from autolabel.skeleton import Skeleton
 
 if TYPE_CHECKING:
+    from model.config import ViTPoseConfig
     from model.train import Training
     from model.vitpose import ViTPose
 
@@ -22,7 +24,7 @@ class Data(Settings):
     """Poses to train on.
 
     Attributes:
-        manifest: The folder; relative to the TOML file.
+        manifest: The manifest's folder; relative to the TOML file.
         share: Relative share of every batch.
     """
 
@@ -35,17 +37,19 @@ class TrainFile(Settings):
 
     Attributes:
         data: One or more manifests.
-        init: A checkpoint to go on from; without it a network is made from ``model``.
+        init: A checkpoint to go on from, relative to the TOML file, or a hub id; without it a network is made from
+            ``model``.
         dataset: Expert and head of a ViTPose++ in ``init``.
-        model: ``size`` (``s``, ``b``, ``l``, ``h``) and the fields of ``model.config.ViTPoseConfig`` that differ.
+        model: ``size`` (``s``, ``b``, ``l``, ``h``; ``s`` by default) and the fields of ``model.config.ViTPoseConfig``
+            that differ from it.
         training: Fields of ``model.train.Training``.
     """
 
     data: tuple[Data, ...] = Field(min_length=1)
     init: str = ""
     dataset: str = ""
-    model: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    model: dict[str, Any] = Field(default_factory=dict[str, Any])
+    training: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,15 @@ def train(
         progress: Where to report.
 
     Raises:
-        ConfigError: A setting is unknown or impossible.
+        ConfigError: A setting is unknown or impossible, or two contradict each other.
         InputError: There is nothing to resume; data or checkpoint are not there, or do not fit.
         ExistsError: ``out`` holds another result.
     """
-    path = Path(config)
     if resume and overwrite:
         raise ConfigError("--resume goes on with what --overwrite removes", remedy="Give one of them.")
     if resume and not (Path(out) / RECORD).is_file():
         raise InputError("holds no run to resume", subject=str(out), remedy="Leave out --resume to start one.")
+    path = Path(config)
     settings = TrainFile.load(path)
     sources = [(Manifest.open(path.parent / data.manifest), data.share) for data in settings.data]
     init = settings.init
@@ -141,10 +145,12 @@ def train_network(
         ExistsError: ``out`` holds another result.
     """
     from model.checkpoint import model_digest
-    from model.train import Source, Training
+    from model.train import Source
     from model.train import train as run_training
 
-    how = Training.parse(training or {}, subject=subject)
+    described, how = read_settings(network or {}, training or {}, subject)
+    if init and network:
+        raise ConfigError("gives a network and a checkpoint to go on from", subject=subject, remedy="Keep one.")
     inputs = {f"data {i}": manifest.digest for i, (manifest, _) in enumerate(sources)}
     if init:
         inputs["init"] = model_digest(init)
@@ -157,28 +163,42 @@ def train_network(
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "train", config=config, inputs=inputs, existing=existing, commit=DONE) as run:
         if run.state is not RunState.DONE:
-            model = _network(sources[0][0], init, dataset, network or {}, how, subject)
+            model = _network(sources[0][0].skeleton, init, dataset, described, how.seed)
             chosen = [Source(manifest, share) for manifest, share in sources]
             run.finish(run_training(model, chosen, how, run.path, progress=progress))
         done = read_done(run.path) or {}
     return TrainResult(Path(out), {name: value for name, value in done.items() if name != "key"})
 
 
-def _network(
-    manifest: Manifest, init: str, dataset: str, network: Mapping[str, Any], how: "Training", subject: str
-) -> "ViTPose":
-    """The checkpoint to go on from, or a fresh network for the data's skeleton; both from the run's seed."""
+def read_settings(
+    network: Mapping[str, Any], training: Mapping[str, Any], subject: str
+) -> "tuple[ViTPoseConfig, Training]":
+    """What the settings describe, before anything is written.
+
+    Args:
+        network: As ``TrainFile.model``.
+        training: As ``TrainFile.training``.
+        subject: What errors call the settings.
+
+    Raises:
+        ConfigError: A key is unknown or a value impossible; names it and the table it stands in.
+    """
+    from model.config import ViTPoseConfig
+    from model.train import Training
+
+    fields = dict(network)
+    described = ViTPoseConfig.of_size(str(fields.pop("size", "s")), subject=f"{subject}: model", **fields)
+    return described, Training.parse(training, subject=f"{subject}: training")
+
+
+def _network(skeleton: Skeleton, init: str, dataset: str, described: "ViTPoseConfig", seed: int) -> "ViTPose":
+    """The checkpoint to go on from, or a fresh network for the data's skeleton, drawn from the run's seed."""
     import torch
 
     from model.checkpoint import load_model
-    from model.config import ViTPoseConfig
     from model.vitpose import build_vitpose
 
     if init:
-        if network:
-            raise ConfigError("gives a network and a checkpoint to go on from", subject=subject, remedy="Keep one.")
         return load_model(init, dataset=dataset or None)
-    fields = dict(network)
-    config = ViTPoseConfig.of_size(str(fields.pop("size", "s")), **fields)
-    torch.manual_seed(how.seed)  # pyright: ignore[reportUnknownMemberType]  # untyped in torch
-    return build_vitpose(config, manifest.skeleton)
+    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # torch leaves the argument untyped
+    return build_vitpose(described, skeleton)

@@ -10,12 +10,22 @@ from autolabel.merge import CORRECTIONS, Correction, latest, read_corrections
 from autolabel.report.gallery import Shelf, shelves
 from autolabel.report.page import Bars, Page, Table, Tile, Verdict
 from autolabel.report.plots import Part, Plot, doubt, effort_curve, error_by_round
-from autolabel.report.rounds import ROUNDS, Arm, Quality, Round, read_certificate, read_rounds
+from autolabel.report.rounds import (
+    AUDITS,
+    ROUNDS,
+    Arm,
+    AuditCost,
+    Quality,
+    Round,
+    read_audit,
+    read_certificate,
+    read_rounds,
+)
 
 DATASET = "dataset"
 """A project's final manifest, whose poses are shown."""
 
-REVIEWS = (f"{ROUNDS}/*/*", "audit/*")
+REVIEWS = (f"{ROUNDS}/*/*", f"{AUDITS}/*")
 """Folders of a project in which pulls leave what people changed."""
 
 ROUTES = (
@@ -48,7 +58,7 @@ def project_page(project: Path, upto: int | None = None) -> Page:
 
     Args:
         project: The project's folder.
-        upto: The last round that is looked at; all of them by default. The certificate belongs to the last.
+        upto: The last round that is looked at; all of them by default. Audit and certificate belong to the last.
 
     Raises:
         InputError: No round is finished.
@@ -56,15 +66,15 @@ def project_page(project: Path, upto: int | None = None) -> Page:
     """
     every = read_rounds(project)
     rounds = tuple(r for r in every if upto is None or r.number <= upto)
-    certificate = read_certificate(project) if rounds[-1] is every[-1] else None
     last = rounds[-1]
+    certificate, audit = (read_certificate(project), read_audit(project)) if last is every[-1] else (None, None)
     return Page(
         title=f"{project.resolve().name}: " + (f"round {last.number}" if upto is not None else "labelling report"),
         subtitle=f"{len(rounds)} {'round' if len(rounds) == 1 else 'rounds'} · "
         f"{sum(last.counts.values()):,} poses · model {last.model[:12]}",
         verdict=verdict(certificate),
-        tiles=_tiles(rounds, certificate),
-        tables=(*_quality_tables(rounds), _work_table(rounds)),
+        tiles=_tiles(rounds, certificate, audit),
+        tables=(*_quality_tables(rounds), _work_table(rounds, audit)),
         bars=(_routes(rounds),),
         plots=_plots(rounds, certificate),
         shelves=_gallery(project),
@@ -86,10 +96,9 @@ def verdict(certificate: Certificate | None) -> Verdict:
     return Verdict("refused", f"The promise is not proven: {_lower(certificate.claim)}", reason)
 
 
-def _tiles(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Tile, ...]:
+def _tiles(rounds: Sequence[Round], certificate: Certificate | None, audit: AuditCost | None) -> tuple[Tile, ...]:
     last = rounds[-1]
-    clicks = f"{last.clicks:,} clicks, {last.clicks / last.opened:.1f} a pose" if last.opened else "no clicks"
-    tiles = [Tile("Opened by people", f"{last.opened:,}", clicks)]
+    tiles = [_effort(last, audit)]
     if certificate:
         accepted = certificate.population if certificate.issued else 0
         note = f"of {sum(last.counts.values()):,} poses, by an audit of {certificate.counts.audited:,}"
@@ -100,6 +109,15 @@ def _tiles(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Ti
     if now := last.routed.untouched:
         tiles.append(Tile("Error, untouched poses", _pixels(now.epe), _compared(rounds, _untouched, _epe, _pixels)))
     return tuple(tiles)
+
+
+def _effort(last: Round, audit: AuditCost | None) -> Tile:
+    """What people did in all: the audit is charged in full."""
+    cost = audit or last
+    told = f"{cost.clicks:,} clicks, {cost.clicks / cost.opened:.1f} a pose" if cost.opened else "no clicks"
+    if audit:
+        told += f"; {audit.audited:,} poses of the audit included"
+    return Tile("Opened by people", f"{cost.opened:,}", told)
 
 
 def _compared(
@@ -120,7 +138,12 @@ def _compared(
 def _quality_tables(rounds: Sequence[Round]) -> tuple[Table, ...]:
     """One table for untouched poses and one for the held-out test, where anything was measured."""
     captions = (
-        ("Untouched poses, round by round", _untouched, "Poses that nobody opened in any round so far"),
+        (
+            "Untouched poses, round by round",
+            _untouched,
+            "Poses that nobody opened so far: fewer each round, and those doubted least, so that their error falls "
+            "even where no network got better (the held-out test tells that)",
+        ),
         ("Held-out test, round by round", _test, "Poses that never train"),
     )
     return tuple(
@@ -158,19 +181,21 @@ def _quality_cells(routed: Quality | None, random: Quality | None) -> list[str]:
     ]
 
 
-def _work_table(rounds: Sequence[Round]) -> Table:
-    steps = list(dict.fromkeys(step for r in rounds for step in r.seconds))
+def _work_table(rounds: Sequence[Round], audit: AuditCost | None) -> Table:
+    turns = [(str(r.number), r.model[:12], f"{r.trained_on:,}", r.opened, r.clicks, r.seconds) for r in rounds]
+    turns += [("audit", "–", "–", audit.opened, audit.clicks, audit.seconds)] if audit else []
+    steps = list(dict.fromkeys(step for *_, seconds in turns for step in seconds))
     return Table(
         title="Work, round by round",
         caption="Poses opened and clicks are people's, added up over the rounds. Times are the machine's.",
         columns=("Round", "model", "trained on, poses", "opened, poses", "clicks", *steps, "all steps"),
         rows=tuple(
             (
-                str(r.number), r.model[:12], f"{r.trained_on:,}", f"{r.opened:,}", f"{r.clicks:,}",
-                *(_duration(r.seconds[step]) if step in r.seconds else "–" for step in steps),
-                _duration(sum(r.seconds.values())),
+                name, model, trained_on, f"{opened:,}", f"{clicks:,}",
+                *(_duration(seconds[step]) if step in seconds else "–" for step in steps),
+                _duration(sum(seconds.values())),
             )
-            for r in rounds
+            for name, model, trained_on, opened, clicks, seconds in turns
         ),
     )  # fmt: skip
 

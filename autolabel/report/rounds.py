@@ -1,8 +1,8 @@
 """What the loop wrote about its rounds, read for a report.
 
-``PROJECT/rounds/NN/round.json`` says what a round cost and what it bought, ``PROJECT/certificate.json`` what
-the last audit proved. Shares lie in 0..1, errors are in image pixels, times in seconds; null stands for "not
-known", as for the error of poses whose truth nobody has.
+``PROJECT/rounds/NN/round.json`` says what a round cost and what it bought, ``PROJECT/audit/audit.json`` what the audit
+cost, ``PROJECT/certificate.json`` what it proved. Shares lie in 0..1, errors are in image pixels, times in seconds;
+null stands for "not known", as for the error of poses whose truth nobody has.
 """
 
 import math
@@ -17,6 +17,8 @@ from autolabel.formats.records import Record, read_json
 ROUND = "round.json"
 ROUNDS = "rounds"
 CERTIFICATE = "certificate.json"
+AUDIT = "audit.json"
+AUDITS = "audit"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,45 @@ class Round:
     random: Arm | None
     score: Score | None
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class AuditCost:
+    """What the last step of a project cost.
+
+    Attributes:
+        audited: Accepted poses that people opened to audit them.
+        reviewed: Other poses that they opened with what was left of the budget.
+        opened: Poses that people opened in the whole project, these included.
+        clicks: Clicks in the whole project.
+        seconds: Time by step.
+    """
+
+    audited: int
+    reviewed: int
+    opened: int
+    clicks: int
+    seconds: Mapping[str, float]
+
+
+def read_audit(project: Path) -> AuditCost | None:
+    """What the audit cost; None where none was answered yet.
+
+    Raises:
+        FormatError: The file is malformed; names the field.
+    """
+    file = project / AUDITS / AUDIT
+    if not file.is_file():
+        return None
+    record = Record(read_json(file), "", str(file))
+    tasks, effort, seconds = record.record("tasks"), record.record("effort"), record.record("seconds")
+    return AuditCost(
+        audited=int(tasks.number("audit")),
+        reviewed=int(tasks.number("review")),
+        opened=int(effort.number("poses_opened")),
+        clicks=int(effort.number("clicks")),
+        seconds={name: seconds.number(name) for name in seconds.data},
+    )
 
 
 def read_rounds(project: Path) -> tuple[Round, ...]:

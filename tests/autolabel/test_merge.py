@@ -140,17 +140,37 @@ def test_applying_twice_changes_nothing_more() -> None:
     assert apply(once, moved(poses, 1, 2)).equals(once)
 
 
-def test_a_pose_that_has_changed_since_is_reported_and_the_human_wins() -> None:
+def test_a_new_prediction_is_no_conflict_and_the_human_wins() -> None:
     poses = make_poses()
     corrections = {"p1": moved(poses, 1, 2)}
-    repredicted = poses.replace(xy=poses.xy + np.float32(1), origin=np.full(poses.origin.shape, Origin.MODEL))
-    assert changed_since(repredicted, corrections, NAMES) == [], "a network has nothing to say against a person"
-    imported = repredicted.replace(origin=np.full(poses.origin.shape, Origin.IMPORTED))
-    (conflict,) = changed_since(imported, corrections, NAMES)
-    assert (conflict.pose, conflict.detail) == ("p1", "head, paw, tail")
+    repredicted = poses.replace(xy=poses.xy + np.float32(1), visibility=np.full((3, K), Visibility.ABSENT))
+    assert changed_since(repredicted, corrections, NAMES) == []
     result = apply(repredicted, *corrections.values())
     assert np.array_equal(result.xy[1], corrections["p1"].after.xy)
     assert np.isnan(result.score[1]).all(), "none of the new scores is about these places"
+
+
+@pytest.mark.parametrize("origin", [Origin.HUMAN, Origin.IMPORTED])
+def test_what_a_person_or_an_import_changed_since_is_reported(origin: Origin) -> None:
+    poses = make_poses()
+    corrections = {"p1": moved(poses, 1, 2)}
+    origins = np.full((3, K), Origin.MODEL)
+    origins[:, 0] = origin
+    theirs = poses.replace(xy=poses.xy + np.float32(1), origin=origins)
+    (conflict,) = changed_since(theirs, corrections, NAMES)
+    assert (conflict.pose, conflict.detail) == ("p1", "head")
+    same = poses.replace(origin=np.full((3, K), origin))
+    assert changed_since(same, corrections, NAMES) == [], "stated by somebody, but not changed"
+
+
+def test_a_correction_is_in_no_conflict_with_what_it_left_itself() -> None:
+    poses = make_poses()
+    after = Stated(poses.xy[0], poses.visibility[0], np.array([1.0, 2.0, 3.0, 4.0]))
+    corrections = {
+        "p0": make_correction(poses, change=PoseChange.BOX_MOVED, after=after),
+        "p1": moved(poses, 1, 2),
+    }
+    assert changed_since(apply(poses, *corrections.values()), corrections, NAMES) == []
 
 
 def test_what_another_person_placed_is_not_overruled_by_an_acceptance() -> None:

@@ -1,41 +1,83 @@
-"""A project's settings, and the TOML that is written for them."""
+"""A project's settings: as TOML and back, and refused where they are wrong."""
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.errors import ConfigError
-from autolabel.project import read_project, to_toml
+from autolabel.project import Project, read_project, to_toml, toml_value
 
-NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
-PLAIN = st.one_of(
-    st.integers(-(2**53), 2**53),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text('aä"\\ \n', min_size=1, max_size=6),
-    st.booleans(),
-    st.lists(st.integers(-9, 9), min_size=1, max_size=3),
-)
-TABLES = st.recursive(
-    st.dictionaries(NAMES, PLAIN, min_size=1, max_size=3),
-    lambda inner: st.dictionaries(NAMES, st.one_of(PLAIN, inner), min_size=1, max_size=3),
-    max_leaves=8,
+texts = st.text(st.characters(exclude_categories=("Cs",)))
+scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | texts
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=12,
 )
 
 
-@given(TABLES)
-def test_toml_says_what_was_meant(values: dict[str, object]) -> None:
-    assert tomllib.loads(to_toml(values)) == values
+@given(st.dictionaries(texts, values, max_size=5))
+def test_settings_survive_toml(settings: dict[str, Any]) -> None:
+    assert tomllib.loads(to_toml(settings)) == settings
 
 
-def test_a_folder_without_settings_is_no_project(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="autolabel init"):
+def test_what_is_written_reads_well() -> None:
+    text = to_toml({"name": "mice", "rounds": {"count": 2, "replay": 0.5}, "network": {"custom": {"depth": 3}}, "n": 1})
+    assert text == (
+        'name = "mice"\nn = 1\n\n[rounds]\ncount = 2\nreplay = 0.5\n\n[network]\n\n[network.custom]\ndepth = 3\n'
+    )
+
+
+@pytest.mark.parametrize("value", [None, {1, 2}, "\udcff"])
+def test_what_toml_cannot_hold_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be written|cannot hold"):
+        toml_value(value)
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "autolabel.toml").write_text(text)
+    return folder
+
+
+def test_only_name_and_images_are_asked_for(tmp_path: Path) -> None:
+    project = read_project(write(tmp_path, 'name = "mice"\n[corpus]\nimages = "frames"\n'))
+    assert project == Project.model_validate({"name": "mice", "corpus": {"images": "frames"}})
+    assert (project.promise.max_bad, project.promise.confidence) == (0.02, 0.95)
+
+
+def test_a_project_survives_its_own_file(tmp_path: Path) -> None:
+    given = {
+        "name": 'a "quoted" \\ name',
+        "corpus": {"images": "Bilder/Mäuse", "labelled": "m"},
+        "rounds": {"order": "random", "seed": 3},
+        "network": {"custom": {"input_size": [32, 24], "drop_path": 1e-5}},
+        "training": {"augmentation": {"flip": 0.0}},
+    }
+    project = Project.parse(given, subject="x")
+    assert read_project(write(tmp_path, to_toml(project.model_dump()))) == project
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[promise]\nmax_bad = 2", r"promise\.max_bad: .*less than 1, not 2"),
+        ("[promise]\nconfidence = 1.0", r"promise\.confidence: .*less than 1"),
+        ("[rounds]\nbugdet = 3", r"rounds: unknown key 'bugdet'; did you mean 'budget'\?"),
+        ("[rounds]\norder = 'doubtful'", r"rounds\.order: .*'doubt' or 'random', not 'doubtful'"),
+        ("[rounds]\nreplay = 1.0", r"rounds\.replay: .*less than 1"),
+        ("[rounds]\nbudget = 0", r"rounds\.budget: .*greater than or equal to 1"),
+    ],
+)
+def test_impossible_settings_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    write(tmp_path, f"name = 'mice'\ncorpus = {{images = 'frames'}}\n{line}\n")
+    with pytest.raises(ConfigError, match=rf"autolabel\.toml: {message}"):
         read_project(tmp_path)
 
 
-def test_an_impossible_promise_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "autolabel.toml").write_text('name = "p"\n[corpus]\nimages = "i"\n[promise]\nmax_bad = 2.0\n')
-    with pytest.raises(ConfigError, match=r"promise\.max_bad"):
+def test_a_folder_without_a_project_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no autolabel\.toml.*autolabel init"):
         read_project(tmp_path)

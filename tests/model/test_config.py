@@ -5,12 +5,12 @@ from pydantic import ValidationError
 
 from autolabel.errors import ConfigError
 from autolabel.skeleton import Skeleton
-from model.config import DATASETS, PLUS_DATASETS, SIZES, ViTPoseConfig, default_padding, parse_config
+from model.config import DATASETS, PLUS_DATASETS, SIZES, ViTPoseConfig, default_padding
 
 
 def test_an_unknown_key_names_the_nearest_known_one() -> None:
     with pytest.raises(ConfigError, match=r"teacher\.toml: unknown key 'widht'; did you mean 'width'\?"):
-        parse_config(ViTPoseConfig, {"widht": 384}, subject="teacher.toml")
+        ViTPoseConfig.parse({"widht": 384}, subject="teacher.toml")
     with pytest.raises(ValidationError, match="did you mean 'decoder'"):
         ViTPoseConfig(decodr="simple")  # type: ignore[call-arg]
 
@@ -32,7 +32,7 @@ def test_an_unknown_key_names_the_nearest_known_one() -> None:
 )
 def test_impossible_networks_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse_config(ViTPoseConfig, changes, subject="config.json")
+        ViTPoseConfig.parse(changes, subject="config.json")
 
 
 @pytest.mark.parametrize(("patch_size", "padding"), [(16, 2), (14, 2), (8, 2), (5, 2), (4, 1), (2, 0), (1, 0)])
@@ -51,7 +51,7 @@ def test_sizes_follow_from_input_and_patch() -> None:
 
 def test_a_config_survives_json() -> None:
     config = ViTPoseConfig.of_size("s", experts=2, expert_width=96, datasets=("coco", "aic"), codec="plain")
-    assert parse_config(ViTPoseConfig, config.model_dump(mode="json"), subject="config.json") == config
+    assert ViTPoseConfig.parse(config.model_dump(mode="json"), subject="config.json") == config
 
 
 def test_named_sizes() -> None:

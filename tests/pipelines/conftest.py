@@ -1,4 +1,4 @@
-"""A small routed corpus with known truth, for the jobs around review."""
+"""Small corpora with known truth: a routed one for the jobs around review, a drawn one for the loop."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from PIL import Image
 
 from autolabel.manifest import Existing, Manifest, write_manifest
 from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.project import to_toml
 from autolabel.skeleton import Skeleton
+from pipelines.drawn_corpus import draw_corpus, hide_truth
+from pipelines.train import train_network
 
 SKELETON = Skeleton.load("coco17")
 K = SKELETON.num_keypoints
@@ -108,3 +111,81 @@ def review_case(tmp_path: Path) -> ReviewCase:
         by=["net"] * n,
     )
     return ReviewCase(tmp_path, tmp_path / "project", truth, model)
+
+
+NETWORK = {
+    "input_size": [32, 24],
+    "patch_size": 8,
+    "width": 32,
+    "depth": 1,
+    "heads": 2,
+    "decoder": "simple",
+    "drop_path": 0.0,
+    "absent_below": 0.05,
+}
+TRAINING = {
+    "steps": 12,
+    "batch_size": 8,
+    "learning_rate": 2e-3,
+    "warmup_steps": 2,
+    "precision": "fp32",
+    "device": "cpu",
+    "save_every": 5,
+    "log_every": 4,
+}
+
+
+@dataclass
+class DrawnCase:
+    """A few drawn images, cut into what a project starts from; a ViTPose so small that it learns in a second.
+
+    Attributes:
+        folder: Holds the manifests labelled, calibration, test, pool (boxes only) and pool-truth; projects go here.
+        truth: The pool's truth.
+    """
+
+    folder: Path
+    truth: Manifest
+
+    def project(self, name: str, **changes: dict[str, Any]) -> Path:
+        """A new project; ``changes`` are laid over its tables."""
+        tables: dict[str, dict[str, Any]] = {
+            "corpus": {
+                "images": "../drawn/images",
+                "boxes": "../pool",
+                "labelled": "../labelled",
+                "calibration": "../calibration",
+                "test": "../test",
+            },
+            "promise": {"max_bad": 0.3, "confidence": 0.8, "audit": 3},
+            "rounds": {"count": 2, "budget": 4, "random_share": 0.5},
+            "network": {"custom": NETWORK},
+            "training": TRAINING,
+            "finetuning": {"steps": 6},
+        }
+        tables = {table: values | changes.pop(table, {}) for table, values in tables.items()}
+        assert not changes
+        project = self.folder / name
+        project.mkdir()
+        (project / "autolabel.toml").write_text(to_toml({"name": name, **tables}))
+        return project
+
+
+@pytest.fixture(scope="session")
+def drawn_case(tmp_path_factory: pytest.TempPathFactory) -> DrawnCase:
+    folder = tmp_path_factory.mktemp("drawn-case")
+    drawn, _ = draw_corpus(folder / "drawn", images=16, seed=3)
+    samples = list(drawn)
+    parts = {"labelled": samples[:4], "calibration": samples[4:6], "test": samples[6:7], "pool-truth": samples[7:]}
+    parts["pool"] = [sample.with_poses(hide_truth(sample.poses)) for sample in parts["pool-truth"]]
+    for name, part in parts.items():
+        write_manifest(folder / name, part, drawn.skeleton, drawn.roots, stage="test", part_size=4)
+    return DrawnCase(folder, Manifest.open(folder / "pool-truth"))
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(drawn_case: DrawnCase) -> Path:
+    """A trained checkpoint of the tiny network."""
+    labelled = Manifest.open(drawn_case.folder / "labelled")
+    out = drawn_case.folder / "weights"
+    return train_network([(labelled, 1.0)], out=out, network=NETWORK, training=TRAINING).checkpoint

@@ -225,6 +225,8 @@ def test_a_command_interrupted_from_the_keyboard_exits_130(tmp_path: Path) -> No
     program.write_text(
         "import os, signal, time\n"
         "from pipelines.console import run_job\n"
+        # A process started in the background inherits an ignored SIGINT; at a keyboard it is not ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def work(progress):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(10)\n"

@@ -49,6 +49,15 @@ def test_both_arms_start_alike_and_open_as_many_poses(finished):
 
 
 @pytest.mark.slow
+def test_the_same_poses_are_measured_under_each_network(finished):
+    left = {n for n, pose in by_id(finished.loop.folder / "rounds" / "01" / "scored").items() if not pose.attributes}
+    assert len(left) == finished.rounds[-1]["routed"]["untouched"]["n"]
+    assert len(finished.same) == 2
+    assert finished.same[-1] == pytest.approx(finished.rounds[-1]["routed"]["untouched"]["bad"])
+    assert "same poses bad" in finished.table()
+
+
+@pytest.mark.slow
 def test_reviewed_poses_are_nearer_to_the_truth_than_they_were_predicted(finished):
     folder = finished.loop.folder
     truth, before = by_id(folder / "drawn" / "pool-truth"), by_id(folder / "rounds" / "00" / "predicted")

@@ -1,41 +1,80 @@
-"""A new project."""
+"""A new project: its file loads, says what the defaults are, and is never overwritten."""
 
+import re
 from pathlib import Path
 
 import pytest
 
-from autolabel.errors import ExistsError, InputError, SkeletonError
-from autolabel.project import read_project
+from autolabel.errors import ConfigError, ExistsError, InputError, SkeletonError
+from autolabel.project import Network, Project, Promise, Rounds, read_project
 from pipelines.init import init
 
 
-def test_the_settings_of_a_new_project_are_read_back(tmp_path: Path) -> None:
-    images = tmp_path / 'odd "name" ä'
-    images.mkdir()
-    result = init(tmp_path / "p", images=images, skeleton="coco17")
-    assert read_project(tmp_path / "p") == result.project
-    assert Path(result.project.corpus.images) == images.resolve()
-    commented = [line for line in (tmp_path / "p" / "autolabel.toml").read_text().splitlines() if line.startswith("# ")]
-    assert len(commented) > 15, "every default is shown"
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / 'a "b" \\c'
+    folder.mkdir()
+    return folder
 
 
-def test_a_commented_default_is_the_default(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    first = init(tmp_path / "p", images=tmp_path / "images", skeleton="coco17").project
-    file = tmp_path / "p" / "autolabel.toml"
-    spoken = [line.removeprefix("# ") if " = " in line else line for line in file.read_text().splitlines()]
-    section = spoken.index("[training]")
-    file.write_text("\n".join(spoken[:section]))
-    assert read_project(tmp_path / "p") == first
+def test_a_new_project_can_be_read(tmp_path: Path, images: Path) -> None:
+    result = init(tmp_path / "mice", images=images, skeleton="coco17")
+    assert result.project == read_project(tmp_path / "mice")
+    assert Path(result.project.corpus.images) == images
+    assert result.project.name == "mice"
+    assert result.project.promise == Promise()
+    assert (tmp_path / "mice" / "rounds").is_dir()
+    assert result.summary()["skeleton"] == "coco17"
 
 
-def test_what_is_there_is_never_overwritten_and_what_is_not_is_named(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    init(tmp_path / "p", images=tmp_path / "images", skeleton="coco17")
-    with pytest.raises(ExistsError, match="a project already"):
-        init(tmp_path / "p", images=tmp_path / "images", skeleton="coco17")
-    with pytest.raises(InputError, match="not a folder"):
-        init(tmp_path / "q", images=tmp_path / "nothing", skeleton="coco17")
-    with pytest.raises(SkeletonError, match="coco17"):
-        init(tmp_path / "q", images=tmp_path / "images", skeleton="coco18")
-    assert not (tmp_path / "q").exists()
+def test_every_setting_that_is_commented_out_is_known_and_shows_its_default(tmp_path: Path, images: Path) -> None:
+    from model.train import Training
+
+    init(tmp_path / "mice", images=images, skeleton="coco17")
+    file = tmp_path / "mice" / "autolabel.toml"
+    text, shown = re.subn(r"(?m)^# (?=\w+ = )", "", file.read_text())
+    assert shown > 15
+    file.write_text(text)
+    project = read_project(tmp_path / "mice")
+    bare = Project.model_validate({"name": "mice", "corpus": {"images": str(images), "skeleton": "coco17"}})
+    assert (project.corpus, project.promise, project.rounds, project.network) == (
+        *(bare.corpus, Promise()),
+        *(Rounds(), Network()),
+    )
+    assert Training.parse(project.training, subject="training") == Training()
+    assert Training.parse({**project.training, **project.finetuning}, subject="finetuning").learning_rate == 5e-5
+
+
+def test_a_skeleton_file_is_kept_by_its_full_path(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mouse.json").write_text('{"name": "mouse", "keypoints": ["nose", "tail"]}')
+    monkeypatch.chdir(tmp_path)
+    project = init("mice", images=images, skeleton="mouse.json").project
+    assert Path(project.corpus.skeleton) == tmp_path / "mouse.json"
+
+
+def test_a_project_is_never_overwritten(tmp_path: Path, images: Path) -> None:
+    init(tmp_path / "mice", images=images, skeleton="coco17")
+    before = (tmp_path / "mice" / "autolabel.toml").read_bytes()
+    with pytest.raises(ExistsError, match="holds a project already"):
+        init(tmp_path / "mice", images=tmp_path, skeleton="mpii16")
+    assert (tmp_path / "mice" / "autolabel.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("images", "skeleton", "error"),
+    [("nowhere", "coco17", InputError), (".", "coco18", SkeletonError), ("bad-\udcff", "coco17", ConfigError)],
+)
+def test_wrong_input_leaves_nothing_behind(tmp_path: Path, images: str, skeleton: str, error: type[Exception]) -> None:
+    if error is ConfigError:
+        (tmp_path / images).mkdir()
+    with pytest.raises(error):
+        init(tmp_path / "mice", images=tmp_path / images, skeleton=skeleton)
+    assert not (tmp_path / "mice").exists()
+
+
+def test_a_file_in_the_way_is_refused(tmp_path: Path, images: Path) -> None:
+    (tmp_path / "mice").write_text("")
+    with pytest.raises(ExistsError, match="a file stands"):
+        init(tmp_path / "mice", images=images, skeleton="coco17")

@@ -88,25 +88,66 @@ def test_features_stay_with_their_poses(review_case: Any, pulled: Any, tmp_path:
     assert np.array_equal(np.concatenate([part["peak"] for part in kept if part]), peaks)
 
 
-def test_a_pose_that_has_changed_since_is_listed(review_case: Any, pulled: Any, tmp_path: Path) -> None:
-    model = review_case.model
-    anew = model.replace(xy=model.xy + np.float32(0.5), origin=np.full(model.origin.shape, Origin.IMPORTED))
-    base = review_case.write("base", anew)
+def reimported(poses: Poses) -> Poses:
+    """The poses half a pixel further, as an import would leave them."""
+    return poses.replace(xy=poses.xy + np.float32(0.5), origin=np.full((6, K), Origin.IMPORTED))
+
+
+def test_a_pose_that_an_import_changed_is_listed(review_case: Any, pulled: Any, tmp_path: Path) -> None:
+    base = review_case.write("base", reimported(review_case.model))
     folder = pulled(corrected(review_case.model, 3))
     result = merge(base.path, folder, out=tmp_path / "out")
     (conflict,) = conflicts(result)
     assert conflict["pose"] == "pose-3"
-    assert conflict["what"].startswith("changed since")
+    assert conflict["what"].startswith("changed by somebody else since")
     assert conflict["detail"].startswith("nose, left_eye")
     assert (result.corrected, result.conflicts) == (1, 1)
     assert np.array_equal(all_poses(result.manifest).xy[3, 1:], review_case.model.xy[3, 1:]), "as the person left it"
+
+
+def test_a_new_prediction_and_a_second_merge_are_no_conflicts(review_case: Any, pulled: Any, tmp_path: Path) -> None:
+    base = review_case.write("base", review_case.model.replace(xy=review_case.model.xy + np.float32(0.5)))
+    folder = pulled(corrected(review_case.model, 3), corrected(review_case.model, 4, move=False))
+    once = merge(base.path, folder, out=tmp_path / "once")
+    twice = merge(once.manifest, folder, out=tmp_path / "twice")
+    assert (once.conflicts, twice.conflicts) == (0, 0)
+    assert twice.manifest.digest == once.manifest.digest
+
+
+def test_a_corrected_pose_that_vanished_is_put_back_and_listed(review_case: Any, pulled: Any, tmp_path: Path) -> None:
+    samples = review_case.samples(review_case.model)
+    samples[1] = samples[1].with_poses(samples[1].poses.take([1]))  # pose 2 is gone, pose 3 is not
+    roots = {"images": review_case.folder / "images"}
+    peaks = np.arange(5 * K, dtype=np.float32).reshape(5, K)
+    with ManifestWriter(tmp_path / "base", Skeleton.load("coco17"), roots, stage="test") as writer:
+        writer.write_part(0, samples, {"peak": peaks})
+    mine = corrected(review_case.model, 2)
+    review_case.model = review_case.model.take([2])
+    result = merge(tmp_path / "base", answered(review_case, tmp_path / "pulled", mine), out=tmp_path / "out")
+    poses = all_poses(result.manifest)
+    assert poses.id.tolist() == ["pose-0", "pose-1", "pose-3", "pose-2", "pose-4", "pose-5"]
+    assert np.array_equal(poses.xy[3], mine.after.xy)
+    assert poses.attributes[3]["state"] == "reviewed"
+    features = result.manifest.features(0)
+    assert features is not None
+    assert np.array_equal(features["peak"], np.insert(peaks, 3, np.nan, axis=0), equal_nan=True)
+    assert [(c["pose"], c["what"]) for c in conflicts(result)] == [("pose-2", "no longer in the base; put back")]
+
+
+def answered(review_case: Any, path: Path, correction: Correction) -> Path:
+    """What `pull` writes: the one answered pose, and its correction."""
+    sample = review_case.samples(review_case.truth)[1].with_poses(review_case.model)
+    roots = {"images": review_case.folder / "images"}
+    write_manifest(path, [sample], Skeleton.load("coco17"), roots, stage="pull")
+    write_corrections(path / "corrections.jsonl", [correction])
+    return path
 
 
 def test_a_correction_of_an_unknown_pose_is_listed(review_case: Any, pulled: Any, tmp_path: Path) -> None:
     base = review_case.write("base", review_case.model)
     strange = review_case.model.replace(id=[f"other-{i}" for i in range(6)])
     result = merge(base.path, pulled(corrected(strange, 2), corrected(review_case.model, 1)), out=tmp_path / "out")
-    assert [c["what"] for c in conflicts(result)] == ["not in the base"]
+    assert [c["what"] for c in conflicts(result)] == ["its image is not in the base"]
     assert "0.png" in conflicts(result)[0]["detail"]
     assert result.summary()["corrected"] == 1
     assert result.summary()["conflicts"] == 1
@@ -138,9 +179,7 @@ def test_merging_again_gives_the_same_and_more_corrections_another_result(
 
 
 def test_a_killed_merge_goes_on_and_lists_the_same_conflicts(review_case: Any, pulled: Any, tmp_path: Path) -> None:
-    model = review_case.model
-    anew = model.replace(xy=model.xy + np.float32(0.5), origin=np.full(model.origin.shape, Origin.IMPORTED))
-    base = review_case.write("base", anew)
+    base = review_case.write("base", reimported(review_case.model))
     folder = pulled(corrected(review_case.model, 0), corrected(review_case.model, 5))
     expected = merge(base.path, folder, out=tmp_path / "out")
     listed = conflicts(expected)

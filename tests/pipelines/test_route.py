@@ -1,106 +1,264 @@
-"""``route``: lists, queue and routing.json."""
+"""Routing a scored manifest: which lists are written, what is drawn from what, and what a reviewer can tell."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from autolabel.certify import population_digest
 from autolabel.errors import ExistsError, InputError
-from autolabel.manifest import Manifest, Parent, write_manifest
-from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.manifest import Existing, Manifest, Parent, write_manifest
+from autolabel.poses import Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
-from pipelines.route import route
-from pipelines.score import CALIBRATOR
+from pipelines.push import read_routing
+from pipelines.route import RouteResult, route
 
-SKELETON = Skeleton("three", ("a", "b", "c"), (), (0, 1, 2), (0.05,) * 3, "test")
+K = 17
+SKELETON = Skeleton.load("coco17")
+IMAGES = 150
 
 
-@pytest.fixture
-def scored(tmp_path: Path) -> Manifest:
-    """300 images of two poses; a third of the images is doubtful, and ten poses are settled."""
-    rng = np.random.default_rng(0)
-    samples = []
-    for i in range(300):
-        p_bad = rng.uniform(0.3, 0.9, 2) if i % 3 == 0 else rng.uniform(0, 0.05, 2)
-        poses = Poses.create(
-            3,
-            id=[f"{i:03d}-0", f"{i:03d}-1"],
-            xy=rng.uniform(0, 50, (2, 3, 2)),
-            visibility=np.full((2, 3), Visibility.VISIBLE),
-            origin=np.full((2, 3), Origin.MODEL),
-            box=[[0, 0, 50, 50]] * 2,
-            p_bad=p_bad,
-            attributes=[{"state": "reviewed"} if i < 10 else {}, {}],
-        )
-        samples.append(Sample(f"s{i}", "r", f"{i}.png", (60, 60), poses))
-    parents = [Parent(CALIBRATOR, "0" * 64)]
-    return write_manifest(
-        tmp_path / "scored", samples, SKELETON, {"r": tmp_path}, stage="score", parents=parents, part_size=70
+def write(
+    folder: Path,
+    p_bad: np.ndarray,
+    *,
+    calibrated: bool = True,
+    attributes: dict[int, dict[str, Any]] | None = None,
+    unpredicted: tuple[int, ...] = (),
+    rejected_images: tuple[int, ...] = (),
+    crowds: tuple[int, ...] = (),
+) -> Manifest:
+    """A scored manifest of two poses an image."""
+    n = len(p_bad)
+    xy = np.zeros((n, K, 2))
+    xy[list(unpredicted)] = np.nan
+    poses = Poses.create(
+        K,
+        id=[f"p{i:03}" for i in range(n)],
+        xy=xy,
+        visibility=np.where(np.isnan(xy[..., 0]), Visibility.UNLABELLED, Visibility.VISIBLE),
+        box=np.tile([0.0, 0.0, 9.0, 9.0], (n, 1)),
+        crowd=np.isin(np.arange(n), crowds),
+        p_bad=p_bad,
+        by=["net"] * n,
+        attributes=[(attributes or {}).get(i, {}) for i in range(n)],
     )
 
+    def samples() -> Iterator[Sample]:
+        for i in range(n // 2):
+            state = {"state": "rejected"} if i in rejected_images else {}
+            yield Sample(f"s{i}", "r", f"{i}.png", (20, 20), poses.take([2 * i, 2 * i + 1]), attributes=state)
 
-def read(folder: Path, name: str) -> list[str]:
+    parents = [Parent("manifest", "m"), *([Parent("calibrator", "c")] if calibrated else [])]
+    return write_manifest(
+        folder / "scored", samples(), SKELETON, {"r": folder}, stage="score", parents=parents, part_size=40,
+        existing=Existing.OVERWRITE,
+    )  # fmt: skip
+
+
+def doubts(seed: int = 0) -> np.ndarray:
+    """Two poses an image: two images in three are sure, the others are not."""
+    rng = np.random.default_rng(seed)
+    image = np.where(np.arange(IMAGES) % 3 < 2, 0.025, 0.6)
+    return np.clip(np.repeat(image, 2) + rng.uniform(0, 0.045, 2 * IMAGES), 0, 1)
+
+
+PROMISE: dict[str, Any] = {"max_bad": 0.1, "confidence": 0.9, "budget": 120}
+
+
+def run(folder: Path, name: str = "routing", **changes: Any) -> RouteResult:
+    return route(folder / "scored", out=folder / name, **{**PROMISE, **changes})
+
+
+def ids(folder: Path, name: str) -> list[str]:
     return (folder / f"{name}.txt").read_text().split()
 
 
-def test_everything_has_one_place_and_the_record_counts_it(scored: Manifest, tmp_path: Path) -> None:
-    record = route(scored.path, out=tmp_path / "r", max_bad=0.1, budget=200, seed=3).record
-    accepted, review, audit = (read(tmp_path / "r", name) for name in ("accepted", "review", "audit"))
-    assert set(audit) < set(accepted)
-    assert not set(accepted) & set(review)
-    assert len(audit) + len(review) <= 200
-    assert (
-        record["counts"] | {"accepted": len(accepted), "review": len(review), "audit": len(audit)} == record["counts"]
-    )
-    assert record["counts"]["open"] == 590
-    queue = [json.loads(line) for line in (tmp_path / "r" / "queue.jsonl").read_text().splitlines()]
-    assert sorted(task["pose"] for task in queue) == sorted([*audit, *review])
-    assert [task["priority"] for task in queue] == sorted((task["priority"] for task in queue), reverse=True)
-    frozen = Manifest.open(scored.path)
-    chosen = (p.take(np.isin(p.id.astype(str), accepted)) for p in map(frozen.poses, range(frozen.num_parts)))
-    assert record["population_digest"] == population_digest(chosen)
-    assert (tmp_path / "r" / record["manifest"]).resolve() == scored.path.resolve()
+def queue(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "queue.jsonl").read_text().splitlines()]
 
 
-def test_audited_tasks_cannot_be_told_by_their_priority(scored: Manifest, tmp_path: Path) -> None:
-    route(scored.path, out=tmp_path / "r", max_bad=0.1, budget=200)
-    tasks = [json.loads(line) for line in (tmp_path / "r" / "queue.jsonl").read_text().splitlines()]
-    ordinary = {task["priority"] for task in tasks if task["kind"] == "review"}
-    drawn = {task["priority"] for task in tasks if task["kind"] == "audit"}
-    assert drawn
-    assert drawn <= ordinary
+def kinds(folder: Path) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for task in queue(folder):
+        found.setdefault(task["kind"], set()).add(task["pose"])
+    return found
 
 
-def test_without_an_audit_the_whole_budget_is_review_and_its_random_part_is_uniform(
-    scored: Manifest, tmp_path: Path
-) -> None:
-    record = route(scored.path, out=tmp_path / "r", max_bad=0.1, budget=50, audit=False, random_share=0.2).record
-    assert record["counts"]["audit"] == 0
-    assert (record["counts"]["review"], record["counts"]["calibration"]) == (40, 10)
+def test_what_is_accepted_audited_and_reviewed(tmp_path: Path) -> None:
+    manifest = write(tmp_path, doubts())
+    result = run(tmp_path)
+    counts, folder = result.record["counts"], tmp_path / "routing"
+    accepted, audit, review = (set(ids(folder, name)) for name in ("accepted", "audit", "review"))
+    assert accepted == {f"p{i:03}" for i in range(2 * IMAGES) if i // 2 % 3 < 2}
+    assert audit < accepted
+    assert review.isdisjoint(accepted)
+    assert len(audit) + len(review) == 120 == len(queue(folder))
+    assert kinds(folder) == {"audit": audit, "review": review}
+    assert counts == {
+        "poses": 300,
+        "open": 300,
+        "unpredicted": 0,
+        "accepted": 200,
+        "review": 120 - len(audit),
+        "audit": len(audit),
+        "rejected": 0,
+        "calibration": 0,
+    }
+    p_bad = dict(zip((f"p{i:03}" for i in range(300)), doubts().tolist(), strict=True))
+    left = [p_bad[pose] for pose in p_bad.keys() - accepted - review]
+    assert max(left) <= min(p_bad[pose] for pose in review), "the most doubtful are reviewed"
+    everything = Poses.concat([manifest.poses(i) for i in range(manifest.num_parts)])
+    claimed = everything.take(np.isin(everything.id, list(accepted)))
+    assert result.record["population_digest"] == population_digest(claimed)
+    assert result.record["expected_bad"] == pytest.approx(np.mean([p_bad[pose] for pose in accepted]))
+    assert [entry.pose for entry in read_routing(folder).queue] == [task["pose"] for task in queue(folder)]
 
 
-def test_a_prior_accepts_nothing(scored: Manifest, tmp_path: Path) -> None:
-    plain = write_manifest(tmp_path / "plain", iter(scored), SKELETON, scored.roots, stage="score")
-    record = route(plain.path, out=tmp_path / "r", max_bad=0.1, budget=50).record
-    assert record["counts"]["accepted"] == 0
-    assert "prior" in record["reason"]
-    assert record["counts"]["review"] == 50
+def test_every_accepted_pose_is_as_likely_to_be_audited_as_any_other(tmp_path: Path) -> None:
+    write(tmp_path, doubts())
+    draws = 25
+    counts: dict[str, int] = dict.fromkeys((f"p{i:03}" for i in range(300) if i // 2 % 3 < 2), 0)
+    for seed in range(draws):
+        run(tmp_path, seed=seed, overwrite=True)
+        for pose in ids(tmp_path / "routing", "audit"):
+            counts[pose] += 1
+    share = sum(counts.values()) / draws / len(counts)
+    found = np.array(list(counts.values()))
+    spread = np.sqrt(draws * share * (1 - share))
+    assert np.abs(found - draws * share).max() < 4.5 * spread
+    assert found.std() == pytest.approx(spread, rel=0.3), "as spread as independent draws are, no more and no less"
 
 
-def test_a_budget_larger_than_the_corpus_reviews_what_there_is(scored: Manifest, tmp_path: Path) -> None:
-    record = route(scored.path, out=tmp_path / "r", max_bad=0.1, budget=5000, audit=False).record
-    assert record["counts"]["review"] == 590
+def test_nothing_is_accepted_by_a_prior(tmp_path: Path) -> None:
+    write(tmp_path, doubts(), calibrated=False)
+    result = run(tmp_path)
+    assert ids(tmp_path / "routing", "accepted") == ids(tmp_path / "routing", "audit") == []
+    assert "a prior, not a probability" in result.record["reason"]
+    assert result.record["counts"]["review"] == 120
+    assert result.record["expected_bad"] is None
 
 
-def test_the_same_again_is_the_same_and_another_promise_is_refused(scored: Manifest, tmp_path: Path) -> None:
-    first = route(scored.path, out=tmp_path / "a", max_bad=0.1, budget=100).record
-    assert route(scored.path, out=tmp_path / "a", max_bad=0.1, budget=100).record == first
-    other = route(scored.path, out=tmp_path / "b", max_bad=0.1, budget=100, seed=1).record
-    assert read(tmp_path / "a", "audit") != read(tmp_path / "b", "audit")
-    assert first["digest"] != other["digest"]
+def test_the_same_seed_gives_the_same_lists(tmp_path: Path) -> None:
+    write(tmp_path, doubts())
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(tmp_path, name, seed=seed, random_share=0.3)
+    a, b, c = ((tmp_path / name) for name in "abc")
+    for name in ("accepted.txt", "review.txt", "audit.txt", "queue.jsonl", "routing.json"):
+        assert (a / name).read_bytes() == (b / name).read_bytes()
+    assert ids(a, "accepted") == ids(c, "accepted"), "what is accepted is not drawn"
+    assert ids(a, "audit") != ids(c, "audit")
+
+
+def test_the_order_of_the_queue_hides_what_a_task_is_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    write(tmp_path, np.where(np.arange(300) // 2 % 2, 0.01, rng.uniform(0.3, 0.9, 300)))
+    places: dict[str, list[float]] = {"review": [], "audit": [], "calibration": []}
+    for seed in range(12):
+        run(tmp_path, seed=seed, overwrite=True, random_share=0.3, budget=120)
+        tasks = queue(tmp_path / "routing")
+        for i, task in enumerate(tasks):
+            places[task["kind"]].append(i / len(tasks))
+        priorities = [task["priority"] for task in tasks]
+        assert priorities == sorted(priorities, reverse=True)
+        ordinary = {task["priority"] for task in tasks if task["kind"] == "review"}
+        assert {task["priority"] for task in tasks} == ordinary, "a drawn task's priority is an ordinary one's"
+    for kind, found in places.items():
+        assert len(found) > 100
+        assert np.mean(found) == pytest.approx(0.5, abs=0.08), kind
+        assert np.std(found) == pytest.approx(np.sqrt(1 / 12), abs=0.04), kind
+
+
+def test_before_an_audit_the_draw_to_calibrate_on_is_from_all_open_poses(tmp_path: Path) -> None:
+    write(tmp_path, doubts())
+    drawn: set[str] = set()
+    for seed in range(8):
+        result = run(tmp_path, seed=seed, audit=False, random_share=0.25, overwrite=True)
+        assert result.record["counts"] | {"calibration": 30, "review": 90, "audit": 0} == result.record["counts"]
+        found = kinds(tmp_path / "routing")
+        assert found["calibration"].isdisjoint(found["review"])
+        drawn |= found["calibration"]
+    assert drawn & set(ids(tmp_path / "routing", "accepted"))
+    assert drawn - set(ids(tmp_path / "routing", "accepted"))
+
+
+def test_settled_poses_rejected_images_and_crowds_are_out_of_it(tmp_path: Path) -> None:
+    settled = {0: {"state": "reviewed"}, 1: {"state": "rejected"}, 2: {"state": "expert"}, 4: {"state": "review"}}
+    p_bad = doubts()
+    p_bad[2] = np.nan
+    write(tmp_path, p_bad, attributes=settled, rejected_images=(3,), crowds=(5,))
+    result = run(tmp_path, budget=300)
+    assert result.record["counts"]["open"] == 300 - 2 - 2 - 1
+    routed = {*ids(tmp_path / "routing", "accepted"), *ids(tmp_path / "routing", "review")}
+    assert routed == {f"p{i:03}" for i in range(300)} - {f"p{i:03}" for i in (0, 1, 5, 6, 7)}
+    assert queue(tmp_path / "routing")[0]["priority"] == 1, "an expert's first"
+    assert "p003" not in ids(tmp_path / "routing", "accepted"), "the other pose of that image waits with it"
+
+
+def test_nobody_is_asked_to_place_everything_anew(tmp_path: Path) -> None:
+    p_bad = doubts()
+    p_bad[[0, 10, 11]] = np.nan
+    write(tmp_path, p_bad, unpredicted=(0, 10, 11))
+    result = run(tmp_path, budget=300, random_share=0.2)
+    assert (result.record["counts"]["open"], result.record["counts"]["unpredicted"]) == (300, 3)
+    assert {"p000", "p010", "p011"}.isdisjoint(task["pose"] for task in queue(tmp_path / "routing"))
+    assert {"p000", "p001", "p010", "p011"}.isdisjoint(ids(tmp_path / "routing", "accepted")), "nor are they accepted"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_fewer_candidates_than_the_budget(tmp_path: Path, share: float) -> None:
+    write(tmp_path, doubts()[:8], calibrated=False)
+    counts = run(tmp_path, budget=50, random_share=share, audit=False).record["counts"]
+    assert counts["review"] + counts["calibration"] == 8
+    assert counts["calibration"] == (0 if share == 0 else 8)
+
+
+def test_a_manifest_without_poses_is_routed_too(tmp_path: Path) -> None:
+    write(tmp_path, np.empty(0))
+    result = run(tmp_path)
+    assert result.record["counts"]["poses"] == 0
+    assert result.record["reason"] == "no pose is open"
+    assert queue(tmp_path / "routing") == []
+
+
+def test_done_is_done_and_other_settings_need_overwrite(tmp_path: Path) -> None:
+    write(tmp_path, doubts())
+    first = run(tmp_path)
+    before = (tmp_path / "routing" / "audit.txt").stat().st_mtime_ns
+    assert run(tmp_path).record == first.record
+    assert (tmp_path / "routing" / "audit.txt").stat().st_mtime_ns == before
     with pytest.raises(ExistsError):
-        route(scored.path, out=tmp_path / "a", max_bad=0.2, budget=100)
-    with pytest.raises(InputError, match="make no promise"):
-        route(scored.path, out=tmp_path / "c", max_bad=1.5, budget=100)
+        run(tmp_path, seed=5)
+    assert run(tmp_path, seed=5, overwrite=True).record["seed"] == 5
+
+
+def test_a_killed_routing_draws_the_same_again(tmp_path: Path) -> None:
+    write(tmp_path, doubts())
+    first = run(tmp_path)
+    kept = ids(tmp_path / "routing", "audit")
+    (tmp_path / "routing" / "routing.json").unlink()
+    (tmp_path / "routing" / "audit.txt").write_text("half of a li")
+    assert run(tmp_path).record == first.record
+    assert ids(tmp_path / "routing", "audit") == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_bad": 1.5}, "max_bad is 1.5"),
+        ({"budget": -1}, "budget is -1"),
+        ({"random_share": 1.5}, "random_share is 1.5"),
+        ({"order": "fast"}, "order: 'fast' is not one of: doubt, random"),
+        ({"images": "some"}, "policy: 'some' is not one of: complete, all"),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_written(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    write(tmp_path, doubts(), calibrated=False)
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, **changes)
+    assert not (tmp_path / "routing").exists()

@@ -1,68 +1,147 @@
-"""``train`` as its TOML file says."""
+"""Training from a file: its mistakes are named before anything is written, and a stopped run goes on."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from autolabel.errors import ConfigError, ExistsError, InputError
+from autolabel.errors import ConfigError, ExistsError, InputError, ManifestError
+from autolabel.project import to_toml
+from autolabel.run import RECORD
 from model.checkpoint import load_model, model_digest
-from pipelines.drawn_corpus import draw_corpus
 from pipelines.train import train
 
-RECIPE = """
-data = [{{ manifest = "drawn/truth" }}]
-init = "{init}"
-{model}
-[training]
-steps = {steps}
-batch_size = 2
-warmup_steps = 1
-log_every = 1
-precision = "fp32"
-"""
-MODEL = (
-    '[model]\ninput_size = [48, 32]\nwidth = 32\ndepth = 1\nheads = 2\ndecoder = "simple"\ndrop_path = 0.0\n'
-    "absent_below = 0.2"
+NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2, "decoder": "simple"}
+TRAINING = {"steps": 4, "batch_size": 4, "warmup_steps": 1, "precision": "fp32", "device": "cpu", "save_every": 2}
+
+
+def write(folder: Path, drawn_case: Any, **tables: Any) -> Path:
+    content = {
+        "data": [{"manifest": str(drawn_case.folder / "labelled")}],
+        "model": NETWORK,
+        "training": TRAINING,
+        **tables,
+    }
+    file = folder / "train.toml"
+    file.write_text(to_toml({name: value for name, value in content.items() if value is not None}))
+    return file
+
+
+def test_a_network_is_trained_as_the_file_says(drawn_case: Any, tmp_path: Path) -> None:
+    result = train(config=write(tmp_path, drawn_case), out=tmp_path / "out")
+    model = load_model(result.checkpoint)
+    assert (model.input_size, model.config.width, model.skeleton.name) == ((32, 24), 32, "coco17")
+    assert result.metrics["step"] == 4
+    assert result.summary()["checkpoint"] == tmp_path / "out"
+    assert not (tmp_path / "out" / "state.pt").exists()
+    before = model_digest(result.checkpoint)
+    assert train(config=tmp_path / "train.toml", out=tmp_path / "out", resume=True).metrics == result.metrics
+    assert model_digest(result.checkpoint) == before
+
+
+def test_fine_tuning_goes_on_from_a_checkpoint_beside_the_file(
+    drawn_case: Any, tiny_weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "teacher").symlink_to(tiny_weights)
+    data = [{"manifest": str(drawn_case.folder / name), "share": s} for name, s in (("labelled", 1.0), ("test", 3.0))]
+    file = write(tmp_path, drawn_case, data=data, init="teacher", model=None)
+    tuned = train(config=file, out=tmp_path / "out").checkpoint
+    record = json.loads((tuned / RECORD).read_text())
+    assert record["inputs"]["init"] == model_digest(tiny_weights)
+    assert record["config"]["shares"] == [1.0, 3.0]
+    assert load_model(tuned).config == load_model(tiny_weights).config
+    assert model_digest(tuned) != model_digest(tiny_weights)
+
+
+class Stop(Exception):
+    pass
+
+
+class Impatient:
+    """Reports progress to nobody and stops after three steps."""
+
+    steps = 0
+
+    def task(self, label: str, total: int | None = None, unit: str = "it") -> "Impatient":
+        return self
+
+    def note(self, message: str) -> None: ...
+
+    def __enter__(self) -> "Impatient":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def advance(self, n: int = 1, **_: float) -> None:
+        self.steps += n
+        if self.steps == 3:
+            raise Stop
+
+
+def test_a_run_that_stopped_goes_on(drawn_case: Any, tmp_path: Path) -> None:
+    file = write(tmp_path, drawn_case)
+    train(config=file, out=tmp_path / "whole")
+    with pytest.raises(Stop):
+        train(config=file, out=tmp_path / "stopped", progress=Impatient())
+    assert (tmp_path / "stopped" / "state.pt").is_file()
+    train(config=file, out=tmp_path / "stopped")
+    assert model_digest(tmp_path / "stopped") == model_digest(tmp_path / "whole")
+
+
+def test_data_that_is_not_there_leaves_nothing_behind(drawn_case: Any, tmp_path: Path) -> None:
+    file = write(tmp_path, drawn_case, data=[{"manifest": str(tmp_path / "gone")}])
+    with pytest.raises(ManifestError, match="gone"):
+        train(config=file, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_data_or_recipe_need_overwrite(drawn_case: Any, tmp_path: Path) -> None:
+    file = write(tmp_path, drawn_case)
+    first = model_digest(train(config=file, out=tmp_path / "out").checkpoint)
+    write(tmp_path, drawn_case, training={**TRAINING, "seed": 1})
+    with pytest.raises(ExistsError, match="--overwrite"):
+        train(config=file, out=tmp_path / "out")
+    assert model_digest(train(config=file, out=tmp_path / "out", overwrite=True).checkpoint) != first
+
+
+@pytest.mark.parametrize(
+    ("tables", "error", "message"),
+    [
+        ({"trainig": {}}, ConfigError, r"train\.toml: unknown key 'trainig'; did you mean 'training'\?"),
+        (
+            {"training": {"stpes": 3}},
+            ConfigError,
+            r"train\.toml: training: unknown key 'stpes'; did you mean 'steps'\?",
+        ),
+        (
+            {"training": {"augmentation": {"flp": 1}}},
+            ConfigError,
+            r"augmentation: unknown key 'flp'; did you mean 'flip'",
+        ),
+        ({"training": {"steps": 0}}, ConfigError, r"training: steps: .*greater than or equal to 1, not 0"),
+        ({"model": {"widht": 3}}, ConfigError, r"train\.toml: model: unknown key 'widht'; did you mean 'width'\?"),
+        ({"model": {"size": "g"}}, ConfigError, r"train\.toml: model: no size 'g'"),
+        ({"data": []}, ConfigError, r"train\.toml: data: .*at least 1 item"),
+        ({"data": [{"manifest": "m", "share": 0.0}]}, ConfigError, r"data\.0\.share: .*greater than 0"),
+        ({"data": [{"manifets": "m"}]}, ConfigError, r"data\.0: unknown key 'manifets'; did you mean 'manifest'\?"),
+        ({"init": "nowhere"}, ConfigError, "a network and a checkpoint"),
+        ({"init": "/nowhere/at/all", "model": None}, InputError, "nowhere"),
+    ],
 )
+def test_a_mistake_in_the_file_leaves_nothing_behind(
+    drawn_case: Any, tmp_path: Path, tables: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    file = write(tmp_path, drawn_case, **tables)
+    with pytest.raises(error, match=message):
+        train(config=file, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists(), "so that the corrected file may use the same folder"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    draw_corpus(tmp_path / "drawn", images=3, seed=1)
-    (tmp_path / "t.toml").write_text(RECIPE.format(init="", model=MODEL, steps=2))
-    return tmp_path
-
-
-def test_a_checkpoint_comes_out_and_fine_tuning_starts_from_it(folder: Path) -> None:
-    result = train(config=folder / "t.toml", out=folder / "a")
-    assert result.metrics["step"] == 2
-    assert load_model(folder / "a").config.absent_below == 0.2
-    assert len((folder / "a" / "metrics.jsonl").read_text().splitlines()) == 2
-    digest = model_digest(folder / "a")
-    (folder / "f.toml").write_text(RECIPE.format(init="a", model="", steps=1))
-    train(config=folder / "f.toml", out=folder / "b")
-    assert model_digest(folder / "b") != digest == model_digest(folder / "a")
-    assert json.loads((folder / "b" / "run.json").read_text())["inputs"]["init"] == digest
-
-
-def test_the_same_again_does_nothing_and_another_recipe_is_refused(folder: Path) -> None:
-    train(config=folder / "t.toml", out=folder / "a")
-    written = (folder / "a" / "model.safetensors").stat().st_mtime_ns
-    assert train(config=folder / "t.toml", out=folder / "a", resume=True).metrics["step"] == 2
-    assert (folder / "a" / "model.safetensors").stat().st_mtime_ns == written
-    (folder / "t.toml").write_text(RECIPE.format(init="", model=MODEL, steps=3))
-    with pytest.raises(ExistsError, match="another run"):
-        train(config=folder / "t.toml", out=folder / "a")
-    assert train(config=folder / "t.toml", out=folder / "a", overwrite=True).metrics["step"] == 3
-
-
-def test_what_is_wrong_is_named(folder: Path) -> None:
-    with pytest.raises(InputError, match="no run to resume"):
-        train(config=folder / "t.toml", out=folder / "new", resume=True)
-    (folder / "t.toml").write_text(RECIPE.format(init="", model=MODEL, steps=2) + "warmup_step = 3\n")
-    with pytest.raises(ConfigError, match="Did you mean 'warmup_steps'"):
-        train(config=folder / "t.toml", out=folder / "a")
-    (folder / "t.toml").write_text(RECIPE.format(init="drawn", model=MODEL, steps=2))
-    with pytest.raises(InputError):
-        train(config=folder / "t.toml", out=folder / "c")
+def test_resume_needs_a_run_and_excludes_overwrite(drawn_case: Any, tmp_path: Path) -> None:
+    file = write(tmp_path, drawn_case)
+    with pytest.raises(ConfigError, match="goes on with what --overwrite removes"):
+        train(config=file, out=tmp_path / "out", resume=True, overwrite=True)
+    with pytest.raises(InputError, match="out: holds no run to resume"):
+        train(config=file, out=tmp_path / "out", resume=True)
+    assert not (tmp_path / "out").exists()

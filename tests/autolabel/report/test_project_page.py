@@ -1,6 +1,7 @@
 """What the page about a project says, against what the loop wrote."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,25 @@ def test_tiles_compare_with_the_first_round_and_with_random_routing(page: Page) 
     assert (bad.value + " " + bad.note).replace("\u202f", " ") == (
         "10.0 % 40.0 % in round 0, 25.0 % with random routing, n = 200"
     )
+
+
+def test_the_audit_is_charged_in_full(project: Path, tmp_path: Path) -> None:
+    shutil.copytree(project, tmp_path / "mice")
+    (tmp_path / "mice" / "audit").mkdir()
+    record = {
+        "effort": {"poses_opened": 140, "clicks": 210},
+        "tasks": {"audit": 90, "review": 10},
+        "seconds": {"review": 2.0},
+    }
+    (tmp_path / "mice" / "audit" / "audit.json").write_text(json.dumps(record))
+    page = project_page(tmp_path / "mice")
+    (opened,) = [tile for tile in page.tiles if tile.label == "Opened by people"]
+    assert (opened.value, opened.note) == ("140", "210 clicks, 1.5 a pose; 90 poses of the audit included")
+    heads, *rows = cells(page, "Work")
+    assert heads[5:] == ("predict", "train", "review", "all steps")
+    assert rows[-1] == ("audit", "–", "–", "140", "210", "–", "–", "2 s", "2 s")
+    earlier = project_page(tmp_path / "mice", upto=1)
+    assert [tile.value for tile in earlier.tiles if tile.label == "Opened by people"] == ["20"]
 
 
 def test_where_poses_went_includes_what_we_have_no_name_for(page: Page) -> None:

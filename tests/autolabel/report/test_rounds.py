@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autolabel.errors import FormatError, InputError
-from autolabel.report.rounds import Quality, read_certificate, read_round, read_rounds
+from autolabel.report.rounds import AuditCost, Quality, read_audit, read_certificate, read_round, read_rounds
 
 MEASURED = {"n": 400, "bad": 0.25, "gross": 0.1, "epe": 6.5, "oks": 0.8}
 
@@ -86,3 +86,18 @@ def test_certificates_are_optional_but_not_damaged(tmp_path: Path) -> None:
     (tmp_path / "certificate.json").write_text('{"claim": "all is well"}')
     with pytest.raises(FormatError, match="missing"):
         read_certificate(tmp_path)
+
+
+def test_the_cost_of_the_audit_is_read(tmp_path: Path) -> None:
+    assert read_audit(tmp_path) is None
+    (tmp_path / "audit").mkdir()
+    record = {
+        "effort": {"poses_opened": 70, "clicks": 90},
+        "tasks": {"audit": 12, "review": 3},
+        "seconds": {"review": 1.5},
+    }
+    (tmp_path / "audit" / "audit.json").write_text(json.dumps(record))
+    assert read_audit(tmp_path) == AuditCost(12, 3, 70, 90, {"review": 1.5})
+    (tmp_path / "audit" / "audit.json").write_text(json.dumps({**record, "tasks": {"audit": 12}}))
+    with pytest.raises(FormatError, match=r"tasks\.review: is missing"):
+        read_audit(tmp_path)

@@ -1,0 +1,93 @@
+"""The last step of the loop: accept what can be proven, prove it, and write the dataset."""
+
+import hashlib
+import json
+
+from autolabel.certify import Certificate
+from autolabel.errors import ConfigError
+from autolabel.manifest import Manifest, write_text
+from autolabel.merge import SEEN
+from autolabel.poses import Poses
+from autolabel.report.rounds import AUDIT
+from pipelines.certify import certify
+from pipelines.export import export
+from pipelines.loop_round import reviewed, routed
+from pipelines.loop_state import CERTIFICATE, Loop, last_pulled, read_seconds
+from pipelines.measure import Effort
+from pipelines.merge import merge
+from pipelines.report import report
+from pipelines.subset import with_states
+
+ACCEPTED, WAITING = "accepted", "review"
+"""States of a pose that no person has seen: claimed by the certificate, or waiting for somebody."""
+
+
+def audit_and_finish(loop: Loop, last: int) -> Certificate:
+    """Draw the audit from what round ``last`` lets accept, have it answered, judge it, write the dataset.
+
+    The accepted poses are frozen before anything about them is answered. What the audit leaves of its budget goes to
+    the most doubtful poses that are not accepted, among which the audited ones are not told apart.
+
+    Raises:
+        Waiting: Reviewers have tasks to answer.
+    """
+    here, promise, scored = loop.audit, loop.project.promise, Manifest.open(loop.round(last) / "scored")
+    counts = routed(
+        loop,
+        scored.path,
+        out=here / "routing",
+        max_bad=promise.max_bad,
+        confidence=promise.confidence,
+        budget=promise.audit,
+        audit=True,
+        seed=loop.project.rounds.seed,
+    )
+    _require_same_round(loop, scored)
+    pulled = reviewed(loop, here) if counts["audit"] + counts["review"] else None
+    answers = pulled.path if pulled else last_pulled(loop.folder)
+    judged = certify(
+        here / "routing",
+        audit=answers or scored.path,
+        out=loop.folder / CERTIFICATE,
+        overwrite=True,
+        progress=loop.progress,
+    )
+    base = merge(scored, answers, out=here / "merged", progress=loop.progress).manifest if answers else scored
+    record = {
+        "effort": Effort.of(answers).to_dict(),
+        "tasks": {name: counts[name] for name in ("audit", "review")},
+        "seconds": read_seconds(here),
+    }
+    write_text(here / AUDIT, json.dumps(record, indent=2) + "\n")
+    _finish(loop, base, judged)
+    return judged
+
+
+def _require_same_round(loop: Loop, scored: Manifest) -> None:
+    routing = json.loads((loop.audit / "routing" / "routing.json").read_text(encoding="utf-8"))
+    if routing["manifest_digest"] != scored.digest:
+        raise ConfigError(
+            f"rounds.count ends with {scored.path}, but the audit was drawn from {routing['manifest']}",
+            subject=loop.settings,
+            remedy="Set rounds.count back.",
+        )
+
+
+def _finish(loop: Loop, base: Manifest, judged: Certificate) -> None:
+    """Write the dataset, its COCO file and the report. Without a certificate nothing is accepted."""
+    accepted = set[str]()
+    if judged.issued:
+        accepted.update((loop.audit / "routing" / "accepted.txt").read_text(encoding="utf-8").split())
+
+    def state(poses: Poses) -> list[str]:
+        return [
+            "" if a.get("state") in SEEN else ACCEPTED if pose in accepted else WAITING
+            for pose, a in zip(poses.id.tolist(), poses.attributes, strict=True)
+        ]
+
+    certificate = hashlib.sha256(json.dumps(judged.to_dict(), sort_keys=True).encode()).hexdigest()
+    dataset = with_states(
+        base, state, out=loop.folder / "dataset", stage="dataset", config={"certificate": certificate}
+    )
+    export("coco", dataset.path, out=loop.folder / "coco.json", overwrite=True, progress=loop.progress)
+    report(loop.folder, overwrite=True, progress=loop.progress)

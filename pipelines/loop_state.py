@@ -1,0 +1,167 @@
+"""What all steps of the loop share: where things lie, whose turn it is, and what may be learnt from."""
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from autolabel.labelstudio.exports import Annotation, new_entries, read_export, standing
+from autolabel.labelstudio.folder import ReviewFolder, read_lines
+from autolabel.labelstudio.tasks import read_task_map
+from autolabel.manifest import COMMIT, Manifest, write_text
+from autolabel.merge import CORRECTIONS, SETTLED, State
+from autolabel.poses import Sample
+from autolabel.progress import Progress
+from autolabel.project import FILE, Project
+from autolabel.run import DONE
+from pipelines.pull import Sent
+
+ROUND = "round.json"
+CERTIFICATE = "certificate.json"
+CLOSED = "closed.json"
+"""Says that a step has taken in its answers: what is answered later belongs to the next one."""
+
+_SECONDS = "seconds.json"
+_PROOF = frozenset({"calibration", "random", "audit"})
+"""Kinds of tasks whose answers measure the network, and which it must never learn from."""
+
+
+class Reviewer(Protocol):
+    """Who answers the tasks of a project: nobody here in real use, a simulation in the demo."""
+
+    def review(self, project: str | Path) -> int:
+        """Answer open tasks; returns how many."""
+        ...
+
+
+class Waiting(Exception):
+    """Somebody has to do something before the loop can go on; the message says who and what."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A project on its way.
+
+    Attributes:
+        folder: The project.
+        project: Its settings.
+        reviewer: Who answers at once, if anybody does.
+        truth: Truth for measuring, if it is known.
+        progress: Where to report.
+    """
+
+    folder: Path
+    project: Project
+    reviewer: Reviewer | None
+    truth: Manifest | None
+    progress: Progress
+
+    @property
+    def settings(self) -> str:
+        """The settings' file, as errors call it."""
+        return str(self.folder / FILE)
+
+    @property
+    def audit(self) -> Path:
+        """The folder of the last step."""
+        return self.folder / "audit"
+
+    def round(self, n: int) -> Path:
+        """The folder of a round."""
+        return self.folder / "rounds" / f"{n:02d}"
+
+    def finished(self, n: int) -> bool:
+        """Whether a round is finished."""
+        return (self.round(n) / ROUND).is_file()
+
+    def path(self, setting: str) -> Path:
+        """A path of the settings, relative to the project."""
+        return self.folder / setting
+
+    def manifest(self, setting: str) -> Manifest | None:
+        """A manifest of the settings; None where none is given."""
+        return Manifest.open(self.path(setting)) if setting else None
+
+    def network(self, n: int) -> tuple[int, str]:
+        """The last round up to ``n`` that trained a network, and its weights; before any, those of the settings."""
+        for m in range(n, -1, -1):
+            if (self.round(m) / "model" / DONE).is_file():
+                return m, str(self.round(m) / "model")
+        weights = self.project.network.weights
+        return 0, str(self.path(weights)) if self.path(weights).exists() else weights
+
+    @contextmanager
+    def timed(self, here: Path, step: str) -> Generator[None]:
+        """Add the time of a block to a step's, in the folder's ``seconds.json``: a killed process does not lose it."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = read_seconds(here)
+            spent[step] = spent.get(step, 0.0) + time.perf_counter() - start
+            here.mkdir(parents=True, exist_ok=True)
+            write_text(here / _SECONDS, json.dumps(spent) + "\n")
+
+
+def read_seconds(here: Path) -> dict[str, float]:
+    """Time by step of a folder's steps so far."""
+    file = here / _SECONDS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def last_pulled(folder: Path) -> Path | None:
+    """The newest answers of a project: those of the audit, or of its last round that has any."""
+    found = [*sorted(folder.glob("rounds/*/pulled")), folder / "audit" / "pulled"]
+    finished = [pulled for pulled in found if (pulled / COMMIT).is_file() and (pulled / CORRECTIONS).is_file()]
+    return finished[-1] if finished else None
+
+
+def to_learn_from(loop: Loop, pulled: Manifest) -> list[str]:
+    """Ids of the answered poses that a network may be trained on.
+
+    Left out are poses that were drawn to measure it (calibration and audit), images of the calibration and test
+    manifests, poses and images that people rejected, and what was left to an expert.
+    """
+    proof, corpus = _drawn_as_proof(loop.folder), loop.project.corpus
+    held = {sample.id for part in (corpus.calibration, corpus.test) for sample in loop.manifest(part) or ()}
+    samples = (s for s in pulled if s.id not in held and s.attributes.get("state") != State.REJECTED)
+    return sorted(pose for pose, state in _states(samples) if state == State.REVIEWED and pose not in proof)
+
+
+def to_calibrate_on(loop: Loop, pulled: Manifest) -> list[str]:
+    """Ids of the settled poses that rounds drew at random."""
+    proof = _drawn_as_proof(loop.folder, frozenset({"calibration", "random"}))
+    return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in proof)
+
+
+def settled(pulled: Manifest) -> set[str]:
+    """Ids of the poses that people decided about."""
+    return {pose for pose, state in _states(pulled) if state in SETTLED}
+
+
+def open_tasks(folder: Path) -> tuple[int, int]:
+    """How many tasks of a project wait for an answer, and how many were sent; reads exports, changes nothing."""
+    review = ReviewFolder.of(folder)
+    if not read_task_map(review.taskmap):
+        return 0, 0
+    sent = Sent.read(review)
+    known = [Annotation.from_dict(data) for data in read_lines(review.journal)]
+    for file in sorted(review.exports.glob("*.json")):
+        known += new_entries(known, read_export(file, sent.records, sent.skeleton))
+    answers = standing(known)
+    return sum(task not in answers for task in sent.records), len(sent.records)
+
+
+def _drawn_as_proof(folder: Path, kinds: frozenset[str] = _PROOF) -> set[str]:
+    records = read_task_map(ReviewFolder.of(folder).taskmap)
+    return {record.pose for record in records.values() if record.kind in kinds}
+
+
+def _states(samples: "Manifest | Iterator[Sample]") -> Iterator[tuple[str, str]]:
+    """The id and the state of every pose."""
+    for sample in samples:
+        for pose, attributes in zip(sample.poses.id.tolist(), sample.poses.attributes, strict=True):
+            yield pose, str(attributes.get("state", ""))

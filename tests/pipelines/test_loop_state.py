@@ -1,0 +1,125 @@
+"""What a loop may learn from and calibrate on, whose turn it is, and what its steps have cost."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autolabel.manifest import Manifest
+from autolabel.merge import CORRECTIONS
+from autolabel.progress import SILENT
+from autolabel.project import Project
+from pipelines.loop_state import (
+    Loop,
+    last_pulled,
+    open_tasks,
+    read_seconds,
+    settled,
+    to_calibrate_on,
+    to_learn_from,
+)
+from pipelines.push import push
+from pipelines.simulated_reviewer import SimulatedReviewer
+
+KINDS = ["review", "review", "calibration", "audit", "random", "review"]
+
+
+def loop_of(review_case: Any, **corpus: str) -> Loop:
+    project = Project.model_validate({"name": "p", "corpus": {"images": "images", **corpus}})
+    return Loop(review_case.project, project, None, None, SILENT)
+
+
+@pytest.fixture
+def pushed(review_case: Any) -> Path:
+    """Every pose of the case has a task of another kind."""
+    review_case.project.mkdir()
+    entries = [{"pose": f"pose-{i}", "kind": kind} for i, kind in enumerate(KINDS)]
+    push(review_case.route(*entries), project=review_case.project)
+    return review_case.project
+
+
+def answered(review_case: Any, states: list[str]) -> Manifest:
+    return review_case.write("pulled", review_case.truth.replace(attributes=[{"state": s} for s in states]))
+
+
+def test_what_measures_and_what_is_undecided_is_not_learnt_from(review_case: Any, pushed: Path) -> None:
+    loop = loop_of(review_case)
+    pulled = answered(review_case, ["reviewed"] * 6)
+    assert to_learn_from(loop, pulled) == ["pose-0", "pose-1", "pose-5"]
+    assert to_calibrate_on(loop, pulled) == ["pose-2", "pose-4"]
+    assert settled(pulled) == {f"pose-{i}" for i in range(6)}
+    pulled = answered(review_case, ["rejected", "reviewed", "expert", "reviewed", "rejected", "expert"])
+    assert to_learn_from(loop, pulled) == ["pose-1"], "on nobody, or nobody knows"
+    assert to_calibrate_on(loop, pulled) == ["pose-4"], "a rejected pose is a bad one"
+    assert settled(pulled) == {"pose-0", "pose-1", "pose-3", "pose-4"}
+
+
+def test_images_of_the_calibration_and_test_manifests_are_not_learnt_from(review_case: Any, pushed: Path) -> None:
+    for name, kept in (("calibration", 0), ("test", 2)):
+        manifest = review_case.write(name, review_case.truth)
+        samples = [sample for i, sample in enumerate(manifest) if i == kept]
+        from autolabel.manifest import Existing, write_manifest
+
+        write_manifest(
+            manifest.path, samples, manifest.skeleton, manifest.roots, stage="test", existing=Existing.OVERWRITE
+        )
+    pulled = answered(review_case, ["reviewed"] * 6)
+    assert to_learn_from(loop_of(review_case, calibration="../calibration"), pulled) == ["pose-5"]
+    assert to_learn_from(loop_of(review_case, test="../test"), pulled) == ["pose-0", "pose-1"]
+
+
+def test_open_tasks_are_counted_from_the_exports(review_case: Any, pushed: Path) -> None:
+    assert open_tasks(review_case.folder / "elsewhere") == (0, 0)
+    assert open_tasks(pushed) == (6, 6)
+    SimulatedReviewer(review_case.write("truth", review_case.truth), seed=0).review(pushed)
+    (file,) = (pushed / "labelstudio" / "exports").glob("*.json")
+    exported = json.loads(file.read_text())
+    file.write_text(json.dumps(exported[:4]))
+    assert open_tasks(pushed) == (2, 6)
+    exported[0]["annotations"][0]["was_cancelled"] = True
+    file.write_text(json.dumps(exported[:4]))
+    assert open_tasks(pushed) == (3, 6), "skipped is not answered"
+    assert not (pushed / "labelstudio" / "journal.jsonl").exists(), "looking changes nothing"
+
+
+def test_the_newest_answers(tmp_path: Path) -> None:
+    assert last_pulled(tmp_path) is None
+    for name in ("rounds/01", "rounds/10", "rounds/02", "audit"):
+        folder = tmp_path / name / "pulled"
+        folder.mkdir(parents=True)
+        (folder / CORRECTIONS).write_text("")
+        if name != "audit":
+            (folder / "manifest.json").write_text("{}")
+    assert last_pulled(tmp_path) == tmp_path / "rounds/10/pulled", "the audit's are not complete"
+    (tmp_path / "audit/pulled/manifest.json").write_text("{}")
+    assert last_pulled(tmp_path) == tmp_path / "audit/pulled"
+
+
+def test_time_adds_up_over_runs_and_failures(review_case: Any, tmp_path: Path) -> None:
+    loop = loop_of(review_case)
+    assert read_seconds(tmp_path / "01") == {}
+    with loop.timed(tmp_path / "01", "train"):
+        pass
+    first = read_seconds(tmp_path / "01")["train"]
+    with pytest.raises(ZeroDivisionError), loop.timed(tmp_path / "01", "train"):
+        _ = 1 / 0
+    with loop.timed(tmp_path / "01", "score"):
+        pass
+    spent = read_seconds(tmp_path / "01")
+    assert spent["train"] > first > 0
+    assert set(spent) == {"train", "score"}
+
+
+def test_the_network_of_a_round_is_the_last_that_was_trained(review_case: Any) -> None:
+    review_case.project.mkdir()
+    given = Project.model_validate({"name": "p", "corpus": {"images": "i"}, "network": {"weights": "org/model"}})
+    loop = Loop(review_case.project, given, None, None, SILENT)
+    assert loop.network(3) == (0, "org/model")
+    (review_case.project / "org" / "model").mkdir(parents=True)
+    assert loop.network(3) == (0, str(review_case.project / "org/model")), "a folder before a hub id"
+    for n in (1, 2):
+        (loop.round(n) / "model").mkdir(parents=True)
+    (loop.round(1) / "model" / "done.json").write_text("{}")
+    assert loop.network(3) == (1, str(loop.round(1) / "model")), "round 2 has not finished its training"
+    assert loop.network(0)[0] == 0
