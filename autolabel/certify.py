@@ -31,6 +31,7 @@ ASSUMPTIONS = (
     "The audit was drawn uniformly at random, without replacement, from the frozen population.",
     "Reviewers' answers are the truth: an error that a reviewer missed is not counted.",
     "It is the only certificate drawn from this population; several would have to share the confidence.",
+    "It is about all accepted poses together: some of them, picked by image or otherwise, can hold a larger share.",
     "It says nothing about people without a box, nor about poses outside the population.",
 )
 

@@ -114,6 +114,7 @@ class Evaluation:
             ("error, median", _number(self.median_error_px, ".2f", " px")),
             ("gross keypoints", _number(self.gross_rate, ".2%")),
             ("bad poses", _number(self.bad_rate, ".2%")),
+            ("sigmas", self.sigma_source),
         ]
         aside = counts.images_without_truth + counts.images_without_poses
         if aside:

@@ -92,6 +92,11 @@ class Skeleton:
         text = json.dumps([self.keypoints, self.flip])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @property
+    def sigmas_guessed(self) -> bool:
+        """Whether no sigma is better than ``DEFAULT_SIGMA``: a run that measures with them says so."""
+        return set(self.sigmas) == {DEFAULT_SIGMA}
+
     def index(self, keypoint: str) -> int:
         """The index of a keypoint.
 

@@ -1,8 +1,9 @@
 """``autolabel demo``: the whole loop on a drawn corpus, with a simulated reviewer, no network, on a CPU.
 
-A small ViTPose learns from 300 drawn poses, labels the rest, and gets better by what the reviewer corrects; a second
+A small ViTPose learns from 300 drawn poses, labels the rest, and learns on from what the reviewer corrects; a second
 project spends the same budget on poses drawn at random, for comparison. The drawings tell the truth, so the report can
-say how good the poses are that nobody touched, and whether the certificate is true.
+say how good the poses are that nobody touched, whether the network got any better, and whether the certificate is
+true.
 """
 
 import json

@@ -191,6 +191,8 @@ def _finish(writer: ManifestWriter, data: CocoData, progress: Progress) -> None:
         write_text(writer.path / QUARANTINE, "\n".join(lines) + "\n")
         lost = sum(line["poses"] for line in aside)
         progress.note(f"WARNING: {len(aside)} images with {lost} poses set aside: {writer.path / QUARANTINE}")
+    if data.skeleton.sigmas_guessed:
+        progress.note(f"OKS sigmas of {data.skeleton.name!r}: {data.skeleton.sigma_source}.")
     if data.skipped:
         progress.note(f"{data.skipped} annotations of other categories left out.")
     if data.header:

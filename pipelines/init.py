@@ -57,14 +57,21 @@ class InitResult:
     Attributes:
         folder: Where it is.
         project: Its settings.
+        sigmas: Where the skeleton's OKS sigmas come from: they decide which poses are bad.
     """
 
     folder: Path
     project: Project
+    sigmas: str
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
-        return {"project": self.folder, "settings": self.folder / FILE, "skeleton": self.project.corpus.skeleton}
+        return {
+            "project": self.folder,
+            "settings": self.folder / FILE,
+            "skeleton": self.project.corpus.skeleton,
+            "sigmas": self.sigmas,
+        }
 
 
 def init(directory: str | Path, *, images: str | Path, skeleton: str | Path) -> InitResult:
@@ -85,7 +92,7 @@ def init(directory: str | Path, *, images: str | Path, skeleton: str | Path) -> 
     images = Path(images)
     if not images.is_dir():
         raise InputError("is not a folder", subject=str(images), remedy="Give the folder that holds the images.")
-    Skeleton.load(skeleton)
+    sigmas = Skeleton.load(skeleton).sigma_source
     if (folder / FILE).exists():
         raise ExistsError("holds a project already", subject=str(folder), remedy=f"Edit {folder / FILE}.")
     if Path(skeleton).is_file():
@@ -95,4 +102,4 @@ def init(directory: str | Path, *, images: str | Path, skeleton: str | Path) -> 
     for name in ("rounds", "labelstudio"):
         make_folder(folder / name)
     write_text(folder / FILE, text)
-    return InitResult(folder, read_project(folder))
+    return InitResult(folder, read_project(folder), sigmas)

@@ -142,7 +142,7 @@ def test_flat_pictures_are_told_apart_by_their_grey() -> None:
 PLAIN = Thumbnail((40, 33), np.zeros((SIDE, SIDE), np.uint8))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(min_size=8, max_size=8), st.sets(st.integers(0, 63), max_size=12), st.integers(0, 40))
 def test_every_hash_within_the_threshold_is_a_candidate_and_no_other(
     value: bytes, flipped: set[int], crowd: int

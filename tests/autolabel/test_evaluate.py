@@ -126,6 +126,7 @@ def test_empty_images_have_no_rates(found: int, true: int) -> None:
     assert (result.mean_error_px is None) == (not (found and true))
     assert json.loads(json.dumps(result.summary()))["counts"]["images"] == 1
     assert "bad poses" in result.table()
+    assert result.sigma_source in result.table()
 
 
 def test_the_table_and_the_summary_tell_the_same(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -34,7 +34,6 @@ def proposal(p_bad: np.ndarray, open_: np.ndarray, image: np.ndarray, **changes:
     return propose(p_bad, open_, image, **{**PROMISE, **changes})
 
 
-@settings(deadline=None)
 @given(doubts, masks, images)
 def test_images_are_accepted_whole_and_in_the_order_of_their_worst_pose(
     p_bad: np.ndarray, open_: np.ndarray, image: np.ndarray
@@ -61,7 +60,6 @@ def test_images_are_accepted_whole_and_in_the_order_of_their_worst_pose(
         assert chosen.reason
 
 
-@settings(deadline=None)
 @given(doubts, masks, images)
 def test_where_all_images_are_exported_poses_are_accepted_singly(
     p_bad: np.ndarray, open_: np.ndarray, image: np.ndarray

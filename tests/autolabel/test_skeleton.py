@@ -51,6 +51,7 @@ def test_what_a_file_leaves_out_is_filled_in_and_said() -> None:
     assert arm.flip == (0, 2, 1)
     assert arm.sigmas == (DEFAULT_SIGMA,) * 3
     assert str(DEFAULT_SIGMA) in arm.sigma_source
+    assert arm.sigmas_guessed and not Skeleton.load("coco17").sigmas_guessed
     assert arm.colors == (SIDE_COLORS["centre"], SIDE_COLORS["left"], SIDE_COLORS["right"])
 
 

@@ -94,7 +94,7 @@ def all_poses(given_samples: list[Sample]) -> Poses:
     return Poses.concat([s.poses for s in given_samples]) if given_samples else Poses.empty(K)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(samples(), max_size=4))
 def test_samples_and_poses_come_back_as_they_were(given_samples: list[Sample]) -> None:
     joined = all_poses(given_samples)
@@ -107,7 +107,7 @@ def test_samples_and_poses_come_back_as_they_were(given_samples: list[Sample]) -
         assert vars(one) | {"poses": None} == vars(other) | {"poses": None}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(samples(), max_size=5), st.randoms(use_true_random=False), st.integers(0, 5))
 def test_the_digest_knows_neither_order_nor_parts(given_samples: list[Sample], random: Any, cut: int) -> None:
     whole = digest_samples(given_samples, all_poses(given_samples))

@@ -56,7 +56,7 @@ def seen(made: Figure) -> dict[str, bool]:
 
 
 @given(st.lists(st.floats(-4, 4), min_size=3, max_size=3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rotations_are_those_of_scipy(angles: list[float]):
     x, y, z = angles
     expected = Rotation.from_euler("ZXY", [z, x, y]).as_matrix()
@@ -119,7 +119,7 @@ def test_joints_bend_as_bodies_do(bone, angles, moved, axis, sign, side):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bones_keep_their_length_in_every_pose(seed: int):
     rng = np.random.default_rng(seed)
     build = draw_build(rng)

@@ -14,6 +14,7 @@ from autolabel.progress import Task
 from pipelines.import_ import import_
 
 K = 3
+SIGMAS = "OKS sigmas of 'thing': 0.05 for every keypoint: a COCO file holds no sigmas."
 
 
 class Notes:
@@ -82,7 +83,7 @@ def test_a_manifest_of_labels_and_images(corpus: Path) -> None:
     ids = [sample.poses.id[0] for sample in samples]
     assert len(set(ids)) == 5 and all(len(pose) == 32 for pose in ids)
     assert {sample.poses.by[0] for sample in samples} == {"labels.json"}
-    assert progress.done == 5 and progress.notes == []
+    assert progress.done == 5 and progress.notes == [SIGMAS]
     assert not (corpus / "m" / "quarantine.jsonl").exists()
     assert not list((corpus / "m").glob("report-*"))
 
@@ -107,7 +108,8 @@ def test_unusable_images_are_set_aside_with_reason_and_count(corpus: Path) -> No
     assert [told[f"x/{i}.png"]["reason"] for i in range(3)] == ["vanished", "truncated", "other size"]
     assert told["x/2.png"]["detail"] == "labelled as 64x48, but upright it is 32x48"
     assert all(line["poses"] == 1 for line in told.values())
-    assert len(progress.notes) == 1 and "3 images with 3 poses set aside" in progress.notes[0]
+    assert "3 images with 3 poses set aside" in progress.notes[0]
+    assert progress.notes[1:] == [SIGMAS]
 
 
 def test_the_size_is_that_of_the_upright_image(corpus: Path) -> None:
@@ -180,7 +182,7 @@ def test_other_categories_are_counted(corpus: Path) -> None:
         run(corpus)
     progress = Notes()
     assert run(corpus, category="thing", progress=progress).counts["poses"] == 4
-    assert progress.notes == ["1 annotations of other categories left out."]
+    assert progress.notes == [SIGMAS, "1 annotations of other categories left out."]
 
 
 @pytest.mark.parametrize(

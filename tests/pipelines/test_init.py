@@ -50,8 +50,9 @@ def test_a_skeleton_file_is_kept_by_its_full_path(
 ) -> None:
     (tmp_path / "mouse.json").write_text('{"name": "mouse", "keypoints": ["nose", "tail"]}')
     monkeypatch.chdir(tmp_path)
-    project = init("mice", images=images, skeleton="mouse.json").project
-    assert Path(project.corpus.skeleton) == tmp_path / "mouse.json"
+    result = init("mice", images=images, skeleton="mouse.json")
+    assert Path(result.project.corpus.skeleton) == tmp_path / "mouse.json"
+    assert result.summary()["sigmas"] == "0.05 for every keypoint: none were given"
 
 
 def test_a_project_is_never_overwritten(tmp_path: Path, images: Path) -> None:

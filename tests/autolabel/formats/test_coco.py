@@ -100,7 +100,7 @@ def assert_same_bits(a: Poses, b: Poses) -> None:
     assert [without_coco(x) for x in a.attributes] == [without_coco(x) for x in b.attributes]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(samples())
 def test_poses_come_back_from_a_file_bit_by_bit(wanted: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -174,7 +174,7 @@ def stripped(record: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name != "autolabel"}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(coco_files())
 def test_a_file_comes_back_with_everything_it_held(wanted: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
