@@ -2,7 +2,6 @@
 
 import json
 import math
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from model.checkpoint import load_model
 from model.config import ViTPoseConfig
 from model.train import METRICS, STATE, Source, Training, make_optimizer, train
 from model.vitpose import build_vitpose
+from tests.doubles import Recorder, Stopped
 
 
 def network(dots, seed=0, **changes):
@@ -33,29 +33,6 @@ def lines(out):
 
 def timeless(records):
     return [{name: value for name, value in record.items() if name != "crops_per_second"} for record in records]
-
-
-class Stopped(BaseException):
-    """What a kill looks like from inside."""
-
-
-class StopAt:
-    """A progress that ends the work when so many steps are done."""
-
-    def __init__(self, steps):
-        self.left = steps
-
-    @contextmanager
-    def task(self, label, total=None, unit="it"):
-        yield self
-
-    def note(self, message):
-        pass
-
-    def advance(self, n=1, **numbers):
-        self.left -= n
-        if self.left <= 0:
-            raise Stopped
 
 
 def same(a, b):
@@ -99,7 +76,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(dots, tmp_path, stopped) -
     whole = network(dots)
     train(whole, sources, how, tmp_path / "whole")
     with pytest.raises(Stopped):
-        train(network(dots), sources, how, tmp_path / "stopped", progress=StopAt(stopped))
+        train(network(dots), sources, how, tmp_path / "stopped", progress=Recorder(stopped))
     assert (tmp_path / "stopped" / STATE).exists() == (stopped > 5)
     with (tmp_path / "stopped" / METRICS).open("a") as file:
         file.write('{"step": 99, "lo')  # the half line that a kill can leave
@@ -206,7 +183,7 @@ def test_a_loss_that_is_no_number_ends_the_run(dots, tmp_path) -> None:
 def stopped(dots, tmp_path):
     sources = [Source(dots.manifest("people", 4))]
     with pytest.raises(Stopped):
-        train(network(dots), sources, recipe(), tmp_path / "out", progress=StopAt(7))
+        train(network(dots), sources, recipe(), tmp_path / "out", progress=Recorder(7))
     return sources
 
 

@@ -1,6 +1,4 @@
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +8,11 @@ from PIL import Image
 
 from autolabel.errors import ConfigError, ExistsError, FormatError, InputError
 from autolabel.manifest import Manifest
-from autolabel.progress import Task
 from pipelines.import_ import import_
+from tests.doubles import Recorder, Stopped
 
 K = 3
 SIGMAS = "OKS sigmas of 'thing': 0.05 for every keypoint: a COCO file holds no sigmas."
-
-
-class Notes:
-    """Progress that remembers what was said and counted."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.done = 0
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
-        yield self
-
-    def advance(self, n: int = 1, **numbers: float) -> None:
-        self.done += n
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 def draw(path: Path, seed: int, size: tuple[int, int] = (64, 48), **options: Any) -> None:
@@ -73,7 +53,7 @@ def quarantine(corpus: Path) -> list[dict[str, Any]]:
 
 
 def test_a_manifest_of_labels_and_images(corpus: Path) -> None:
-    progress = Notes()
+    progress = Recorder()
     manifest = run(corpus, progress=progress)
     assert manifest.counts == {"samples": 5, "poses": 5} and manifest.stage == "import"
     samples = list(manifest)
@@ -101,7 +81,7 @@ def test_unusable_images_are_set_aside_with_reason_and_count(corpus: Path) -> No
     whole = (images / "1.png").read_bytes()
     (images / "1.png").write_bytes(whole[: len(whole) // 2])
     draw(images / "2.png", 2, size=(32, 48))
-    progress = Notes()
+    progress = Recorder()
     manifest = run(corpus, progress=progress, part_size=2)
     assert [sample.path for sample in manifest] == ["x/3.png", "x/4.png"]
     told = {line["path"]: line for line in quarantine(corpus)}
@@ -142,17 +122,8 @@ def test_a_stopped_import_goes_on_and_gives_the_same(corpus: Path) -> None:
     whole = run(corpus, out=corpus / "whole", part_size=2)
     assert whole.counts["samples"] == 4
 
-    class Stop(Exception):
-        pass
-
-    class Stopping(Notes):
-        def advance(self, n: int = 1, **numbers: float) -> None:
-            super().advance(n)
-            if self.done == 4:  # in the second part
-                raise Stop
-
-    with pytest.raises(Stop):
-        run(corpus, part_size=2, progress=Stopping())
+    with pytest.raises(Stopped):
+        run(corpus, part_size=2, progress=Recorder(after=4))  # in the second part
     first = corpus / "m" / "samples-00000.parquet"
     written = first.stat().st_mtime_ns
     again = run(corpus, part_size=2)
@@ -163,7 +134,7 @@ def test_a_stopped_import_goes_on_and_gives_the_same(corpus: Path) -> None:
 
 def test_done_is_done_and_other_results_stand(corpus: Path) -> None:
     first = run(corpus)
-    progress = Notes()
+    progress = Recorder()
     assert run(corpus, progress=progress).digest == first.digest and progress.done == 0
     changed = json.loads((corpus / "labels.json").read_text())
     changed["annotations"].pop()
@@ -180,7 +151,7 @@ def test_other_categories_are_counted(corpus: Path) -> None:
     (corpus / "labels.json").write_text(json.dumps(content))
     with pytest.raises(FormatError, match="--category"):
         run(corpus)
-    progress = Notes()
+    progress = Recorder()
     assert run(corpus, category="thing", progress=progress).counts["poses"] == 4
     assert progress.notes == [SIGMAS, "1 annotations of other categories left out."]
 

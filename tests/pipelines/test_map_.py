@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,27 +7,11 @@ from autolabel.errors import ExistsError, SkeletonError
 from autolabel.manifest import Manifest, write_manifest
 from autolabel.mapping import apply, keypoint_map
 from autolabel.poses import Poses, Sample
-from autolabel.progress import Task
 from autolabel.skeleton import Skeleton
 from pipelines.map_ import map_
+from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
-
-
-class Notes:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.done = 0
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
-        yield self
-
-    def advance(self, n: int = 1, **numbers: float) -> None:
-        self.done += n
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 @pytest.fixture
@@ -46,7 +28,7 @@ def source(tmp_path: Path) -> Manifest:
 
 
 def test_every_pose_is_mapped_and_the_rest_stays(source: Manifest, tmp_path: Path) -> None:
-    progress = Notes()
+    progress = Recorder()
     mapped = map_(source.path, to="mpii16", out=tmp_path / "out", progress=progress)
     assert mapped.skeleton == Skeleton.load("mpii16") and mapped.stage == "map"
     assert mapped.counts == source.counts and mapped.num_parts == source.num_parts
@@ -73,7 +55,7 @@ def test_a_mapping_to_itself_changes_nothing_but_doubt(source: Manifest, tmp_pat
 
 def test_existing_results(source: Manifest, tmp_path: Path) -> None:
     first = map_(source.path, to="mpii16", out=tmp_path / "out")
-    progress = Notes()
+    progress = Recorder()
     assert map_(source.path, to="mpii16", out=tmp_path / "out", progress=progress).digest == first.digest
     assert progress.done == 0
     with pytest.raises(ExistsError):
@@ -87,7 +69,7 @@ def test_a_stopped_job_goes_on(source: Manifest, tmp_path: Path) -> None:
     (done.path / "manifest.json").unlink()
     (done.path / "samples-00001.parquet").unlink()
     kept = (done.path / "samples-00000.parquet").stat().st_mtime_ns
-    progress = Notes()
+    progress = Recorder()
     assert map_(source.path, to="mpii16", out=tmp_path / "out", progress=progress).digest == whole.digest
     assert progress.done == 2
     assert (done.path / "samples-00000.parquet").stat().st_mtime_ns == kept

@@ -5,8 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
 from autolabel.manifest import Manifest, part_file, write_manifest
 from autolabel.poses import Origin, Poses, Sample
-from autolabel.progress import Task
 from autolabel.skeleton import Skeleton
 from model.checkpoint import load_model, model_digest, save_model
 from model.config import ViTPoseConfig
@@ -28,33 +25,12 @@ from model.predict import Predictor
 from model.vitpose import build_vitpose
 from pipelines.console import to_json
 from pipelines.predict import QUARANTINE, boxes_of_images, predict
+from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
 K = COCO.num_keypoints
 IMAGES, PEOPLE = 6, 2
 FAST: Any = {"precision": "fp32", "batch_size": 4}
-
-
-class Notes:
-    """A progress that remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.steps: list[int] = []
-        self.total = 0
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
-        if label == "predict":
-            self.total = total or 0
-            self.steps.clear()
-        yield self
-
-    def advance(self, n: int = 1, **numbers: float) -> None:
-        self.steps += [n] * (n > 0)
-
-    def note(self, message: str) -> None:
-        self.notes.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +82,7 @@ def coco(folder: Path, name: str, records: list[dict[str, Any]], *, results: boo
 
 
 def test_a_manifest_becomes_a_manifest(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
-    progress = Notes()
+    progress = Recorder()
     result = predict(boxed.path, weights=weights, out=tmp_path / "m", flip_test=True, progress=progress, **FAST)
     made = Manifest.open(tmp_path / "m")
     assert result.manifest.digest == made.digest
@@ -117,7 +93,7 @@ def test_a_manifest_becomes_a_manifest(boxed: Manifest, weights: Path, tmp_path:
         ("weights", digest),
     ]
     assert (result.quarantined, result.whole_image, result.unboxed, result.suppressed) == (0, 0, 0, 0)
-    assert progress.steps == [1] * IMAGES and progress.total == IMAGES and not progress.notes
+    assert progress.steps["predict"] == [1] * IMAGES and progress.totals["predict"] == IMAGES and not progress.notes
     predictor = Predictor(load_model(weights), flip_test=True, **FAST)
     for i in range(3):
         samples = boxed.part(i)
@@ -152,7 +128,7 @@ def test_the_summary_is_json(boxed: Manifest, weights: Path, tmp_path: Path) -> 
 
 def test_a_folder_of_images_is_one_person_an_image_with_a_warning(photos: Path, weights: Path, tmp_path: Path) -> None:
     (photos / "bad.jpg").write_bytes(b"text")
-    progress = Notes()
+    progress = Recorder()
     result = predict(photos, weights=weights, out=tmp_path / "m", part_size=4, progress=progress, **FAST)
     assert result.whole_image == len(result.manifest) == IMAGES
     assert result.manifest.num_parts == 2
@@ -182,7 +158,7 @@ def test_boxes_from_coco_annotations(photos: Path, weights: Path, tmp_path: Path
             {"id": 4, "image_id": 12, "bbox": [0, 0, 80, 60], "iscrowd": 1},
         ],
     )
-    progress = Notes()
+    progress = Recorder()
     result = predict(photos, weights=weights, out=tmp_path / "m", progress=progress, **given, **FAST)
     found = {sample.path: sample.poses.box.tolist() for sample in result.manifest}
     assert found[path(0)] == [[5, 5, 35, 45]] * 2
@@ -263,10 +239,10 @@ def test_finished_parts_are_never_computed_again(boxed: Manifest, weights: Path,
         (tmp_path / "m" / file).unlink()
     for i in (0, 1, 4, 5):
         (photos / path(i)).unlink()
-    progress = Notes()
+    progress = Recorder()
     resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
     assert resumed.summary() == whole.summary()
-    assert progress.steps == [2, 1, 1, 2]
+    assert progress.steps["predict"] == [2, 1, 1, 2]
     after = {i: part_file(tmp_path / "m", "samples", i).stat().st_mtime_ns for i in range(3)}
     assert [after[i] == before[i] for i in range(3)] == [True, False, True]
 
@@ -275,10 +251,10 @@ def test_the_same_call_again_is_nothing_to_do(boxed: Manifest, weights: Path, ph
     first = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
     for i in range(IMAGES):
         (photos / path(i)).unlink()
-    progress = Notes()
+    progress = Recorder()
     again = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
     assert again.summary() == first.summary()
-    assert not progress.steps
+    assert not progress.done
 
 
 def test_other_settings_are_another_job(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
@@ -302,25 +278,12 @@ def test_other_settings_are_another_job(boxed: Manifest, weights: Path, tmp_path
 # ---- kills and bad images
 
 CHILD = """
-import os, signal, sys
-from contextlib import contextmanager
+import sys
 from pipelines.predict import predict
-
-class Killer:
-    def __init__(self, after):
-        self.left = after
-    @contextmanager
-    def task(self, label, total=None, unit="it"):
-        yield self
-    def note(self, message):
-        pass
-    def advance(self, n=1, **numbers):
-        self.left -= n
-        if self.left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+from tests.doubles import Recorder, kill
 
 source, weights, out, after = sys.argv[1:]
-predict(source, weights=weights, out=out, precision="fp32", batch_size=4, progress=Killer(int(after)))
+predict(source, weights=weights, out=out, precision="fp32", batch_size=4, progress=Recorder(int(after), kill))
 """
 
 
@@ -337,9 +300,9 @@ def test_kill_9_in_the_middle_changes_nothing(boxed: Manifest, weights: Path, ph
     assert part_file(tmp_path / "m", "samples", 0).exists(), "killed in the second part"
     assert not part_file(tmp_path / "m", "samples", 1).exists()
     (photos / path(0)).unlink()  # of the finished part: not needed any more
-    progress = Notes()
+    progress = Recorder()
     resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
-    assert progress.steps == [2, 1, 1, 1, 1]
+    assert progress.steps["predict"] == [2, 1, 1, 1, 1]
     assert resumed.manifest.digest == whole.manifest.digest
     assert resumed.summary() == {**whole.summary(), "manifest": tmp_path / "m"}
     assert {file.name for file in (tmp_path / "m").iterdir()} == {file.name for file in (tmp_path / "whole").iterdir()}
@@ -352,7 +315,7 @@ def test_bad_images_are_set_aside_with_their_reason(
     (photos / path(1)).write_bytes((photos / path(1)).read_bytes()[:200])
     (photos / path(2)).unlink()
     (photos / path(3)).unlink()  # all of part 1
-    progress = Notes()
+    progress = Recorder()
     result = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
     lines = (tmp_path / "m" / QUARANTINE).read_text().splitlines()
     records = [json.loads(line) for line in lines]

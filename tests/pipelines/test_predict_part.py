@@ -19,22 +19,13 @@ from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
 from model.predict import Prediction
 from pipelines.predict_part import LOOKAHEAD, Job, PartReport, predict_part
+from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
 K = COCO.num_keypoints
 SIZE = (60, 40)
 PLACES = np.random.default_rng(0).uniform(0.1, 0.9, (K, 2))
 """Where the fake network sees each keypoint, as parts of the box."""
-
-
-class Counter:
-    """A task that counts."""
-
-    def __init__(self) -> None:
-        self.done = 0
-
-    def advance(self, n: int = 1, **numbers: float) -> None:
-        self.done += n
 
 
 class FromBoxes:
@@ -114,7 +105,7 @@ def job(
 
 
 def run(job: Job) -> tuple[Poses, dict[str, NDArray[Any]], PartReport, list[Sample]]:
-    task = Counter()
+    task = Recorder()
     samples, features, report = predict_part(job, job.manifest.part(0), task)
     assert task.done == len(job.manifest), "every image is counted once"
     assert [sample.key for sample in samples] == [sample.key for sample in job.manifest]
@@ -189,10 +180,10 @@ def test_a_part_of_which_nothing_was_predicted_has_features_all_the_same(folder:
 
 def test_a_part_without_anybody(folder: Path) -> None:
     work = job(folder, [Poses.empty(K), people("a", 1)])
-    samples, features, _ = predict_part(work, work.manifest.part(0)[:1], Counter())
+    samples, features, _ = predict_part(work, work.manifest.part(0)[:1], Recorder())
     assert [len(sample.poses) for sample in samples] == [0]
     assert features["corner"].shape == (0, 1)
-    assert predict_part(work, [], Counter())[0] == []
+    assert predict_part(work, [], Recorder())[0] == []
 
 
 # ---- where boxes come from

@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +14,11 @@ from PIL import Image
 
 from autolabel.errors import ConfigError, ExistsError, InputError
 from autolabel.manifest import Manifest
-from autolabel.progress import Task
 from autolabel.run import Run, RunState
 from autolabel.skeleton import Skeleton
 from pipelines.console import to_json
 from pipelines.scan import QUARANTINE, ScanResult, scan
+from tests.doubles import Recorder
 
 
 def jpeg(seed: int, size: tuple[int, int] = (96, 64)) -> bytes:
@@ -186,43 +184,12 @@ def test_a_folder_of_bad_images_makes_no_manifest(tmp_path: Path) -> None:
 # Kill and resume
 
 CHILD = """
-import os, signal, sys
-from contextlib import contextmanager
+import sys
 from pipelines.scan import scan
+from tests.doubles import Recorder, kill
 
-class Killer:
-    def __init__(self, after):
-        self.left = after
-    @contextmanager
-    def task(self, label, total=None, unit="it"):
-        yield self
-    def note(self, message):
-        pass
-    def advance(self, n=1, **numbers):
-        self.left -= n
-        if self.left <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-scan(sys.argv[1], out=sys.argv[2], part_size=4, progress=Killer(int(sys.argv[3])))
+scan(sys.argv[1], out=sys.argv[2], part_size=4, progress=Recorder(int(sys.argv[3]), kill))
 """
-
-
-class Steps:
-    """A progress that remembers in which steps the work went."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-
-    @contextmanager
-    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
-        self.total = total
-        yield self
-
-    def advance(self, n: int = 1, **numbers: float) -> None:
-        self.steps.append(n)
-
-    def note(self, message: str) -> None:
-        self.message = message
 
 
 @pytest.mark.parametrize("files", [2, 6, 12])
@@ -238,20 +205,20 @@ def test_kill_9_anywhere_and_the_next_call_goes_on(photos: Path, tmp_path: Path,
     if finished:  # what was read once is not read again: in the first part only the original of a later copy is
         for name in ("0", "3"):
             spoil(photos / "a" / f"{name}.jpg")
-    progress = Steps()
+    progress = Recorder()
     resumed = scan(photos, out=tmp_path / "m", part_size=4, progress=progress)
-    assert progress.steps == [4] * finished + [1] * (12 - 4 * finished)
+    assert progress.steps["scan"] == [4] * finished + [1] * (12 - 4 * finished)
     assert resumed.manifest.digest == whole.manifest.digest
     assert to_json(resumed.summary() | {"manifest": ""}) == to_json(whole.summary() | {"manifest": ""})
     assert {file.name for file in (tmp_path / "m").iterdir()} == {file.name for file in (tmp_path / "whole").iterdir()}
 
 
 def test_progress_counts_every_file_and_tells_of_the_quarantine(photos: Path, tmp_path: Path) -> None:
-    progress = Steps()
+    progress = Recorder()
     result = scan(photos, out=tmp_path / "m", progress=progress)
     assert isinstance(result, ScanResult)
-    assert (progress.total, sum(progress.steps)) == (12, 12)
-    assert progress.message.startswith("3 files were set aside")
+    assert (progress.totals["scan"], progress.done) == (12, 12)
+    assert progress.notes[-1].startswith("3 files were set aside")
 
 
 def test_a_finished_scan_is_a_finished_run(photos: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from autolabel.project import to_toml
 from autolabel.run import RECORD
 from model.checkpoint import load_model, model_digest
 from pipelines.train import train
+from tests.doubles import Recorder, Stopped
 
 NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2, "decoder": "simple"}
 TRAINING = {"steps": 4, "batch_size": 4, "warmup_steps": 1, "precision": "fp32", "device": "cpu", "save_every": 2}
@@ -54,36 +55,11 @@ def test_fine_tuning_goes_on_from_a_checkpoint_beside_the_file(
     assert model_digest(tuned) != model_digest(tiny_weights)
 
 
-class Stop(Exception):
-    pass
-
-
-class Impatient:
-    """Reports progress to nobody and stops after three steps."""
-
-    steps = 0
-
-    def task(self, label: str, total: int | None = None, unit: str = "it") -> "Impatient":
-        return self
-
-    def note(self, message: str) -> None: ...
-
-    def __enter__(self) -> "Impatient":
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def advance(self, n: int = 1, **_: float) -> None:
-        self.steps += n
-        if self.steps == 3:
-            raise Stop
-
-
 def test_a_run_that_stopped_goes_on(drawn_case: Any, tmp_path: Path) -> None:
     file = write(tmp_path, drawn_case)
     train(config=file, out=tmp_path / "whole")
-    with pytest.raises(Stop):
-        train(config=file, out=tmp_path / "stopped", progress=Impatient())
+    with pytest.raises(Stopped):
+        train(config=file, out=tmp_path / "stopped", progress=Recorder(after=3))
     assert (tmp_path / "stopped" / "state.pt").is_file()
     train(config=file, out=tmp_path / "stopped")
     assert model_digest(tmp_path / "stopped") == model_digest(tmp_path / "whole")
