@@ -24,7 +24,7 @@ from autolabel.project import read_project
 from pipelines import report as reporting
 from pipelines.loop_audit import audit_and_finish
 from pipelines.loop_round import first_round, review_round
-from pipelines.loop_state import CERTIFICATE, ROUND, Loop, Reviewer, Waiting, last_pulled, open_tasks
+from pipelines.loop_state import CERTIFICATE, ROUND, Loop, Reviewer, Waiting, last_pulled, waits_for_reviewers
 from pipelines.measure import Effort
 from pipelines.train import read_settings
 
@@ -120,10 +120,7 @@ def status(directory: str | Path = Path()) -> LoopResult:
     read_project(folder)
     if (folder / "dataset" / COMMIT).is_file() and (folder / "coco.json").is_file():
         return _result(folder, "")
-    unanswered, sent = open_tasks(folder)
-    if unanswered:
-        return _result(folder, f"reviewers: {unanswered} of {sent} tasks have no answer")
-    return _result(folder, f"`autolabel loop run {folder}`, which goes on from here")
+    return _result(folder, waits_for_reviewers(folder) or f"`autolabel loop run {folder}`, which goes on from here")
 
 
 def report(directory: str | Path = Path(), *, progress: Progress = SILENT) -> reporting.Report:

@@ -19,6 +19,7 @@ from pipelines.loop_state import (
     settled,
     to_calibrate_on,
     to_learn_from,
+    waits_for_reviewers,
 )
 from pipelines.measure import Effort, round_record
 from pipelines.merge import merge
@@ -126,11 +127,7 @@ def reviewed(loop: Loop, here: Path) -> Manifest:
             loop.reviewer.review(loop.folder)
         pulled = pull(project=loop.folder, out=answers, overwrite=True, progress=loop.progress)
     if pulled.open:
-        folder = loop.folder / "labelstudio"
-        raise Waiting(
-            f"reviewers: {pulled.open} tasks have no answer. Import {folder / 'tasks'} into Label Studio, and put its "
-            f"JSON export into {folder / 'exports'}"
-        )
+        raise Waiting(waits_for_reviewers(loop.folder))
     audited = (here / "routing" / "audit.txt").read_text(encoding="utf-8").split()
     if missing := sorted(set(audited) - settled(pulled.manifest)):
         if sent.set_aside:

@@ -155,6 +155,18 @@ def open_tasks(folder: Path) -> tuple[int, int]:
     return sum(task not in answers for task in sent.records), len(sent.records)
 
 
+def waits_for_reviewers(folder: Path) -> str:
+    """What a loop waits for while tasks have no answer, and what to do about it; empty when all have one."""
+    unanswered, sent = open_tasks(folder)
+    if not unanswered:
+        return ""
+    exchange = folder / "labelstudio"
+    return (
+        f"reviewers: {unanswered} of {sent} tasks have no answer. Import {exchange / 'tasks'} into Label Studio, and "
+        f"put its JSON export into {exchange / 'exports'}"
+    )
+
+
 def _drawn_as_proof(folder: Path, kinds: frozenset[str] = _PROOF) -> set[str]:
     records = read_task_map(ReviewFolder.of(folder).taskmap)
     return {record.pose for record in records.values() if record.kind in kinds}
