@@ -253,8 +253,10 @@ class Sample:
         path: Where the file is below that root, with forward slashes.
         size: (width, height) after EXIF orientation.
         poses: The instances in it.
-        group: Samples of one group (folder, video, near-duplicates) never part when a data set is split.
-        duplicate_of: Path of the sample that this one repeats, or "".
+        group: Samples of one group (folder, video) never part when a data set is split; nor do a sample and what it
+            repeats (:mod:`autolabel.split`).
+        duplicate_of: Path of the sample that this one repeats, or "". In another corpus root it is
+            ``/ROOT/path``: no path below a root begins with a slash. See :attr:`original`.
         attributes: Whatever else the source carried about the image (JSON values).
     """
 
@@ -271,6 +273,16 @@ class Sample:
     def key(self) -> tuple[str, str, str]:
         """What names the sample: copies of the same bytes are kept apart by their path."""
         return (self.id, self.root, self.path)
+
+    @property
+    def original(self) -> tuple[str, str] | None:
+        """Root and path of the sample that this one repeats; None when it repeats none."""
+        if not self.duplicate_of:
+            return None
+        if not self.duplicate_of.startswith("/"):
+            return self.root, self.duplicate_of
+        root, _, path = self.duplicate_of[1:].partition("/")
+        return root, path
 
     def with_poses(self, poses: Poses) -> "Sample":
         """The same image with other poses."""
