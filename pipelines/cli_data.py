@@ -19,7 +19,7 @@ from pipelines.console import run_job
 
 app = commands()
 
-Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco.")]
+Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv.")]
 
 
 @app.command(epilog=example("autolabel scan photos --out photos.m"))
@@ -69,7 +69,10 @@ def import_(
     out: OutManifest,
     category: Annotated[
         str | None,
-        typer.Option(metavar="NAME|ID", help="Keypoint category, where the file has several."),
+        typer.Option(metavar="NAME|ID", help="Keypoint category, where a COCO file has several."),
+    ] = None,
+    listing: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With coco-results, the COCO file that lists the images.")
     ] = None,
     part_size: PartSize = 10_000,
     overwrite: Overwrite = False,
@@ -85,6 +88,7 @@ def import_(
             images=images,
             out=out,
             category=category,
+            listing=listing,
             part_size=part_size,
             overwrite=overwrite,
             progress=progress,
@@ -97,7 +101,7 @@ def import_(
 def export(
     format: Format,
     manifest: ManifestArgument,
-    out: Annotated[Path, typer.Option(metavar="PATH", help="File to write.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="File or folder to write.")],
     images: Annotated[
         str,
         typer.Option(

@@ -1,18 +1,21 @@
 """``autolabel export``: a manifest as files that other tools read."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from autolabel.errors import ConfigError
-from autolabel.formats.coco import write_coco
+from autolabel.formats.labels import Written
 from autolabel.formats.policy import ImagePolicy
 from autolabel.manifest import Manifest
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
 from pipelines.import_ import HEADER, require_format
 
-FORMATS = ("coco",)
+FORMATS = ("coco", "coco-results", "csv")
 
 
 @dataclass(frozen=True)
@@ -24,16 +27,19 @@ class ExportResult:
         images: Images written.
         poses: Poses written, ignore regions included.
         left_out: Images that the image policy left out.
+        lost: What the format could not hold, and in how many poses or images it stood.
     """
 
     path: Path
     images: int
     poses: int
     left_out: int
+    lost: Mapping[str, int]
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
-        return {"out": self.path, "images": self.images, "poses": self.poses, "left_out": self.left_out}
+        counts = {"images": self.images, "poses": self.poses, "left_out": self.left_out}
+        return {"out": self.path, **counts, "lost": self.lost}
 
 
 def export(
@@ -48,9 +54,9 @@ def export(
     """Write a manifest in another tool's format.
 
     Args:
-        format: ``coco``.
+        format: One of ``FORMATS``.
         manifest: The manifest folder.
-        out: The file to write.
+        out: The file or folder to write.
         images: ``complete``: only images all of whose people are settled; ``ignore-regions``: unsettled
             people become crowd regions; ``all``: every pose as it stands.
         overwrite: Replace a file that stands already.
@@ -66,20 +72,41 @@ def export(
     if images not in policies:
         raise ConfigError(f"is {images!r}", subject="--images", remedy=f"Known: {', '.join(policies)}.")
     source = Manifest.open(manifest)
-    header = source.path / HEADER
-    counts = write_coco(
-        out,
-        source,
-        source.skeleton,
-        header=json.loads(header.read_text(encoding="utf-8")) if header.is_file() else None,
-        policy=ImagePolicy(images),
-        file_name=_with_root if len(source.roots) > 1 else None,
-        overwrite=overwrite,
-        progress=progress,
-    )
-    if counts.left_out:
-        progress.note(f"{counts.left_out} images left out: rejected, or somebody in them is not settled.")
-    return ExportResult(Path(out), counts.images, counts.poses, counts.left_out)
+    common: dict[str, Any] = {
+        "policy": ImagePolicy(images),
+        "file_name": _with_root if len(source.roots) > 1 else None,
+        "overwrite": overwrite,
+        "progress": progress,
+    }
+    written = _writer(format, source)(out, source, source.skeleton, **common)
+    if written.left_out:
+        progress.note(f"{written.left_out} images left out: rejected, or somebody in them is not settled.")
+    for note in written.notes():
+        progress.note(note)
+    lost = {aspect.value: n for aspect, n in written.lost.items()}
+    return ExportResult(Path(out), written.images, written.poses, written.left_out, lost)
+
+
+def _writer(format: str, source: Manifest) -> Callable[..., Written]:
+    """The format's writer, loaded only where it is asked for, with what it alone needs."""
+    match format:
+        case "coco":
+            from autolabel.formats.coco import write_coco
+
+            header = source.path / HEADER
+            return partial(
+                write_coco, header=json.loads(header.read_text(encoding="utf-8")) if header.is_file() else None
+            )
+        case "coco-results":
+            from autolabel.formats.coco_results import write_coco_results
+
+            return write_coco_results
+        case "csv":
+            from autolabel.formats.csv_table import write_csv
+
+            return write_csv
+        case _:
+            raise AssertionError(f"{format} is in FORMATS and has no writer")
 
 
 def _with_root(sample: Sample) -> str:

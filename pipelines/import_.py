@@ -6,6 +6,7 @@ missing, broken or of another size is set aside in ``quarantine.jsonl`` with the
 poses lost with it. A killed job goes on where it stopped.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,17 +18,22 @@ import numpy as np
 from autolabel.corpus import ROOT, ImageFile, Quarantined, scan_images, thumbnail_reader
 from autolabel.duplicates import Duplicates, Learned
 from autolabel.errors import ConfigError, InputError
-from autolabel.formats.coco import CocoData, read_coco
 from autolabel.formats.coco_reading import THEIRS
+from autolabel.formats.labels import UNKNOWN_SIZE, Labels
 from autolabel.manifest import PART_SIZE, Existing, Manifest, ManifestWriter, Parent, write_text
 from autolabel.poses import Poses, Sample, pose_id
 from autolabel.progress import SILENT, Progress, Task
 from autolabel.run import Run, RunState, file_digest
 
-FORMATS = ("coco",)
+FORMATS = ("coco", "coco-results", "csv")
+OPTIONS: Mapping[str, tuple[str, ...]] = {"category": ("coco", "coco-results"), "listing": ("coco-results",)}
+"""Which formats take which option."""
+
 QUARANTINE = "quarantine.jsonl"
 HEADER = "coco-header.json"
 """What the source said of itself (``info``, ``licenses``); ``export`` writes it again."""
+
+_LABEL_SUFFIXES = frozenset({".txt", ".yaml", ".yml", ".json", ".csv", ".h5", ".slp"})
 
 OTHER_SIZE = "other size"
 """Reason to set an image aside that :class:`autolabel.images.Reason` does not have."""
@@ -40,6 +46,7 @@ def import_(
     images: str | Path,
     out: str | Path,
     category: str | int | None = None,
+    listing: str | Path | None = None,
     overwrite: bool = False,
     part_size: int = PART_SIZE,
     progress: Progress = SILENT,
@@ -47,17 +54,18 @@ def import_(
     """Make a manifest of another tool's labels.
 
     Args:
-        format: ``coco``.
+        format: One of ``FORMATS``.
         src: The label file.
         images: The folder that the file names in it start from.
         out: The manifest folder to write.
-        category: Name or id of the keypoint category, where the file has several with different keypoints.
+        category: Name or id of the keypoint category, where a COCO file has several with different keypoints.
+        listing: The COCO file that lists the images and the category of COCO results.
         overwrite: Replace another result in ``out``.
         part_size: Samples a part.
         progress: Where to report.
 
     Raises:
-        ConfigError: An unknown format.
+        ConfigError: An unknown format, or an option that it does not take.
         FormatError: The file is malformed; names the record and the field.
         InputError: There is no such folder, or it holds none of the images.
         ExistsError: ``out`` holds another result.
@@ -66,10 +74,13 @@ def import_(
     require_format(format, FORMATS)
     if not images.is_dir():
         raise InputError("is not a folder", subject=str(images), remedy="Give the folder of the images.")
-    data = read_coco(src, category=category)
+    options = {"category": category, "listing": listing}
+    require_options(format, options, OPTIONS)
+    data = _read(format, src, images, options)
     _require_images(data, src, images)
-    config = {"format": format, "images": str(images.resolve()), "category": category, "part_size": part_size}
-    inputs = {"labels": file_digest(src)}
+    named = {name: str(value) for name, value in options.items() if value is not None}
+    config = {"format": format, "images": str(images.resolve()), "part_size": part_size, **named}
+    inputs = {"labels": labels_digest(src)} | ({"listing": file_digest(listing)} if listing is not None else {})
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "import", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
@@ -96,16 +107,62 @@ def require_format(format: str, known: Sequence[str]) -> None:
         raise ConfigError(f"unknown format {format!r}", subject="FORMAT", remedy=f"Known: {', '.join(known)}.")
 
 
+def require_options(format: str, given: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> None:
+    """Refuse an option that a format does not take.
+
+    Args:
+        format: The format.
+        given: Options by name, None where they were not given.
+        takes: By option, the formats that take it.
+
+    Raises:
+        ConfigError: It was given all the same.
+    """
+    for name, value in given.items():
+        if value is not None and format not in takes[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"means nothing to {format!r}", subject=option, remedy=f"For: {', '.join(takes[name])}.")
+
+
+def labels_digest(src: Path) -> str:
+    """Hex digest of a label file, or of the names and bytes of all files in a folder of labels."""
+    if not src.is_dir():
+        return file_digest(src)
+    digest = hashlib.sha256()
+    for file in sorted(path for path in src.rglob("*") if path.is_file() and path.suffix in _LABEL_SUFFIXES):
+        digest.update(f"{file.relative_to(src)} {file_digest(file)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> Labels:
+    """The labels, checked whole; a format's reader is loaded only where it is asked for."""
+    match format:
+        case "coco":
+            from autolabel.formats.coco import read_coco
+
+            return read_coco(src, category=options["category"])
+        case "coco-results":
+            from autolabel.formats.coco_results import read_coco_results
+
+            return read_coco_results(src, options["listing"], category=options["category"])
+        case "csv":
+            from autolabel.formats.csv_table import read_csv
+
+            return read_csv(src)
+        case _:
+            raise AssertionError(f"{format} is in FORMATS and has no reader")
+
+
 @dataclass(frozen=True, eq=False)
 class _Job:
     """What every part needs: the labels, the folder of the images, and what to call the label file."""
 
-    data: CocoData
+    data: Labels
     images: Path
     source: str
 
 
-def _require_images(data: CocoData, src: Path, images: Path) -> None:
+def _require_images(data: Labels, src: Path, images: Path) -> None:
     """A wrong folder is told at once, not by a quarantine that holds everything."""
     if data.samples and not any((images / sample.path).is_file() for sample in data.samples):
         raise InputError(
@@ -158,7 +215,7 @@ def _joined(labelled: Sample, image: Sample | Quarantined) -> Sample | Quarantin
     """The labels on their image, if it is the one that they were drawn on."""
     if isinstance(image, Quarantined):
         return image
-    if image.size != labelled.size:
+    if labelled.size not in (image.size, UNKNOWN_SIZE):
         stated, found = ("x".join(map(str, size)) for size in (labelled.size, image.size))
         return Quarantined(labelled.path, OTHER_SIZE, f"labelled as {stated}, but upright it is {found}")
     return replace(
@@ -178,11 +235,11 @@ def _with_ids(sample: Sample, source: str) -> Sample:
 
 
 def _new_id(sample: Sample, poses: Poses, i: int, source: str) -> str:
-    theirs: Mapping[str, Any] = poses.attributes[i][THEIRS]
-    return pose_id(sample.id, sample.path, poses.box[i], source, theirs["id"])
+    theirs: Mapping[str, Any] = poses.attributes[i].get(THEIRS, {})
+    return pose_id(sample.id, sample.path, poses.box[i], source, theirs.get("id", i))
 
 
-def _finish(writer: ManifestWriter, data: CocoData, progress: Progress) -> None:
+def _finish(writer: ManifestWriter, data: Labels, progress: Progress) -> None:
     """Gather the reports, commit, and say what did not come in."""
     parts = sorted(writer.finished_parts())
     aside = [line for i in parts for line in _read_report(writer, i)["quarantined"]]
@@ -193,8 +250,8 @@ def _finish(writer: ManifestWriter, data: CocoData, progress: Progress) -> None:
         progress.note(f"WARNING: {len(aside)} images with {lost} poses set aside: {writer.path / QUARANTINE}")
     if data.skeleton.sigmas_guessed:
         progress.note(f"OKS sigmas of {data.skeleton.name!r}: {data.skeleton.sigma_source}.")
-    if data.skipped:
-        progress.note(f"{data.skipped} annotations of other categories left out.")
+    for note in data.notes:
+        progress.note(note)
     if data.header:
         write_text(writer.path / HEADER, json.dumps(data.header, ensure_ascii=False) + "\n")
     writer.commit()

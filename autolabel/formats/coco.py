@@ -21,7 +21,7 @@ the header.
 """
 
 from autolabel.formats.coco_boxes import Boxes, read_boxes
-from autolabel.formats.coco_reading import CocoData, read_coco
-from autolabel.formats.coco_writing import CocoCounts, write_coco
+from autolabel.formats.coco_reading import read_coco
+from autolabel.formats.coco_writing import write_coco
 
-__all__ = ["Boxes", "CocoCounts", "CocoData", "read_boxes", "read_coco", "write_coco"]
+__all__ = ["Boxes", "read_boxes", "read_coco", "write_coco"]

@@ -4,13 +4,14 @@ The whole file is checked before anything is given out: a malformed record refus
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
 from autolabel.errors import FormatError, PosesError, SkeletonError
+from autolabel.formats.labels import Labels
 from autolabel.formats.records import Record, read_json
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import DEFAULT_SIGMA, Skeleton, builtin_skeletons, flip_from_names
@@ -30,26 +31,10 @@ _ANNOTATION = (
 _CATEGORY = ("keypoints", "skeleton", OURS)
 
 
-@dataclass(frozen=True, eq=False)
-class CocoData:
-    """What a COCO file holds.
-
-    Attributes:
-        skeleton: Of the chosen category.
-        samples: The images in the file's order. ``root`` is "", and so are ``id`` of samples and poses
-            unless the file is ours: whoever sees the images gives them.
-        header: The file's other top-level keys, and the chosen categories without what the skeleton says.
-        skipped: How many annotations belong to other categories and were left out.
-    """
-
-    skeleton: Skeleton
-    samples: Sequence[Sample]
-    header: dict[str, Any]
-    skipped: int
-
-
-def read_coco(path: str | Path, *, category: str | int | None = None) -> CocoData:
+def read_coco(path: str | Path, *, category: str | int | None = None) -> Labels:
     """Read a COCO keypoint file.
+
+    The header holds the file's other top-level keys, and the chosen categories without what the skeleton says.
 
     Args:
         path: The JSON file.
@@ -59,7 +44,14 @@ def read_coco(path: str | Path, *, category: str | int | None = None) -> CocoDat
     Raises:
         FormatError: The file is malformed, naming the record and the field, or has no (single) such category.
     """
-    file = Record(read_json(path), "", str(path))
+    content = read_json(path)
+    if isinstance(content, list):
+        raise FormatError(
+            "is a list, as COCO results are, which name no image files and no keypoints",
+            subject=str(path),
+            remedy="Import it as coco-results, with --listing for the COCO file that lists the images.",
+        )
+    file = Record(content, "", str(path))
     categories = _index(file.records("categories"), "id")
     chosen = choose_category(categories, category, file)
     skeleton = _skeleton(next(iter(chosen.values())))
@@ -76,7 +68,8 @@ def read_coco(path: str | Path, *, category: str | int | None = None) -> CocoDat
     samples = [_sample(images[image], found, chosen, skeleton) for image, found in by_image.items()]
     _refuse_repeated_poses(samples, file)
     header = {**file.without(_TOP), "categories": [record.without(_CATEGORY) for record in chosen.values()]}
-    return CocoData(skeleton, samples, header, skipped)
+    notes = (f"{skipped:,} annotations of other categories left out.",) if skipped else ()
+    return Labels(skeleton, samples, header, notes)
 
 
 def choose_category(

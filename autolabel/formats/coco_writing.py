@@ -6,20 +6,20 @@ nothing else. The file appears under its name only when it is complete.
 
 import json
 import math
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sized
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import ExistsError, FormatError
+from autolabel.errors import FormatError
 from autolabel.formats.coco_reading import OURS, THEIRS
-from autolabel.formats.policy import ImagePolicy, select
+from autolabel.formats.labels import Tally, Written
+from autolabel.formats.output import new_file
+from autolabel.formats.policy import ImagePolicy
 from autolabel.poses import Origin, Pose, Sample, Visibility
 from autolabel.progress import SILENT, Progress
 from autolabel.similarity import similarity_area
@@ -27,21 +27,6 @@ from autolabel.skeleton import Skeleton
 
 _EXACT_INTEGER = 2.0**24
 """Up to here single precision holds every whole number, so that one can be written without a point."""
-
-
-@dataclass(frozen=True)
-class CocoCounts:
-    """What was written.
-
-    Attributes:
-        images: Images written.
-        poses: Annotations written, ignore regions included.
-        left_out: Images that the policy left out.
-    """
-
-    images: int
-    poses: int
-    left_out: int
 
 
 def write_coco(
@@ -54,11 +39,11 @@ def write_coco(
     file_name: Callable[[Sample], str] | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
-) -> CocoCounts:
+) -> Written:
     """Write samples as a COCO keypoint file.
 
-    Ids, categories and whatever else a COCO source carried are written again. What has no id, or one that
-    stands already (two sources were merged), gets the next free one.
+    Nothing is lost: ids, categories and whatever else a COCO source carried are written again. What has no id,
+    or one that stands already (two sources were merged), gets the next free one.
 
     Args:
         path: The JSON file.
@@ -75,28 +60,17 @@ def write_coco(
         FormatError: Attributes that JSON cannot hold.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise ExistsError("stands already", subject=str(path), remedy="Give another --out, or --overwrite.")
-    plan = _Plan(samples, header or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as out, _spool(path.parent) as annotations:
-            _write_head(out, header or {}, plan.categories(skeleton))
-            writer = _Writer(out, annotations, skeleton, plan, file_name or _path_below_root)
-            total = len(samples) if isinstance(samples, Sized) else None
-            with progress.task("export", total, "image") as task:
-                for sample in samples:
-                    writer.write(select(sample, policy))
-                    task.advance()
-            out.write('\n],\n"annotations": [')
-            annotations.seek(0)
-            shutil.copyfileobj(annotations, out)
-            out.write("\n]}\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return CocoCounts(writer.images, writer.poses, writer.left_out)
+    plan, tally = _Plan(samples, header or {}), Tally()
+    with new_file(path, overwrite=overwrite) as out, _spool(path.parent) as annotations:
+        _write_head(out, header or {}, plan.categories(skeleton))
+        writer = _Writer(out, annotations, skeleton, plan, file_name or _path_below_root)
+        for sample in tally.samples(samples, policy, progress):
+            writer.write(sample)
+        out.write('\n],\n"annotations": [')
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, out)
+        out.write("\n]}\n")
+    return tally.written()
 
 
 def shortest(values: NDArray[np.float32]) -> list[Any]:
@@ -175,19 +149,16 @@ class _Writer:
         plan: _Plan,
         file_name: Callable[[Sample], str],
     ) -> None:
-        self.images = self.poses = self.left_out = 0
+        self._images = self._poses = 0
         self._image_file, self._annotation_file = images, annotations
         self._skeleton, self._plan, self._file_name = skeleton, plan, file_name
 
-    def write(self, sample: Sample | None) -> None:
-        """Write an image and its annotations; None counts as left out."""
-        if sample is None:
-            self.left_out += 1
-            return
+    def write(self, sample: Sample) -> None:
+        """Write an image and its annotations."""
         image_id = self._plan.image_ids.claim(_source_id(_theirs(sample.attributes)))
         record = _image(sample, image_id, self._file_name(sample))
-        _append(self._image_file, record, first=self.images == 0)
-        self.images += 1
+        _append(self._image_file, record, first=self._images == 0)
+        self._images += 1
         areas = similarity_area(sample.poses)
         for i in range(len(sample.poses)):
             theirs = _theirs(sample.poses.attributes[i])
@@ -198,8 +169,8 @@ class _Writer:
             }
             record = {**theirs, **ids, **_annotation(sample.poses[i], float(areas[i]))}
             record.pop("category", None)
-            _append(self._annotation_file, record, first=self.poses == 0)
-            self.poses += 1
+            _append(self._annotation_file, record, first=self._poses == 0)
+            self._poses += 1
 
 
 def _image(sample: Sample, image_id: int | str, file_name: str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def two_categories() -> dict[str, Any]:
 def test_category_chooses(tmp_path: Path, category: str | int, keypoints: int) -> None:
     data = read(tmp_path, two_categories(), category=category)
     assert data.skeleton.num_keypoints == keypoints
-    assert len(data.samples[0].poses) == 1 and data.skipped == 1
+    assert len(data.samples[0].poses) == 1 and data.notes == ("1 annotations of other categories left out.",)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_categories_with_equal_keypoints_are_read_together(tmp_path: Path) -> No
     content["annotations"][1]["category_id"] = 2
     data = read(tmp_path, content)
     names = [attributes["coco"]["category"]["name"] for attributes in data.samples[0].poses.attributes]
-    assert names == ["thing", "other"] and data.skipped == 0
+    assert names == ["thing", "other"] and data.notes == ()
 
 
 def test_a_path_in_odd_form_is_understood_and_kept(tmp_path: Path) -> None:

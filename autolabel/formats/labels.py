@@ -1,0 +1,190 @@
+"""What every reader gives and every writer tells: labels of another tool, and what a format could not hold.
+
+A reader checks the whole file before it gives anything out, and names the record and the field of what is wrong.
+A writer streams, so that memory does not grow with the corpus, and its result appears under its name only when it is
+complete. Neither drops anything in silence: what a reader left out stands in ``Labels.notes``, what a writer could
+not carry in ``Written.lost``.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolabel.formats.policy import ImagePolicy, select
+from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.progress import Progress
+from autolabel.skeleton import Skeleton
+
+UNKNOWN_SIZE = (0, 0)
+"""Size of a sample whose file says nothing about its image's size; whoever sees the image knows it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a label file holds.
+
+    Attributes:
+        skeleton: Of all its poses.
+        samples: The images in the file's order. ``root`` is "", and so are ``id`` of samples and poses unless
+            the file is ours: whoever sees the images gives them. ``size`` is ``UNKNOWN_SIZE`` where the format
+            does not state it.
+        header: What the file says of itself, for whoever writes it again.
+        notes: What it held and did not come in, a sentence each.
+    """
+
+    skeleton: Skeleton
+    samples: Sequence[Sample]
+    header: dict[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
+
+
+class Aspect(StrEnum):
+    """Something that a manifest says and that a format may be unable to hold; the value is how people read it."""
+
+    COORDINATES = "coordinates to the last bit of single precision"
+    HIDDEN = "hidden keypoints apart from visible ones"
+    ABSENT = "absent keypoints apart from unlabelled ones"
+    PLACE = "coordinates of keypoints that are not labelled"
+    SCORE = "keypoint scores"
+    PRESENCE = "presence"
+    BOX = "boxes"
+    BOX_SCORE = "box scores"
+    AREA = "areas"
+    CROWD = "crowd regions"
+    DOUBT = "p_gross and p_bad"
+    ORIGIN = "what placed each keypoint"
+    BY = "who stated each pose"
+    POSE_ID = "pose ids"
+    POSE_GROUP = "groups of poses"
+    ATTRIBUTES = "attributes of poses"
+    EMPTY = "images without people"
+    IMAGE_ID = "content hashes of images"
+    GROUP = "groups of images"
+    DUPLICATE = "marks of repeated images"
+    IMAGE_ATTRIBUTES = "attributes of images"
+    EDGES = "edges of the skeleton"
+    FLIP = "flip pairs of the skeleton"
+    SIGMAS = "OKS sigmas"
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a writer wrote.
+
+    Attributes:
+        images: Images written.
+        poses: Poses written, ignore regions included.
+        left_out: Images that the image policy left out.
+        lost: What the format could not hold, and in how many poses or images it stood.
+    """
+
+    images: int
+    poses: int
+    left_out: int
+    lost: Mapping[Aspect, int] = field(default_factory=dict[Aspect, int])
+
+    def notes(self) -> list[str]:
+        """A sentence for everything that did not get through."""
+        return [f"not written, the format cannot hold it: {what.value} ({n:,})" for what, n in self.lost.items()]
+
+
+class Tally:
+    """Hands a writer the samples that are to be written, and counts them and what the format cannot hold.
+
+    Args:
+        cannot: The aspects that the format cannot hold.
+    """
+
+    def __init__(self, cannot: frozenset[Aspect] = frozenset()) -> None:
+        self._cannot = cannot
+        self._images = self._poses = self._left_out = 0
+        self._lost = Counter[Aspect]()
+
+    def samples(self, samples: Iterable[Sample], policy: ImagePolicy, progress: Progress) -> Iterator[Sample]:
+        """The samples as the image policy wants them written, one after the other."""
+        total = len(samples) if isinstance(samples, Sized) else None
+        with progress.task("export", total, "image") as task:
+            for sample in samples:
+                chosen = select(sample, policy)
+                if chosen is None:
+                    self._left_out += 1
+                else:
+                    self._count(chosen)
+                    yield chosen
+                task.advance()
+
+    def skeleton(self, skeleton: Skeleton) -> None:
+        """Take note of what the skeleton says."""
+        self._lose(_of_skeleton(skeleton))
+
+    def lose(self, aspect: Aspect, n: int = 1) -> None:
+        """Take note of a loss that only the writer sees."""
+        if n:
+            self._lost[aspect] += n
+
+    def written(self) -> Written:
+        """What came of it; losses in the order of :class:`Aspect`."""
+        lost = {aspect: self._lost[aspect] for aspect in Aspect if self._lost[aspect]}
+        return Written(self._images, self._poses, self._left_out, lost)
+
+    def _count(self, sample: Sample) -> None:
+        self._images += 1
+        self._poses += len(sample.poses)
+        if self._cannot:
+            self._lose({**_of_poses(sample.poses), **_of_sample(sample)})
+
+    def _lose(self, said: Mapping[Aspect, int]) -> None:
+        self._lost.update({aspect: n for aspect, n in said.items() if n and aspect in self._cannot})
+
+
+def _of_skeleton(skeleton: Skeleton) -> dict[Aspect, int]:
+    return {
+        Aspect.EDGES: len(skeleton.edges),
+        Aspect.FLIP: len(skeleton.flip_pairs),
+        Aspect.SIGMAS: 0 if skeleton.sigmas_guessed else skeleton.num_keypoints,
+    }
+
+
+def _of_sample(sample: Sample) -> dict[Aspect, int]:
+    return {
+        Aspect.EMPTY: int(not len(sample.poses)),
+        Aspect.IMAGE_ID: int(bool(sample.id)),
+        Aspect.GROUP: int(bool(sample.group) and sample.group != sample.id),
+        Aspect.DUPLICATE: int(bool(sample.duplicate_of)),
+        Aspect.IMAGE_ATTRIBUTES: int(any(sample.attributes.values())),
+    }
+
+
+def _of_poses(poses: Poses) -> dict[Aspect, int]:
+    """In how many poses each aspect says something."""
+
+    def known(values: NDArray[np.floating[Any]]) -> int:
+        return int((~np.isnan(values.reshape(len(poses), -1))).any(axis=1).sum()) if len(poses) else 0
+
+    def said(values: NDArray[Any]) -> int:
+        return int((values != "").sum())
+
+    placed = ~poses.labelled & ~np.isnan(poses.xy[..., 0])
+    stated = np.where(poses.labelled, Origin.IMPORTED, Origin.NONE)
+    return {
+        Aspect.HIDDEN: int((poses.visibility == Visibility.HIDDEN).any(axis=1).sum()),
+        Aspect.ABSENT: int((poses.visibility == Visibility.ABSENT).any(axis=1).sum()),
+        Aspect.PLACE: int(placed.any(axis=1).sum()),
+        Aspect.SCORE: known(poses.score),
+        Aspect.PRESENCE: known(poses.presence),
+        Aspect.BOX: known(poses.box),
+        Aspect.BOX_SCORE: known(poses.box_score),
+        Aspect.AREA: known(poses.area),
+        Aspect.CROWD: int(poses.crowd.sum()),
+        Aspect.DOUBT: int((~np.isnan(poses.p_bad) | (~np.isnan(poses.p_gross)).any(axis=1)).sum()),
+        Aspect.ORIGIN: int(((poses.origin != stated) & poses.labelled).any(axis=1).sum()),
+        Aspect.BY: said(poses.by),
+        Aspect.POSE_ID: said(poses.id),
+        Aspect.POSE_GROUP: said(poses.group),
+        Aspect.ATTRIBUTES: sum(any(attributes.values()) for attributes in poses.attributes),
+    }
