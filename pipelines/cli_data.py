@@ -74,6 +74,10 @@ def import_(
     listing: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With coco-results, the COCO file that lists the images.")
     ] = None,
+    skeleton: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Skeleton of the keypoints, where the format does not say it."),
+    ] = None,
     part_size: PartSize = 10_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -89,6 +93,7 @@ def import_(
             out=out,
             category=category,
             listing=listing,
+            skeleton=skeleton,
             part_size=part_size,
             overwrite=overwrite,
             progress=progress,

@@ -24,9 +24,14 @@ from autolabel.manifest import PART_SIZE, Existing, Manifest, ManifestWriter, Pa
 from autolabel.poses import Poses, Sample, pose_id
 from autolabel.progress import SILENT, Progress, Task
 from autolabel.run import Run, RunState, file_digest
+from autolabel.skeleton import Skeleton
 
 FORMATS = ("coco", "coco-results", "csv")
-OPTIONS: Mapping[str, tuple[str, ...]] = {"category": ("coco", "coco-results"), "listing": ("coco-results",)}
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "category": ("coco", "coco-results"),
+    "listing": ("coco-results",),
+    "skeleton": ("csv",),
+}
 """Which formats take which option."""
 
 QUARANTINE = "quarantine.jsonl"
@@ -47,6 +52,7 @@ def import_(
     out: str | Path,
     category: str | int | None = None,
     listing: str | Path | None = None,
+    skeleton: str | Path | None = None,
     overwrite: bool = False,
     part_size: int = PART_SIZE,
     progress: Progress = SILENT,
@@ -60,6 +66,8 @@ def import_(
         out: The manifest folder to write.
         category: Name or id of the keypoint category, where a COCO file has several with different keypoints.
         listing: The COCO file that lists the images and the category of COCO results.
+        skeleton: What the keypoints are, for formats that do not say it, or not all of it: a built-in skeleton or
+            a file.
         overwrite: Replace another result in ``out``.
         part_size: Samples a part.
         progress: Where to report.
@@ -74,7 +82,7 @@ def import_(
     require_format(format, FORMATS)
     if not images.is_dir():
         raise InputError("is not a folder", subject=str(images), remedy="Give the folder of the images.")
-    options = {"category": category, "listing": listing}
+    options = {"category": category, "listing": listing, "skeleton": skeleton}
     require_options(format, options, OPTIONS)
     data = _read(format, src, images, options)
     _require_images(data, src, images)
@@ -136,6 +144,8 @@ def labels_digest(src: Path) -> str:
 
 def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> Labels:
     """The labels, checked whole; a format's reader is loaded only where it is asked for."""
+    given = options["skeleton"]
+    skeleton = Skeleton.load(given) if given is not None else None
     match format:
         case "coco":
             from autolabel.formats.coco import read_coco
@@ -148,7 +158,7 @@ def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> L
         case "csv":
             from autolabel.formats.csv_table import read_csv
 
-            return read_csv(src)
+            return read_csv(src, skeleton=skeleton)
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no reader")
 

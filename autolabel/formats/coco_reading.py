@@ -3,7 +3,7 @@
 The whole file is checked before anything is given out: a malformed record refuses the file and is named.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -94,7 +94,7 @@ def choose_category(
     return poses
 
 
-def known(record: Record, field: str, table: dict[int | str, Record], where: str) -> int | str:
+def known(record: Record, field: str, table: Container[int | str], where: str) -> int | str:
     """The id in a field, which must be one of a table's.
 
     Raises:

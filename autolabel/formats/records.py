@@ -160,7 +160,25 @@ def read_json(path: str | Path) -> Any:
         FormatError: It cannot be read, is not JSON (names line and column), or holds NaN or an infinity
             (names the place).
     """
-    subject = str(path)
+    return parse_json(read_text(path), subject=str(path))
+
+
+def read_text(path: str | Path) -> str:
+    """The text in a UTF-8 file, without its byte order mark.
+
+    Raises:
+        FormatError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror}", subject=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise FormatError(f"is not UTF-8 at byte {error.start}", subject=str(path)) from error
+
+
+def parse_json(text: str, *, subject: str) -> Any:
+    """The value that a JSON text holds; errors as :func:`read_json`, which call it ``subject``."""
     extensions: list[str] = []
 
     def extension(name: str) -> float:
@@ -168,12 +186,7 @@ def read_json(path: str | Path) -> Any:
         return float(name)
 
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
         value = json.loads(text, parse_constant=extension)
-    except OSError as error:
-        raise FormatError(f"cannot be read: {error.strerror}", subject=subject) from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"is not UTF-8 at byte {error.start}", subject=subject) from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise FormatError(f"is not JSON: {error.msg} at {place}", subject=subject) from error

@@ -60,8 +60,8 @@ def test_paths_of_several_roots_do_not_collide(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path) -> None:
     made = manifest(tmp_path, sample("a.jpg", "accepted"))
     out = tmp_path / "out.json"
-    with pytest.raises(ConfigError, match="unknown format 'csv'"):
-        export("csv", made.path, out=out)
+    with pytest.raises(ConfigError, match="unknown format 'pdf'"):
+        export("pdf", made.path, out=out)
     with pytest.raises(ConfigError, match=r"--images: is 'some'. Known: complete, ignore-regions, all"):
         export("coco", made.path, out=out, images="some")
     with pytest.raises(ManifestError, match="not a manifest folder"):
