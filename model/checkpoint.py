@@ -1,15 +1,15 @@
-"""Weights from and to disk: released layouts go in, a checkpoint folder or a Hugging Face folder comes out.
+"""Weights from and to disk: every released layout goes in, and comes out.
 
 A checkpoint folder holds ``model.safetensors``, ``config.json`` (the network's
 :class:`model.config.ViTPoseConfig` and, from training, its metrics) and ``skeleton.json``; a ViTPose++ kept
-whole has ``skeleton-NAME.json`` for each further head. No file that is read can run code: safetensors, JSON,
-and ``torch.load(weights_only=True)``.
+whole has ``skeleton-NAME.json`` for each further head. The other layouts are a Hugging Face folder and the ``.pth``
+files of mmpose 0.x (official, easy_ViTPose) and 1.x. No file that is read can run code: safetensors, JSON, and
+``torch.load(weights_only=True)``.
 """
 
 import hashlib
 import json
 import os
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -32,23 +32,34 @@ from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
 from model.huggingface import read_huggingface, write_huggingface
-from model.layouts import Origin, Tensors, Weights, count_heads, read_official, select_dataset
+from model.identify import identify
+from model.layouts import Origin, Tensors, Weights, count_heads, select_dataset
+from model.mmpose import is_mmpose, names_from_mmpose, names_to_mmpose
+from model.official import names_from_official, names_to_official
+from model.positions import for_input_size
+from model.pth import read_pth, refuse_other_files, write_pth
 from model.vitpose import ViTPose, build_vitpose
 
 FORMAT = "autolabel-vitpose-1"
 """Marks the config.json of a checkpoint folder, and the version of its layout."""
 
 
-def load_model(source: str | Path, dataset: str | None = None) -> ViTPose:
+PTH = "vitpose.pth"
+"""Name of the file that :func:`save_official` and :func:`save_mmpose` write."""
+
+
+def load_model(source: str | Path, dataset: str | None = None, input_size: tuple[int, int] | None = None) -> ViTPose:
     """A network ready to predict.
 
     Args:
         source: One of: a checkpoint folder; a Hugging Face folder; the id of one on the hub, such as
-            ``usyd-community/vitpose-base-simple``; an official ``.pth``. A ``skeleton.json`` beside foreign
-            weights says what their keypoints are.
+            ``usyd-community/vitpose-base-simple``; a ``.pth`` of the official repository, of easy_ViTPose or of
+            mmpose 1.x. A ``skeleton.json`` beside foreign weights says what their keypoints are.
         dataset: Which dataset's keypoints, for weights of several datasets or of unstated ones. A ViTPose++
             is then split exactly: that dataset's expert merged into a plain encoder, with its head. Left out,
             a ViTPose++ is kept whole and answers for its first dataset, COCO, unless told otherwise.
+        input_size: (H, W) in pixels, where it is to differ from the file's: the positions are resampled. The
+            network computes, but was not trained for that size: expect less until it is fine-tuned.
 
     Returns:
         The network in evaluation mode, float32, on the CPU.
@@ -56,7 +67,7 @@ def load_model(source: str | Path, dataset: str | None = None) -> ViTPose:
     Raises:
         CheckpointError: Nothing there, damaged, of another layout, ambiguous, or without what ``dataset``
             needs.
-        ConfigError: The file's config is impossible.
+        ConfigError: The file's config, or the input size, is impossible.
     """
     origin = Origin(subject=str(source), dataset=dataset)
     path = Path(source)
@@ -64,9 +75,18 @@ def load_model(source: str | Path, dataset: str | None = None) -> ViTPose:
         weights = _read_folder(path, origin)
     elif path.is_file():
         weights = _read_pth(path, origin)
+    elif path.is_symlink():
+        raise CheckpointError(
+            f"is a link to {path.readlink()}, which is not there",
+            subject=origin.subject,
+            remedy="Get the file it stands for (`git annex get`, or download it), or give another.",
+        )
     else:
         weights = _read_folder(_download(str(source)), origin)
-    return _assemble(select_dataset(weights, origin), origin.subject)
+    weights = select_dataset(weights, origin)
+    if input_size is not None:
+        weights = for_input_size(weights, input_size, origin.subject)
+    return assemble(weights, origin.subject)
 
 
 def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Path:
@@ -114,6 +134,29 @@ def save_huggingface(model: ViTPose, folder: str | Path) -> Path:
     _write_json(folder / "skeleton.json", model.skeleton.to_dict())
     _write_json(folder / "config.json", config)
     return folder
+
+
+def save_official(model: ViTPose, folder: str | Path) -> Path:
+    """Write ``vitpose.pth`` in the official layout (mmpose 0.x), whatever the network has.
+
+    Its ``meta`` holds our description, so that :func:`load_model` gets the same network back.
+
+    Returns:
+        The file.
+    """
+    return _save_pth(model, Path(folder), names_to_official(model.state_dict()))
+
+
+def save_mmpose(model: ViTPose, folder: str | Path) -> Path:
+    """Write ``vitpose.pth`` in the layout of mmpose 1.x, with positions folded (see :mod:`model.mmpose`).
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: The network has several heads or experts, which that layout cannot hold.
+    """
+    return _save_pth(model, Path(folder), names_to_mmpose(model.state_dict(), str(folder)))
 
 
 def model_digest(source: ViTPose | str | Path) -> str:
@@ -175,26 +218,28 @@ def _skeleton_files(config: ViTPoseConfig, heads: int) -> list[str]:
 
 
 def _read_pth(path: Path, origin: Origin) -> Weights:
-    if path.suffix == ".safetensors":
-        raise CheckpointError("is one file of a folder", subject=origin.subject, remedy="Give the folder.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            "is not a PyTorch file, or holds Python objects besides tensors, which are never executed",
-            subject=origin.subject,
-            remedy="If you trust it, save only its state_dict: torch.save({'state_dict': ...}, path).",
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"is damaged: {error}", subject=origin.subject) from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(
-            "holds no state_dict", subject=origin.subject, remedy="Give an official ViTPose .pth file."
-        )
+    file = read_pth(path, origin.subject)
+    if is_mmpose(file.state):
+        tensors = names_from_mmpose(file.state)
+    else:
+        tensors = names_from_official(file.state, origin.subject)
+    if file.described is not None:
+        return _described(file.described, tensors, origin.subject)
     beside = path.parent / "skeleton.json"
     origin = replace(origin, skeleton=Skeleton.load(beside) if beside.is_file() else None)
-    return read_official(state, origin)
+    return identify(tensors, origin)
+
+
+def _described(described: Mapping[str, Any], tensors: Tensors, subject: str) -> Weights:
+    """What a ``.pth`` that we wrote says of itself."""
+    try:
+        network, skeletons = dict(described["network"]), list(described["skeletons"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"its meta describes no network: {error}", subject=subject, remedy="Convert the network again."
+        ) from error
+    config = ViTPoseConfig.parse(network, subject=subject)
+    return Weights(config, tuple(Skeleton.from_dict(s, subject=subject) for s in skeletons), tensors)
 
 
 def _download(repository: str) -> Path:
@@ -250,10 +295,18 @@ def _read_tensors(path: Path, subject: str) -> tuple[Tensors, Mapping[str, str]]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
             return tensors, file.metadata() or {}
     except SafetensorError as error:
-        raise CheckpointError(f"{path.name} is damaged: {error}", subject=subject) from error
+        refuse_other_files(path, subject, safetensors=True)
+        raise CheckpointError(
+            f"{path.name} is damaged: {error}", subject=subject, remedy="Fetch or write it again."
+        ) from error
 
 
-def _assemble(weights: Weights, subject: str) -> ViTPose:
+def assemble(weights: Weights, subject: str) -> ViTPose:
+    """The network that weights describe, in evaluation mode, float32, on the CPU.
+
+    Raises:
+        CheckpointError: The tensors do not fit their description, or are no numbers.
+    """
     # Built without storage first: initialising what is about to be overwritten takes seconds for the larger
     # networks.
     with torch.device("meta"):
@@ -282,6 +335,19 @@ def _fit(tensors: Tensors, expected: Mapping[str, Tensor], subject: str) -> Tens
                 subject=subject,
                 remedy="It is damaged, or its config.json is of another network.",
             )
+    for name, tensor in tensors.items():
+        if expected[name].is_floating_point() and not tensor.is_floating_point():
+            raise CheckpointError(
+                f"{name} holds {str(tensor.dtype).removeprefix('torch.')} numbers: it is quantised, or no weights",
+                subject=subject,
+                remedy="Give the floating-point weights that it was made from.",
+            )
+        if not tensor.is_meta and not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{name} holds NaN or infinity: its training diverged, or it is damaged",
+                subject=subject,
+                remedy="Give an earlier checkpoint, or fetch it again.",
+            )
     return tensors
 
 
@@ -291,6 +357,16 @@ def _fit(tensors: Tensors, expected: Mapping[str, Tensor], subject: str) -> Tens
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     _replace(path, lambda temporary: save_file(stored, temporary, metadata=metadata))
+
+
+def _save_pth(model: ViTPose, folder: Path, state: Tensors) -> Path:
+    """Write a ``.pth`` and, for programs that read no meta, the skeleton of its first head beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    skeletons = [skeleton.to_dict() for skeleton in model.skeletons]
+    described = {"network": model.config.model_dump(mode="json"), "skeletons": skeletons}
+    _write_json(folder / "skeleton.json", skeletons[0])
+    _replace(folder / PTH, lambda temporary: write_pth(temporary, state, described))
+    return folder / PTH
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -49,7 +49,8 @@ class Dataset:
     codec: Codec
 
 
-# The official configs train COCO and MPII with UDP and everything else with the plain (MSRA) convention.
+# The official configs train COCO and MPII with UDP and everything else with the plain (MSRA) convention. coco_25 is
+# easy_ViTPose's own, which decodes everything with UDP; no other convention is known for it.
 DATASETS: Mapping[str, Dataset] = {
     "coco": Dataset("coco17", "udp"),
     "aic": Dataset("aic14", "plain"),
@@ -58,6 +59,7 @@ DATASETS: Mapping[str, Dataset] = {
     "apt36k": Dataset("ap10k17", "plain"),
     "wholebody": Dataset("wholebody133", "plain"),
     "crowdpose": Dataset("crowdpose14", "plain"),
+    "coco_25": Dataset("bodyfeet25", "udp"),
 }
 
 PLUS_DATASETS = ("coco", "aic", "mpii", "ap10k", "apt36k", "wholebody")

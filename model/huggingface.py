@@ -16,7 +16,8 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from model.config import SIZES, UPSAMPLING, ViTPoseConfig
-from model.layouts import Origin, Tensors, Weights, identify_head, plus_datasets
+from model.identify import identify_head, plus_datasets
+from model.layouts import Origin, Tensors, Weights
 from model.vitpose import ViTPose, expected_tensors
 
 # What their config holds; the rest of ours goes under our key.

@@ -1,4 +1,4 @@
-"""The seven built-in skeleton files: counts, involution, and values taken from their publications."""
+"""The eight built-in skeleton files: counts, involution, and values taken from their publications."""
 
 import pytest
 
@@ -32,6 +32,7 @@ def mirrored(name: str) -> str:
         ("ap10k17", 17, 7),
         ("crowdpose14", 14, 6),
         ("lsp14", 14, 6),
+        ("bodyfeet25", 25, 11),
     ],
 )
 def test_counts(name: str, keypoints: int, pairs: int) -> None:
@@ -41,8 +42,8 @@ def test_counts(name: str, keypoints: int, pairs: int) -> None:
     assert not set(skeleton.upper) & set(skeleton.lower)
 
 
-def test_the_seven_are_there() -> None:
-    assert len(builtin_skeletons()) == 7
+def test_the_eight_are_there() -> None:
+    assert len(builtin_skeletons()) == 8
 
 
 @pytest.mark.parametrize("name", builtin_skeletons())
@@ -66,15 +67,13 @@ def test_edges_reach_every_keypoint_and_are_mirror_images(name: str) -> None:
 @pytest.mark.parametrize("name", builtin_skeletons())
 def test_sigmas_of_mirrored_keypoints_agree(name: str) -> None:
     skeleton = Skeleton.load(name)
-    # AI Challenger measured each side; COCO-WholeBody measured each landmark of the face.
-    if name in ("aic14", "wholebody133"):
-        pairs = [pair for pair in skeleton.flip_pairs if name == "wholebody133" and pair[0] < 17]
-    else:
-        pairs = list(skeleton.flip_pairs)
+    # AI Challenger measured each side; COCO-WholeBody measured each landmark of the feet and the face.
+    alike = {"aic14": 0, "wholebody133": 17, "bodyfeet25": 19}.get(name, skeleton.num_keypoints)
+    pairs = [pair for pair in skeleton.flip_pairs if pair[0] < alike]
     assert all(skeleton.sigmas[i] == skeleton.sigmas[j] for i, j in pairs)
 
 
-@pytest.mark.parametrize("name", ["coco17", "wholebody133", "mpii16", "crowdpose14", "lsp14"])
+@pytest.mark.parametrize("name", ["coco17", "wholebody133", "mpii16", "crowdpose14", "lsp14", "bodyfeet25"])
 def test_limbs_have_the_sigmas_of_coco(name: str) -> None:
     skeleton = Skeleton.load(name)
     for keypoint, sigma in zip(skeleton.keypoints, skeleton.sigmas, strict=True):
@@ -108,6 +107,8 @@ def test_coco_matches_pycocotools() -> None:
         ("wholebody133", "left_hand_root", 0.029),
         ("wholebody133", "right_pinky_finger4", 0.031),
         ("mpii16", "pelvis", 0.107),
+        ("bodyfeet25", "neck", 0.079),
+        ("bodyfeet25", "left_small_toe", 0.066),
         ("mpii16", "head_top", 0.079),
     ],
 )

@@ -158,7 +158,7 @@ def _truncated(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "message"),
     [
-        ("a.pth", lambda path: path.write_bytes(b""), "is damaged"),
+        ("a.pth", lambda path: path.write_bytes(b""), "is empty"),
         ("a.pth", lambda path: path.write_bytes(b"not a checkpoint at all"), "is not a PyTorch file"),
         ("a.pth", _truncated, "is damaged"),
         ("a.pth", lambda path: torch.save([1, 2], path), "holds no state_dict"),

@@ -63,8 +63,57 @@ def test_named_sizes() -> None:
         ViTPoseConfig.of_size("g")
 
 
-def test_every_dataset_has_a_built_in_skeleton() -> None:
+# Each public dataset, as the released networks were trained and are evaluated: codec, flip pairs, OKS sigmas, written
+# out from the official configs.
+COCO_PAIRS = [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16)]
+COCO_SIGMAS = [0.026, *[0.025] * 2, *[0.035] * 2, *[0.079] * 2, *[0.072] * 2, *[0.062] * 2, *[0.107] * 2]
+COCO_SIGMAS += [*[0.087] * 2, *[0.089] * 2]
+ANIMAL_PAIRS = [(0, 1), (5, 8), (6, 9), (7, 10), (11, 14), (12, 15), (13, 16)]
+ANIMAL_SIGMAS = [0.025, 0.025, 0.026, 0.035, 0.035, 0.079, 0.072, 0.062, 0.079, 0.072, 0.062]
+ANIMAL_SIGMAS += [0.107, 0.087, 0.089, 0.107, 0.087, 0.089]
+AIC_SIGMAS = [0.01388152, 0.01515228, 0.01057665, 0.01417709, 0.01497891, 0.01402144, 0.03909642, 0.03686941]
+AIC_SIGMAS += [0.01981803, 0.03843971, 0.03412318, 0.02415081, 0.01291456, 0.01236173]
+CROWD_SIGMAS = [*[0.079] * 2, *[0.072] * 2, *[0.062] * 2, *[0.107] * 2, *[0.087] * 2, *[0.089] * 2, *[0.079] * 2]
+FACE_PAIRS = [*[(23 + i, 39 - i) for i in range(8)], (40, 49), (41, 48), (42, 47), (43, 46), (44, 45), (54, 58)]
+FACE_PAIRS += [(55, 57), (59, 68), (60, 67), (61, 66), (62, 65), (63, 70), (64, 69), (71, 77), (72, 76), (73, 75)]
+FACE_PAIRS += [(78, 82), (79, 81), (83, 87), (84, 86), (88, 90)]
+HAND_PAIRS = [(91 + k, 112 + k) for k in range(21)]
+BODY_FEET_PAIRS = [(1, 2), (3, 4), (6, 7), (8, 9), (10, 11), (12, 13), (15, 16), (17, 18), (19, 22), (20, 23), (21, 24)]
+
+RELEASED = {
+    "coco": ("udp", COCO_PAIRS, COCO_SIGMAS),
+    "aic": ("plain", [(0, 3), (1, 4), (2, 5), (6, 9), (7, 10), (8, 11)], AIC_SIGMAS),
+    "mpii": ("udp", [(0, 5), (1, 4), (2, 3), (10, 15), (11, 14), (12, 13)], None),  # MPII measures PCKh
+    "ap10k": ("plain", ANIMAL_PAIRS, ANIMAL_SIGMAS),
+    "apt36k": ("plain", ANIMAL_PAIRS, ANIMAL_SIGMAS),
+    "wholebody": ("plain", [*COCO_PAIRS, (17, 20), (18, 21), (19, 22), *FACE_PAIRS, *HAND_PAIRS], None),
+    "crowdpose": ("plain", [(i, i + 1) for i in range(0, 12, 2)], CROWD_SIGMAS),
+    "coco_25": ("udp", BODY_FEET_PAIRS, None),  # none published
+}
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_codec_flip_and_sigmas_come_with_the_dataset(name: str) -> None:
+    codec, pairs, sigmas = RELEASED[name]
+    skeleton = Skeleton.load(DATASETS[name].skeleton)
+    assert DATASETS[name].codec == codec
+    assert list(skeleton.flip_pairs) == pairs
+    if sigmas is not None:
+        assert list(skeleton.sigmas) == sigmas
+
+
+def test_datasets_have_their_keypoints() -> None:
     counts = {name: Skeleton.load(known.skeleton).num_keypoints for name, known in DATASETS.items()}
     assert [counts[name] for name in PLUS_DATASETS] == [17, 14, 16, 17, 17, 133]
-    assert counts["crowdpose"] == 14
-    assert {name for name, known in DATASETS.items() if known.codec == "udp"} == {"coco", "mpii"}
+    assert (counts["crowdpose"], counts["coco_25"]) == (14, 25)
+    assert set(RELEASED) == set(DATASETS)
+
+
+def test_wholebody_has_133_sigmas_of_its_own() -> None:
+    """Of single values tests/autolabel/test_skeletons.py has more."""
+    skeleton = Skeleton.load("wholebody133")
+    assert len(skeleton.sigmas) == 133
+    assert list(skeleton.sigmas[:17]) == COCO_SIGMAS
+    assert list(skeleton.sigmas[17:23]) == [0.068, 0.066, 0.066, 0.092, 0.094, 0.094]
+    assert skeleton.sigmas[91:112] == skeleton.sigmas[112:133], "one table serves both hands"
+    assert max(skeleton.sigmas[23:91]) == 0.045, "a face is placed more precisely than a body"

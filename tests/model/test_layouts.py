@@ -7,7 +7,8 @@ from torch import Tensor
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from model.config import DATASETS, PLUS_DATASETS, SIZES, ViTPoseConfig
-from model.layouts import Origin, Weights, read_official, select_dataset
+from model.layouts import Origin, Weights, select_dataset
+from model.official import read_official
 from model.vitpose import expected_tensors
 
 MOUSE = Skeleton.from_dict({"name": "mouse3", "keypoints": ["nose", "left_ear", "right_ear"]})
@@ -101,6 +102,13 @@ def test_input_size_from_positions(tokens: int, input_size: tuple[int, int]) -> 
         (17, None, "runs/ap10k/vitpose_base.pth", "coco"),
         (16, None, "b.pth", "mpii"),
         (133, None, "wholebody.pth", "wholebody"),
+        (17, None, "vitpose-b-ap10k.pth", "ap10k"),
+        (17, None, "vitpose+_apt36k.pth", "apt36k"),
+        (17, None, "vitpose-b-multi-coco-aic-mpii.pth", "coco"),
+        (25, None, "vitpose-s-coco_25.pth", "coco_25"),
+        (25, None, "b.pth", "coco_25"),
+        (14, None, "aic.pth", "aic"),
+        (14, None, "vitpose_base_crowdpose.pth", "crowdpose"),
         (14, "aic", "b.pth", "aic"),
         (14, "crowdpose", "b.pth", "crowdpose"),
     ],
@@ -122,13 +130,23 @@ def without(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not name.startswith(prefix)}
 
 
+def without_experts(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if ".experts." not in name}
+
+
+def wide_experts(width: int) -> dict[str, Tensor]:
+    """As the official S config would have them, 192, which no released file has."""
+    state = official(heads=(17, 14, 16, 17, 17, 133), experts=6)
+    return {n: torch.empty(width, *t.shape[1:], device="meta") if ".experts." in n else t for n, t in state.items()}
+
+
 @pytest.mark.parametrize(
     ("state", "dataset", "known", "message"),
     [
         # what a lone head predicts
         (official(heads=(14,)), None, {}, r"14 keypoints may be those of aic or crowdpose.*--dataset"),
-        (official(heads=(17,)), None, {"subject": "vitpose-b-ap10k.pth"}, "may be those of ap10k or apt36k"),
-        (official(heads=(25,)), None, {}, r"25 keypoints, which is no known dataset's.*skeleton\.json"),
+        (official(heads=(17,)), None, {"subject": "mpii.pth"}, "name says mpii, its head has 17 keypoints.*--dataset"),
+        (official(heads=(26,)), None, {}, r"26 keypoints, which is no known dataset's.*skeleton\.json"),
         (official(heads=(17,)), "mpii", {}, "its head has 17 keypoints, 'mpii16' has 16"),
         (official(heads=(17,)), "cocoo", {}, "no dataset 'cocoo'.*Known: coco, aic"),
         (official(heads=(4,)), None, {"skeleton": MOUSE}, "its head has 4 keypoints, 'mouse3' has 3"),
@@ -144,14 +162,19 @@ def without(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
         ),
         (official(experts=6), "crowdpose", {}, "is for coco, aic, .*, not for 'crowdpose'"),
         (official(heads=(17,), experts=7), None, {}, "has 7 experts"),
+        (wide_experts(192), None, {}, "experts are 192 wide and the layer they complete 288, .* are 96 wide"),
         # several heads without experts: AIC and CrowdPose cannot be told apart
-        (official(heads=(17, 14, 16, 14)), "aic", {}, "is for coco, mpii, not for 'aic'"),
+        (official(heads=(17, 14, 16, 14)), "aic", {}, r"heads 1 \(14 keypoints\), 3 .*--dataset\): coco, mpii"),
+        (official(heads=(17, 14, 16, 14)), None, {}, r"4 keypoint heads, and nothing tells .*--dataset\): coco, mpii"),
+        (official(heads=(17, 17)), None, {}, r"nothing tells which datasets heads 1 \(17 keypoints\) are for"),
+        # a split coco.pth without its experts still has the other heads, which fit other experts
+        (official(heads=(17, 14, 16, 17, 17, 133)), "aic", {}, "encoder split for coco already.*'aic' too"),
         # sizes
         (official(tokens=191), None, {}, "191 positions are neither a 4:3 nor a square grid"),
         # other layouts
         (without("keypoint_head", official()), None, {}, "an encoder without keypoint_head"),
-        (without("backbone.pos_embed", official()), None, {}, "an encoder without keypoint_head"),
-        ({"backbone.layers.0.ln1.weight": torch.ones(1)}, None, {}, "mmpose 1.x"),
+        (without("backbone.pos_embed", official()), None, {}, r"ViTPose weights without backbone\.pos_embed"),
+        ({"backbone.layers.0.ln1.weight": torch.ones(1)}, None, {}, "an encoder without keypoint_head"),
         ({"backbone.embeddings.position_embeddings": torch.ones(1)}, None, {}, "Hugging Face weights"),
         ({"blocks.0.norm1.weight": torch.ones(1)}, None, {}, "a bare vision transformer"),
         ({"conv1.weight": torch.ones(1)}, None, {}, "no ViTPose weights"),
@@ -168,6 +191,14 @@ def test_unreleased_sizes_are_refused_because_heads_are_not_recorded() -> None:
     state = {name: tensor for name, tensor in official().items() if not name.startswith("backbone.blocks.11.")}
     with pytest.raises(CheckpointError, match="width 384, depth 11 is no released size"):
         read(state)
+
+
+@pytest.mark.parametrize("dataset", ["coco", "mpii"])
+def test_heads_that_are_told_apart_are_had_by_name(dataset: str) -> None:
+    """COCO + AIC + MPII + CrowdPose: the two of 14 keypoints stay behind."""
+    weights = read(official(heads=(17, 14, 16, 14)), dataset)
+    assert weights.config.datasets == (dataset,)
+    assert [s.name for s in weights.skeletons] == [DATASETS[dataset].skeleton]
 
 
 @pytest.mark.parametrize("dataset", [None, "coco", "aic", "mpii"])
@@ -187,5 +218,6 @@ def test_leftovers_of_the_official_split_tool_are_left_out() -> None:
         state[f"backbone.blocks.{i}.mlp.fc2.bias"] = torch.empty(384, device="meta")
     weights = read(state)
     assert (weights.config.experts, weights.config.datasets, len(weights.skeletons)) == (0, ("coco",), 1)
+    assert read(without_experts(state)).config == weights.config
     expected = expected_tensors(weights.config, weights.skeletons)
     assert {n: t.shape for n, t in weights.tensors.items()} == {n: t.shape for n, t in expected.items()}
