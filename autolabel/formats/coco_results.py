@@ -10,7 +10,7 @@ Reading divides it out again, so that ``evaluate`` ranks poses as the file does.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def read_coco_results(path: str | Path, listing: str | Path | None, *, category:
         )
     listed = read_coco(listing, category=category)
     images = {_source(sample)["id"]: sample for sample in listed.samples}
-    categories = {record["id"] for record in listed.header["categories"]}
+    categories = {record["id"]: record for record in listed.header["categories"]}
     whole: dict[str, Any] = {"results": content}
     records = list(Record(whole, "", str(path)).records("results"))
     by_image: dict[int | str, list[Record]] = {image: [] for image in images}
@@ -74,7 +74,7 @@ def read_coco_results(path: str | Path, listing: str | Path | None, *, category:
     for image, found in by_image.items():
         own = triples[start : start + len(found)]
         start += len(found)
-        samples.append(images[image].with_poses(_poses(found, own, scored=scored)))
+        samples.append(images[image].with_poses(_poses(found, own, categories, scored=scored)))
     notes = (f"{others:,} results of other categories left out.",) if others else ()
     return Labels(listed.skeleton, samples, listed.header, notes)
 
@@ -125,7 +125,9 @@ def _triples(records: Sequence[Record], num_keypoints: int) -> NDArray[np.float6
     return np.array(rows, np.float64).reshape(len(rows), num_keypoints, 3)
 
 
-def _poses(records: Sequence[Record], triples: NDArray[np.float64], *, scored: bool) -> Poses:
+def _poses(
+    records: Sequence[Record], triples: NDArray[np.float64], categories: Mapping[int | str, Any], *, scored: bool
+) -> Poses:
     k = triples.shape[1]
     if not records:
         return Poses.empty(k)
@@ -142,6 +144,7 @@ def _poses(records: Sequence[Record], triples: NDArray[np.float64], *, scored: b
         origin=np.where(there, Origin.MODEL, Origin.NONE),
         box=[xyxy(record) if "bbox" in record.data else [np.nan] * 4 for record in records],
         box_score=np.where(share > 0, instance / np.where(share > 0, share, 1.0), instance),
+        attributes=[{THEIRS: {"category": categories[record.data["category_id"]]}} for record in records],
     )
 
 

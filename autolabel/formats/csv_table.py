@@ -113,7 +113,7 @@ def write_csv(
     tally = Tally(CANNOT)
     tally.skeleton(skeleton)
     with new_file(path, overwrite=overwrite, newline="") as out:
-        table = csv.writer(out, lineterminator="\n")
+        table = csv.writer(out)  # RFC 4180's line ends, so that every cell with a CR or LF is quoted
         keypoints = [f"{name}.{part}" for name in skeleton.keypoints for part in _PARTS]
         table.writerow([*_IMAGE, *_POSE, *keypoints])
         for sample in tally.samples(samples, policy, progress):
@@ -215,7 +215,7 @@ def _rows(path: str | Path) -> Iterator[tuple[list[str], int]]:
 def _skeleton(names: tuple[str, ...], given: Skeleton | None, subject: str) -> Skeleton:
     if given is not None:
         if set(given.keypoints) != set(names):
-            odd = next(iter(set(names) ^ set(given.keypoints)))
+            odd = next(name for name in (*names, *given.keypoints) if (name in names) != (name in given.keypoints))
             raise FormatError(
                 f"keypoint {odd!r} is only in one of the table and skeleton {given.name!r}",
                 record="line 1",
