@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,66 +17,31 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from autolabel.duplicates import SIDE, Duplicates, Thumbnail, look
-from autolabel.errors import ConfigError, ImageError, InputError
-from autolabel.images import (
-    MAX_PIXELS,
-    SNIFF_BYTES,
-    SUFFIXES,
-    Reason,
-    access_error,
-    decode_thumbnail,
-    looks_like_image,
-    read_bytes,
-)
+from autolabel.errors import ConfigError, ImageError
+from autolabel.images import MAX_PIXELS, decode_thumbnail, read_bytes
+from autolabel.listing import ROOT, ImageFile, Quarantined, list_images
 from autolabel.poses import Poses, Sample
 
-ROOT = "images"
-"""Name of the corpus root in the manifests of a scanned folder."""
+Roots = Mapping[str, Path]
+"""Folders by the names of their corpus roots."""
 
 _ID_LENGTH = 32
 _AHEAD = 4
 """Files in work or waiting, per thread: enough that none idles, few enough that memory stays flat."""
 
+_NUMBER = re.compile(r"[ _.-]*[0-9]+$")
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 
-@dataclass(frozen=True)
-class ImageFile:
-    """A file that looks like an image, not yet opened.
-
-    Attributes:
-        path: Below the corpus root, with forward slashes.
-        bytes: Its size.
-        mtime_ns: When it was last written.
-    """
-
-    path: str
-    bytes: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A file or folder that is not used, and why.
-
-    Attributes:
-        path: Below the corpus root, with forward slashes.
-        reason: The kind of trouble, a :class:`autolabel.images.Reason`.
-        detail: What exactly is wrong.
-    """
-
-    path: str
-    reason: str
-    detail: str
-
-
 def scan_images(
-    folder: str | Path,
+    folder: str | Path | Roots,
     listing: Iterable[ImageFile | Quarantined] | None = None,
     *,
     num_keypoints: int,
     group_by: str | None = None,
+    frames_root: str | None = None,
     duplicates: Duplicates | None = None,
     max_pixels: int = MAX_PIXELS,
     threads: int | None = None,
@@ -84,11 +49,13 @@ def scan_images(
     """Verify and hash images; mark those that repeat earlier ones.
 
     Args:
-        folder: The corpus root.
-        listing: What to scan, of :func:`list_images`; by default all of it.
+        folder: The corpus root, called ``ROOT``; or several, by name.
+        listing: What to scan, of :func:`autolabel.listing.list_images`; by default all of it.
         num_keypoints: K of the samples' (empty) poses.
-        group_by: See :func:`grouping`. Without it every picture is its own group. A copy always belongs to
-            the group of the image that it repeats, so that no split parts them.
+        group_by: See :func:`grouping`. An image that it gives no group is a group of its own, together with those
+            that repeat it. A copy keeps its own group; that no split parts it from its original is the work of
+            :mod:`autolabel.split`.
+        frames_root: Which root holds the frames of videos; it is not counted where others are told apart.
         duplicates: The images seen so far; by default none.
         max_pixels: Larger images are set aside.
         threads: How many decode; by default one a processor.
@@ -100,80 +67,41 @@ def scan_images(
         InputError: The folder is not there.
         ConfigError: ``group_by`` cannot be used.
     """
-    root = Path(folder)
-    group_of = grouping(group_by)
-    seen = Duplicates(thumbnail_reader(root, max_pixels)) if duplicates is None else duplicates
+    roots = _by_name(folder)
+    group_of = partial(_group, grouping(group_by), several=len(set(roots) - {frames_root}) > 1)
+    seen = Duplicates(thumbnail_reader(roots, max_pixels)) if duplicates is None else duplicates
     poses = Poses.empty(num_keypoints)
-    work = partial(_examined, root, hashed=seen.near, max_pixels=max_pixels)
-    for item in _in_order(work, list_images(root) if listing is None else listing, threads or _processors()):
+    work = partial(_examined, roots, hashed=seen.near, max_pixels=max_pixels)
+    everything = (item for root, top in roots.items() for item in list_images(top, root))
+    for item in in_order(work, everything if listing is None else listing, threads):
         if isinstance(item, Quarantined):
             yield item
             continue
-        first = seen.settle(item.id, item.path, item.look, item.thumbnail)
-        id, path = (item.id, item.path) if first is None else first
+        file = item.file
+        first = seen.settle(item.id, _address(roots, file.root, file.path), item.look, item.thumbnail)
         yield Sample(
             id=item.id,
-            root=ROOT,
-            path=item.path,
+            root=file.root,
+            path=file.path,
             size=item.thumbnail.size,
             poses=poses,
-            group=group_of(path) or id,
-            duplicate_of="" if first is None else path,
+            group=group_of(file) or (item.id if first is None else first.id),
+            duplicate_of="" if first is None else first.path.removeprefix(f"/{file.root}/"),
+            attributes=_origin(file),
         )
 
 
-def list_images(folder: str | Path) -> Iterator[ImageFile | Quarantined]:
-    """All files below a folder that look like images, by name or by their first bytes, in a fixed order.
-
-    Names that begin with a dot are skipped. Links are followed, but no folder is visited twice.
-
-    Yields:
-        In each folder its files by name, then its folders by name; what cannot be used is quarantined.
-
-    Raises:
-        InputError: The folder is not there or cannot be read.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise InputError("is not a folder", subject=str(folder), remedy="Give the folder that holds the images.")
-    home = os.path.realpath(root)
-    visited = {_identity(home)}
-    pending = [""]
-    while pending:
-        relative = pending.pop()
-        try:
-            with os.scandir(root / relative) as found:
-                entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
-        except OSError as error:
-            if not relative:
-                raise InputError(f"cannot be read: {error.strerror}", subject=str(folder)) from error
-            yield _set_aside(relative, access_error(error, relative))
-            continue
-        folders: list[str] = []
-        for entry in entries:
-            path = f"{relative}/{entry.name}" if relative else entry.name
-            if not _is_folder(entry):
-                yield from _file(entry, path)
-            elif _is_new(entry, home, visited):
-                folders.append(path)
-        pending.extend(reversed(folders))
-
-
-def listing_digest(listing: Iterable[ImageFile | Quarantined]) -> tuple[str, int]:
-    """A hex digest of names, sizes and times, cheap because no file is read, and how many there are."""
-    digest, count = hashlib.sha256(), 0
-    for item in listing:
-        count += 1
-        digest.update(f"{item!r}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest(), count
-
-
 def grouping(group_by: str | None) -> Callable[[str], str]:
-    """How a path below the root gives the name of its group, "" for none.
+    """How the place of a file gives the name of its group, "" for none.
+
+    A place is the path below the corpus root; where there are several roots, the name of the root and the path.
+    For a frame it is that of its video, so that the frames of one video are always in one group.
 
     Args:
-        group_by: None for no groups, ``folder``, or a regular expression that is searched in the path: its
-            bracketed parts, joined by ``/``, name the group, as in ``(?P<video>[^/]+)_[0-9]+[.]jpg``.
+        group_by: None for no groups; ``folder``; ``video`` for images that are numbered frames, whose group is their
+            name without the number at its end (``walk_0001.jpg`` is of ``walk``, ``0001.jpg`` of its folder); or a
+            regular expression that is searched in the place: its bracketed parts, joined by ``/``, name the group,
+            as in ``(?P<video>[^/]+)_[0-9]+[.]jpg``.
 
     Raises:
         ConfigError: It is not a regular expression, or has no bracketed part.
@@ -182,6 +110,8 @@ def grouping(group_by: str | None) -> Callable[[str], str]:
         return lambda path: ""
     if group_by == "folder":
         return lambda path: str(PurePosixPath(path).parent)
+    if group_by == "video":
+        return _film
     try:
         pattern = re.compile(group_by)
     except re.error as error:
@@ -190,7 +120,7 @@ def grouping(group_by: str | None) -> Callable[[str], str]:
         raise ConfigError(
             "has no bracketed part",
             subject=f"group_by {group_by!r}",
-            remedy="Bracket what names the group, as in (?P<video>[^/]+)_[0-9]+; or give 'folder'.",
+            remedy="Bracket what names the group, as in (?P<video>[^/]+)_[0-9]+; or give 'folder' or 'video'.",
         )
 
     def group_of(path: str) -> str:
@@ -200,31 +130,67 @@ def grouping(group_by: str | None) -> Callable[[str], str]:
     return group_of
 
 
-def thumbnail_reader(root: Path, max_pixels: int = MAX_PIXELS) -> Callable[[str], Thumbnail]:
-    """Reads images below ``root`` again, in small, for :class:`autolabel.duplicates.Duplicates`."""
-    return lambda path: _thumbnail(read_bytes(root / path), str(root / path), max_pixels)
+def thumbnail_reader(root: Path | Roots, max_pixels: int = MAX_PIXELS) -> Callable[[str], Thumbnail]:
+    """Reads images below the roots again, in small, for :class:`autolabel.duplicates.Duplicates`."""
+    roots = _by_name(root)
+
+    def read(address: str) -> Thumbnail:
+        name, _, path = address[1:].partition("/") if address.startswith("/") else (ROOT, "", address)
+        file = str(roots[name] / path)
+        return _thumbnail(read_bytes(file), file, max_pixels)
+
+    return read
+
+
+def _by_name(folder: str | Path | Roots) -> Roots:
+    return folder if isinstance(folder, Mapping) else {ROOT: Path(folder)}
+
+
+def _address(roots: Roots, root: str, path: str) -> str:
+    """What :class:`Duplicates` knows a file by: as ``Sample.duplicate_of`` names it from another root."""
+    return path if len(roots) == 1 else f"/{root}/{path}"
+
+
+def _film(path: str) -> str:
+    pure = PurePosixPath(path)
+    return str(pure.with_name(name)) if (name := _NUMBER.sub("", pure.stem)) else str(pure.parent)
+
+
+def _group(group_of: Callable[[str], str], file: ImageFile, several: bool) -> str:
+    frame = file.frame
+    root, path = (file.root, file.path) if frame is None else (frame.root, frame.video)
+    place = f"{root}/{path}" if several else path
+    return group_of(place) or ("" if frame is None else place)
+
+
+def _origin(file: ImageFile) -> dict[str, str | int | float]:
+    """What a sample's attributes say of the video that it is a frame of."""
+    if file.frame is None:
+        return {}
+    frame = file.frame
+    return {"video": frame.video, "video_root": frame.root, "index": frame.index, "time": frame.time}
 
 
 @dataclass(frozen=True, eq=False)
 class _Examined:
-    path: str
+    file: ImageFile
     id: str
     thumbnail: Thumbnail
     look: bytes
 
 
-def _examined(root: Path, item: ImageFile | Quarantined, *, hashed: bool, max_pixels: int) -> _Examined | Quarantined:
+def _examined(roots: Roots, item: ImageFile | Quarantined, *, hashed: bool, max_pixels: int) -> _Examined | Quarantined:
     """Read a file once: hash, decode, shrink. One bad file never stops a scan."""
     if isinstance(item, Quarantined):
         return item
-    subject = str(root / item.path)
+    subject = str(roots[item.root] / item.path)
     try:
         data = read_bytes(subject)
         thumbnail = _thumbnail(data, subject, max_pixels)
     except ImageError as error:
-        return _set_aside(item.path, error)
+        return Quarantined(item.path, error.reason, error.message, item.root)
     id = hashlib.sha256(data).hexdigest()[:_ID_LENGTH]
-    return _Examined(item.path, id, thumbnail, look(thumbnail) if hashed else b"")
+    return _Examined(item, id, thumbnail, look(thumbnail) if hashed else b"")
 
 
 def _thumbnail(data: bytes, subject: str, max_pixels: int) -> Thumbnail:
@@ -232,8 +198,12 @@ def _thumbnail(data: bytes, subject: str, max_pixels: int) -> Thumbnail:
     return Thumbnail(info.size, grey)
 
 
-def _in_order(work: Callable[[_In], _Out], items: Iterable[_In], threads: int) -> Iterator[_Out]:
-    """``map`` on threads, which pay because Pillow and hashlib let go of the interpreter; few items ahead."""
+def in_order(work: Callable[[_In], _Out], items: Iterable[_In], threads: int | None = None) -> Iterator[_Out]:
+    """``map`` on threads, by default one a processor; few items are taken ahead of what is asked for.
+
+    Threads pay because Pillow, FFmpeg and hashlib let go of the interpreter.
+    """
+    threads = threads or os.cpu_count() or 1
     waiting: deque[Future[_Out]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scan")
     try:
@@ -245,65 +215,3 @@ def _in_order(work: Callable[[_In], _Out], items: Iterable[_In], threads: int) -
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    return os.cpu_count() or 1
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)  # noqa: PTH116 - a million times faster is a reason
-    return status.st_dev, status.st_ino
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself, or through a folder that may not be read
-        return False
-
-
-def _is_new(entry: os.DirEntry[str], home: str, visited: set[tuple[int, int]]) -> bool:
-    """Whether a folder is to be visited: each once, under its own name rather than a link's."""
-    if entry.is_symlink() and Path(os.path.realpath(entry.path)).is_relative_to(home):
-        return False
-    try:
-        identity = _identity(entry.path)
-    except OSError:
-        return True  # opening it will fail, and say why
-    if identity in visited:
-        return False
-    visited.add(identity)
-    return True
-
-
-def _file(entry: os.DirEntry[str], path: str) -> Iterator[ImageFile | Quarantined]:
-    """The file as something to scan, as something to set aside, or nothing when it is no image at all."""
-    named = PurePosixPath(entry.name).suffix.lower() in SUFFIXES
-    try:
-        if not entry.is_file():
-            if named:
-                entry.stat()  # of a broken link, this says so
-                raise ImageError("is not a regular file", reason=Reason.NOT_A_FILE, subject=path)
-            return
-        if not named and not _sniffed(entry.path):
-            return
-        status = entry.stat()
-        path.encode("utf-8")
-    except OSError as error:
-        yield _set_aside(path, access_error(error, path))
-    except UnicodeEncodeError:
-        yield Quarantined(path, Reason.BAD_NAME, "the file's name is not valid UTF-8: rename it")
-    except ImageError as error:
-        yield _set_aside(path, error)
-    else:
-        yield ImageFile(path, status.st_size, status.st_mtime_ns)
-
-
-def _sniffed(path: str) -> bool:
-    with open(path, "rb") as file:  # noqa: PTH123 - DirEntry's own path
-        return looks_like_image(file.read(SNIFF_BYTES))
-
-
-def _set_aside(path: str, error: ImageError) -> Quarantined:
-    return Quarantined(path, error.reason, error.message)

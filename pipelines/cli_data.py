@@ -22,16 +22,35 @@ app = commands()
 Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv.")]
 
 
-@app.command(epilog=example("autolabel scan photos --out photos.m"))
+@app.command(
+    epilog=example(
+        "autolabel scan photos --out photos.m",
+        "autolabel scan cam1=/data/left cam2=/data/right --group-by folder --out cameras.m",
+        "autolabel scan films --every 10 --out films.m",
+    )
+)
 def scan(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, searched recursively.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGES...",
+            help="Folders of images and videos, searched recursively, each optionally as NAME=DIR; or single files.",
+        ),
+    ],
     out: OutManifest,
     group_by: Annotated[
         str | None,
         typer.Option(
-            metavar="PATTERN",
-            help="folder, or a regular expression on the path whose bracketed parts name the group.",
+            metavar="folder|video|PATTERN",
+            help="What names the group of an image: its folder, its name without the number at its end, or a regular "
+            "expression on its path whose bracketed parts do. Frames belong to their video.",
         ),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(metavar="N", help="Take every N-th frame of videos; else they are left aside.")
+    ] = None,
+    frames: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for these frames; by default M/frames.")
     ] = None,
     near_duplicates: Annotated[
         bool, typer.Option(help="Mark resized and recompressed copies too, not only equal bytes.")
@@ -51,6 +70,8 @@ def scan(
             images,
             out=out,
             group_by=group_by,
+            every=every,
+            frames=frames,
             near_duplicates=near_duplicates,
             skeleton=skeleton,
             part_size=part_size,

@@ -15,19 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autolabel.corpus import (
-    ROOT,
-    ImageFile,
-    Quarantined,
-    grouping,
-    list_images,
-    listing_digest,
-    scan_images,
-    thumbnail_reader,
-)
+from autolabel.corpus import grouping, scan_images, thumbnail_reader
 from autolabel.duplicates import Duplicates
 from autolabel.errors import ConfigError, ImageError, InputError
 from autolabel.images import Reason
+from autolabel.listing import ROOT, ImageFile, Quarantined, list_images, listing_digest
 from autolabel.poses import Sample
 
 
@@ -267,8 +259,8 @@ def test_copies_point_to_the_first_and_bad_files_come_out_with_a_reason(tmp_path
     assert {path: (s.duplicate_of, s.group) for path, s in samples.items()} == {
         "a/one.jpg": ("", "a"),
         "a/two.jpg": ("", "a"),
-        "b/copy of one.jpg": ("a/one.jpg", "a"),
-        "b/small one.jpg": ("a/one.jpg", "a"),
+        "b/copy of one.jpg": ("a/one.jpg", "b"),
+        "b/small one.jpg": ("a/one.jpg", "b"),
         "b/three.jpg": ("", "b"),
     }
     assert {item.path: item.reason for item in scanned if isinstance(item, Quarantined)} == {

@@ -66,8 +66,8 @@ def test_a_folder_becomes_a_manifest(photos: Path, tmp_path: Path) -> None:
     assert repeats(manifest) == {"b/a small 1.jpg": "a/1.jpg", "b/copy of 2.jpg": "a/2.jpg"}
     assert {s.path: s.group for s in manifest} == {
         **{f"a/{i}.jpg": "a" for i in range(6)},
-        "b/a small 1.jpg": "a",
-        "b/copy of 2.jpg": "a",
+        "b/a small 1.jpg": "b",
+        "b/copy of 2.jpg": "b",
         "b/last.jpg": "b",
     }
     for sample in manifest:
