@@ -29,8 +29,8 @@ from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import rescore
 
-CANNOT = frozenset(Aspect) - {Aspect.COORDINATES, Aspect.SCORE, Aspect.PLACE}
-"""What results cannot hold."""
+CANNOT = frozenset(Aspect) - {Aspect.COORDINATES, Aspect.SCORE, Aspect.PLACE, Aspect.EMPTY}
+"""What results cannot hold; images without people stand in the listing."""
 
 
 def read_coco_results(path: str | Path, listing: str | Path | None, *, category: str | int | None = None) -> Labels:
