@@ -1,8 +1,8 @@
 """What each format keeps, found out by writing and reading back; ``docs/formats.md`` shows the table.
 
 For every :class:`Aspect` there is one example that says it, and a view of what it says. A format keeps the aspect if
-the view of what comes back equals the view of what went in. Run as a program, it writes the table into a page, or checks
-that it stands there::
+the view of what comes back equals the view of what went in. Run as a program, it writes the table into a page, or
+checks that it stands there::
 
     python -m tests.autolabel.formats.kept [--check] docs/formats.md
 """
