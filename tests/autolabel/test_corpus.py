@@ -3,8 +3,6 @@
 import hashlib
 import io
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +17,7 @@ from autolabel.corpus import grouping, scan_images, thumbnail_reader
 from autolabel.duplicates import Duplicates
 from autolabel.errors import ConfigError, ImageError, InputError
 from autolabel.images import Reason
-from autolabel.listing import ROOT, ImageFile, Quarantined, list_images, listing_digest
+from autolabel.listing import ROOT, ImageFile, Quarantined, list_images
 from autolabel.poses import Sample
 
 
@@ -42,156 +40,6 @@ def paths(root: Path) -> list[str]:
 
 def scan(root: Path, **options: object) -> list[Sample | Quarantined]:
     return list(scan_images(root, num_keypoints=17, **options))  # pyright: ignore[reportArgumentType]
-
-
-# Listing
-
-
-def test_the_order_is_that_of_the_names(tmp_path: Path) -> None:
-    names = ["b.jpg", "a.jpg", "b/z.png", "b/y/1.jpg", "a/c.jpeg", "B.JPG"]
-    put(tmp_path, dict.fromkeys(names, b"x"))
-    assert paths(tmp_path) == ["B.JPG", "a.jpg", "b.jpg", "a/c.jpeg", "b/z.png", "b/y/1.jpg"]
-
-
-def test_an_image_is_found_by_its_name_or_by_its_bytes(tmp_path: Path) -> None:
-    put(
-        tmp_path,
-        {
-            "a.jpg": b"",
-            "claims.HEIC": b"",
-            "no suffix": jpeg(0),
-            "odd.dat": jpeg(1),
-            "notes.txt": b"text",
-            "labels.json": b"{}",
-            ".hidden.jpg": jpeg(2),
-            ".cache/a.jpg": jpeg(2),
-        },
-    )
-    assert paths(tmp_path) == ["a.jpg", "claims.HEIC", "no suffix", "odd.dat"]
-
-
-def test_size_and_time_are_listed(tmp_path: Path) -> None:
-    put(tmp_path, {"a.jpg": b"12345"})
-    os.utime(tmp_path / "a.jpg", ns=(1, 123456789))
-    assert list(list_images(tmp_path)) == [ImageFile("a.jpg", 5, 123456789)]
-
-
-def test_links_are_followed_but_no_folder_is_visited_twice(tmp_path: Path) -> None:
-    root, outside = tmp_path / "root", tmp_path / "outside"
-    put(root, {"sub/a.jpg": b"x"})
-    put(outside, {"b.jpg": b"x", "deep/c.jpg": b"x"})
-    (root / "loop").symlink_to(root)
-    (root / "sub" / "up").symlink_to("..")
-    (root / "again").symlink_to(root / "sub")
-    (root / "out").symlink_to(outside)
-    (root / "out too").symlink_to(outside)
-    (outside / "back").symlink_to(root)
-    (outside / "parent").symlink_to(tmp_path)  # contains the root and itself
-    (root / "file.jpg").symlink_to(outside / "b.jpg")
-    assert sorted(paths(root)) == ["file.jpg", "out/b.jpg", "out/deep/c.jpg", "sub/a.jpg"]
-
-
-def test_links_to_nothing_and_pipes_are_told_of(tmp_path: Path) -> None:
-    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "self.jpg").symlink_to(tmp_path / "self.jpg")
-    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")  # promises no image
-    os.mkfifo(tmp_path / "pipe.jpg")
-    os.mkfifo(tmp_path / "pipe")
-    found = {item.path: item.reason for item in list_images(tmp_path) if isinstance(item, Quarantined)}
-    assert found == {
-        "gone.jpg": Reason.VANISHED,
-        "self.jpg": Reason.UNREADABLE,
-        "pipe.jpg": Reason.NOT_A_FILE,
-    }
-
-
-def test_names_that_cannot_be_stored_are_set_aside(tmp_path: Path) -> None:
-    folder = os.fsencode(tmp_path)
-    for name in (b"bad\xff.jpg", b"good.jpg"):
-        Path(os.fsdecode(folder + b"/" + name)).write_bytes(jpeg(0))
-    os.mkdir(folder + b"/bad\xfe")  # noqa: PTH102 - bytes
-    Path(os.fsdecode(folder + b"/bad\xfe/a.jpg")).write_bytes(jpeg(0))
-    found = list(list_images(tmp_path))
-    assert [(item.path, getattr(item, "reason", "")) for item in found] == [
-        ("bad\udcff.jpg", Reason.BAD_NAME),
-        ("good.jpg", ""),
-        ("bad\udcfe/a.jpg", Reason.BAD_NAME),
-    ]
-
-
-def test_depth_does_not_matter(tmp_path: Path) -> None:
-    depth = sys.getrecursionlimit() + 200
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d", dir_fd=here)
-        below = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(os.open("a.jpg", os.O_CREAT, dir_fd=here))
-    os.close(here)
-    try:
-        assert paths(tmp_path) == ["d/" * depth + "a.jpg"]
-    finally:  # pytest's own cleaning recurses, and fails
-        subprocess.run(["rm", "-r", str(tmp_path / "d")], check=True)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def test_what_may_not_be_read_is_told_of() -> None:
-    with tempfile.TemporaryDirectory() as base:
-        root = Path(base)
-        root.chmod(0o755)
-        put(root, {"open/a.jpg": jpeg(0), "closed/b.jpg": jpeg(1), "open/secret.jpg": jpeg(2), "open/secret": b"x"})
-        for name in ("closed", "open/secret.jpg", "open/secret"):
-            (root / name).chmod(0)
-        with as_nobody():  # who may not import either, hence no near-duplicates
-            scanned = scan(root, duplicates=Duplicates(thumbnail_reader(root), near=False))
-            with pytest.raises(InputError, match="cannot be read: Permission denied"):
-                next(list_images(root / "closed"))
-        (root / "closed").chmod(0o755)
-    assert [(item.path, getattr(item, "reason", "")) for item in scanned] == [
-        ("closed", Reason.NO_PERMISSION),
-        ("open/a.jpg", ""),
-        ("open/secret", Reason.NO_PERMISSION),
-        ("open/secret.jpg", Reason.NO_PERMISSION),
-    ]
-
-
-@pytest.mark.parametrize("name", ["nowhere", "file.jpg"])
-def test_only_a_folder_can_be_listed(tmp_path: Path, name: str) -> None:
-    put(tmp_path, {"file.jpg": jpeg(0)})
-    with pytest.raises(InputError, match="is not a folder"):
-        next(list_images(tmp_path / name))
-
-
-def test_the_digest_of_a_listing_sees_names_sizes_and_times(tmp_path: Path) -> None:
-    def digest() -> tuple[str, int]:
-        return listing_digest(list_images(tmp_path))
-
-    put(tmp_path, {"a.jpg": b"12345", "b.jpg": b"1"})
-    os.utime(tmp_path / "a.jpg", ns=(0, 1))
-    first = digest()
-    assert first[1] == 2
-    put(tmp_path, {"notes.txt": b"no image"})
-    assert digest() == first
-    os.utime(tmp_path / "a.jpg", ns=(0, 2))
-    touched = digest()
-    put(tmp_path, {"a.jpg": b"123456"})
-    os.utime(tmp_path / "a.jpg", ns=(0, 1))
-    grown = digest()
-    (tmp_path / "a.jpg").rename(tmp_path / "c.jpg")
-    renamed = digest()
-    assert len({first, touched, grown, renamed}) == 4
 
 
 # Groups
@@ -336,6 +184,38 @@ def test_few_files_are_taken_ahead_of_what_is_asked_for(tmp_path: Path) -> None:
     stream = scan_images(tmp_path, listing(), num_keypoints=17, threads=2)
     next(stream)
     assert taken <= 10
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_read_is_told_of() -> None:
+    with tempfile.TemporaryDirectory() as base:
+        root = Path(base)
+        root.chmod(0o755)
+        put(root, {"open/a.jpg": jpeg(0), "closed/b.jpg": jpeg(1), "open/secret.jpg": jpeg(2), "open/secret": b"x"})
+        for name in ("closed", "open/secret.jpg", "open/secret"):
+            (root / name).chmod(0)
+        with as_nobody():  # who may not import either, hence no near-duplicates
+            scanned = scan(root, duplicates=Duplicates(thumbnail_reader(root), near=False))
+            with pytest.raises(InputError, match="cannot be read: Permission denied"):
+                next(list_images(root / "closed"))
+        (root / "closed").chmod(0o755)
+    assert [(item.path, getattr(item, "reason", "")) for item in scanned] == [
+        ("closed", Reason.NO_PERMISSION),
+        ("open/a.jpg", ""),
+        ("open/secret", Reason.NO_PERMISSION),
+        ("open/secret.jpg", Reason.NO_PERMISSION),
+    ]
 
 
 def test_large_images_are_set_aside(tmp_path: Path) -> None:
