@@ -160,7 +160,7 @@ class Skeleton:
                 raise SkeletonError(f"key {key!r} is missing", subject=subject)
         try:
             return _from_checked_keys(data)
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
             raise SkeletonError(f"cannot be read: {error}", subject=subject) from error
 
     @classmethod
@@ -181,7 +181,7 @@ class Skeleton:
             )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise SkeletonError(f"is not JSON: {error}", subject=str(path)) from error
         if not isinstance(data, dict):
             raise SkeletonError("is not a JSON object", subject=str(path))

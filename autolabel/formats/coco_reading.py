@@ -199,7 +199,7 @@ def _skeleton(category: Record) -> Skeleton:
 
 def _known_skeleton(category: Record, names: tuple[str, ...]) -> Skeleton | None:
     """The skeleton that our own block describes, or the built-in one of these names in this order."""
-    ours = category.record(OURS).data.get("skeleton")
+    ours = category.record(OURS).record("skeleton").data
     candidates = (Skeleton.from_dict(ours),) if ours else map(Skeleton.load, builtin_skeletons())
     return next((skeleton for skeleton in candidates if skeleton.keypoints == names), None)
 

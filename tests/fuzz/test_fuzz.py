@@ -1,0 +1,37 @@
+"""A small seeded slice of ``benchmarks/fuzz.py``, and every input that ever broke a reader (``seeds/TARGET/``)."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.targets import TARGETS, attack, broken
+
+KEPT = Path(__file__).parent / "seeds"
+FINDINGS = sorted(path for path in KEPT.glob("*/*") if path.is_file())
+MUTATIONS = 150
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_good_files_are_taken(name: str, tmp_path: Path) -> None:
+    target = TARGETS[name]
+    for seed in target.seeds(tmp_path):
+        assert attack(target, seed, tmp_path) == ""
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_broken_files_are_refused_with_our_errors(name: str, tmp_path: Path) -> None:
+    target, rng = TARGETS[name], random.Random(name)
+    seeds = target.seeds(tmp_path)
+    refusals = [attack(target, broken(target, seeds, rng), tmp_path) for _ in range(MUTATIONS)]
+    # Most mutations break something; a reader that takes nearly everything does not look.
+    assert sum(map(bool, refusals)) > MUTATIONS / 10
+
+
+@pytest.mark.parametrize("path", FINDINGS, ids=[f"{path.parent.name}-{path.name[:12]}" for path in FINDINGS])
+def test_what_once_broke_a_reader(path: Path, tmp_path: Path) -> None:
+    attack(TARGETS[path.parent.name], path.read_bytes(), tmp_path)
+
+
+def test_findings_belong_to_targets() -> None:
+    assert {path.parent.name for path in FINDINGS} <= set(TARGETS)
