@@ -35,7 +35,8 @@ class AutolabelError(Exception):
 
     def __str__(self) -> str:
         """One line: where, what, and what to do."""
-        where = f"{self.subject}: " if self.subject else ""
+        # A file's name may hold a line break; the message is one line all the same.
+        where = "{}: ".format(self.subject.replace("\n", "\\n")) if self.subject else ""
         then = f". {self.remedy}" if self.remedy else ""
         return f"{where}{self.message}{then}"
 

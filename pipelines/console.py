@@ -9,9 +9,10 @@ out (``--json``: as one line, the last on stdout) and turns the errors made on p
 import errno
 import json
 import math
+import re
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from numbers import Integral, Real
@@ -34,6 +35,11 @@ SECONDS_BETWEEN_LINES = 5.0
 # The world said no: the message is what a user can act on, and a traceback would only hide it. Any other
 # OSError is a mistake of ours and keeps its traceback.
 _WORLD = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+# What a file's name may hold and a terminal would obey: control characters other than tab and newline, marks that
+# turn the direction of writing, and halves of characters, which no stream can encode.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Result(Protocol):
@@ -71,7 +77,12 @@ def run_job(work: Callable[[Progress], R], *, as_json: bool, show: Callable[[R],
         _leave(f"error: {where}{error.strerror}", AutolabelError.exit_code)
     describe = to_json if as_json else readable
     text = show(result) if show and not as_json else describe(_summary(result))
-    sys.stdout.write(f"{text.rstrip()}\n")
+    sys.stdout.write(f"{visible(text.rstrip())}\n")
+
+
+def visible(text: str) -> str:
+    r"""The text with what a terminal would obey written as ``\u001b``, which means the same inside JSON."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def open_progress(stream: TextIO) -> Progress:
@@ -103,7 +114,7 @@ class BarProgress:
         """A line above the bars."""
         from tqdm import tqdm
 
-        tqdm.write(message, file=self._stream)
+        tqdm.write(visible(message), file=self._stream)
 
 
 class _BarTask:
@@ -150,7 +161,7 @@ class LineProgress:
         self._say(message)
 
     def _say(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{visible(line)}\n")
         self._stream.flush()
 
 
@@ -204,6 +215,12 @@ def readable(summary: Mapping[str, object]) -> str:
     return "\n".join(f"{name:<{width}}  {_readable_value(value)}" for name, value in flat.items())
 
 
+def aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows of cells as a table: a line each, every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
 def _summary(result: "Result | Manifest") -> Mapping[str, object]:
     from autolabel.manifest import Manifest
 
@@ -213,7 +230,7 @@ def _summary(result: "Result | Manifest") -> Mapping[str, object]:
 
 
 def _leave(message: str, exit_code: int) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{visible(message)}\n")
     sys.exit(exit_code)
 
 

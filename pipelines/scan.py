@@ -214,7 +214,9 @@ def _require_something(job: _Job, total: int, videos: list[VideoFile]) -> None:
 
 
 def _count(videos: list[VideoFile]) -> str:
-    return f"{len(videos):,} video{'s' if len(videos) > 1 else ''} ({videos[0].path}{', …' if len(videos) > 1 else ''})"
+    return (
+        f"{len(videos):,} video{'s' if len(videos) > 1 else ''} ({videos[0].path!r}{', …' if len(videos) > 1 else ''})"
+    )
 
 
 def _extract(job: _Job, taken: list[FrameFolder], overwrite: bool, progress: Progress) -> int:

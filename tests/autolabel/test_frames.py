@@ -10,7 +10,7 @@ from PIL import Image
 
 from autolabel.errors import ExistsError
 from autolabel.frames import FRAMES, RECORD, FrameFolder
-from autolabel.images import Reason, read_image
+from autolabel.images import Reason, image_size, read_image
 from autolabel.listing import Frame, ImageFile, Quarantined, VideoFile, list_files
 from autolabel.video import read_video
 from tests.films import film, number_of
@@ -67,7 +67,7 @@ def test_a_killed_job_goes_on(tmp_path: Path) -> None:
     assert frames.extract(path) == 5
     assert record.read_text() == done
     assert sorted(file.name for file in record.parent.iterdir()) == whole
-    sizes = [Image.open(record.parent / f"{index:08}.jpg").size for index in range(0, 20, 4)]
+    sizes = [image_size(record.parent / f"{index:08}.jpg") for index in range(0, 20, 4)]
     assert sizes == [(9, 9), (9, 9), (128, 64), (128, 64), (128, 64)]
 
 

@@ -17,7 +17,7 @@ from autolabel.errors import AutolabelError, InputError, WorkError
 from autolabel.manifest import write_manifest
 from autolabel.progress import Progress
 from autolabel.skeleton import Skeleton
-from pipelines.console import BarProgress, LineProgress, open_progress, readable, run_job, to_json
+from pipelines.console import BarProgress, LineProgress, open_progress, readable, run_job, to_json, visible
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,35 @@ def test_bars_count_and_show_numbers_and_notes() -> None:
     assert "2/2" in last
     assert "loss=0.125" in last
     assert "half way\n" in out.getvalue()
+
+
+HOSTILE = (
+    "a\x1b]0;title\x07\x9b31m\r\u202egpj.\udcff"  # sets a title, a colour, overwrites, turns round, is no character
+)
+SEEN = r"a\u001b]0;title\u0007\u009b31m\u000d\u202egpj.\udcff"
+
+
+def test_what_a_terminal_would_obey_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for progress in (LineProgress(lines := io.StringIO()), BarProgress(bars := Terminal())):
+        progress.note(HOSTILE)
+    assert lines.getvalue() == bars.getvalue().lstrip("\r") == f"{SEEN}\n"
+    for as_json in (True, False):
+        run_job(lambda progress: Result({"name": HOSTILE}), as_json=as_json)
+        out = capsys.readouterr().out
+        assert visible(out) == out
+        assert SEEN in out or json.loads(out) == {"name": HOSTILE}
+    with pytest.raises(SystemExit):
+        run_job(lambda progress: fail(InputError("is bad", subject=f"{HOSTILE}\nerror: forged")), as_json=False)
+    assert capsys.readouterr().err == f"error: {SEEN}\\nerror: forged: is bad\n"
+
+
+def fail(error: Exception) -> Result:
+    raise error
+
+
+@pytest.mark.parametrize("text", ["plain", "é 漢 😀", "two\nlines\tand a tab", ""])
+def test_all_other_text_is_printed_as_it_is(text: str) -> None:
+    assert visible(text) == text
 
 
 def test_the_stream_decides() -> None:
