@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 Mutator = Callable[[bytes, random.Random], bytes]
@@ -120,7 +121,7 @@ def _changed(tree: Any, rng: random.Random) -> Any:
     """The tree with one value changed."""
     holders = [node for node in _nodes(tree) if node]
     if not holders or rng.random() < 0.02:
-        return rng.choice(_VALUES)
+        return deepcopy(rng.choice(_VALUES))
     holder = rng.choice(holders)
     keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
     key, other = rng.choice(keys), rng.choice(keys)
@@ -140,7 +141,7 @@ def _changed(tree: Any, rng: random.Random) -> Any:
         case 5:
             holder[key] = [holder[key]]
         case _:
-            holder[key] = rng.choice(_VALUES)
+            holder[key] = deepcopy(rng.choice(_VALUES))
     return json.loads(json.dumps(tree))
 
 
