@@ -4,7 +4,7 @@ The published encoders (facebookresearch/mae, key ``model``; mmpretrain's of the
 ways, each treated as the official training code does: the table of positions is a square grid and is resampled;
 ViT-H has patches of 14, whose kernel is padded with zeros to 16; the last norm is called ``norm`` and stays behind,
 so that ViTPose's starts at 1 and 0; ViTPose++ gives the last rows of ``fc2`` to every expert. MAE's decoder and
-class token are left out.
+class token are left out. The encoder of a pose network saved alone (``last_norm``) starts one too.
 """
 
 import re
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autolabel.errors import CheckpointError
+from model.config import ViTPoseConfig
 from model.identify import grid_of
 from model.layouts import Tensors
 from model.mmpose import encoder_from_mmpretrain
@@ -25,11 +26,11 @@ from model.vitpose import ViTPose
 
 # Left behind: the class token, the last norm under the names it goes by, MAE's decoder, classifiers.
 _LEFT = re.compile(
-    r"cls_token$|mask_token$|(?:fc_)?norm\.|last_norm\.|ln1\.|decoder_|neck\.|head\.|target_generator\.|"
+    r"cls_token$|mask_token$|(?:fc_)?norm\.|decoder_|neck\.|head\.|target_generator\.|"
     r"data_preprocessor\."
 )
 _PARTS = re.compile(
-    r"pos_embed$|patch_embed\.proj\.(?:weight|bias)$|"
+    r"pos_embed$|(?:patch_embed\.proj|last_norm)\.(?:weight|bias)$|"
     r"blocks\.\d+\.(?:norm[12]|attn\.qkv|attn\.proj|mlp\.fc[12])\.(?:weight|bias)$"
 )
 
@@ -39,7 +40,7 @@ class Encoder:
     """A pre-trained encoder, in our names.
 
     Attributes:
-        tensors: Patch embedding, positions (1, 1 + grid, D) and blocks; nothing else.
+        tensors: Patch embedding, positions (1, 1 + grid, D), blocks, and ``last_norm`` where it has one.
         grid: (Hp, Wp) of its positions.
         subject: The file, for errors.
     """
@@ -58,32 +59,26 @@ class Encoder:
         """Number of blocks."""
         return len({name.split(".")[1] for name in self.tensors if name.startswith("blocks.")})
 
-
-def holds_encoder(source: str | Path) -> bool:
-    """Whether a file holds an encoder and no pose network; false for folders and hub ids.
-
-    Raises:
-        CheckpointError: It is a file, but no PyTorch file of tensors.
-    """
-    path = Path(source)
-    return path.is_file() and _bare(read_pth(path, str(source)).state) is not None
+    @property
+    def patch_size(self) -> int:
+        """Side of its patches."""
+        return self.tensors["patch_embed.proj.weight"].shape[-1]
 
 
-def load_encoder(source: str | Path) -> Encoder:
-    """Read a pre-trained encoder.
+def find_encoder(source: str | Path) -> Encoder | None:
+    """The encoder in a file; None for a file of a pose network, a folder or a hub id.
 
     Args:
-        source: A ``.pth`` in the layout of facebookresearch/mae or mmpretrain.
+        source: A ``.pth`` in the layout of facebookresearch/mae, of mmpretrain, or of the official repository.
 
     Raises:
-        CheckpointError: It is none, or a transformer that ViTPose has no place for.
+        CheckpointError: It is a file, but no PyTorch file of tensors; or a transformer that ViTPose has no place
+            for.
     """
-    subject = str(source)
-    tensors = _bare(read_pth(Path(source), subject).state)
+    path, subject = Path(source), str(source)
+    tensors = _bare(read_pth(path, subject).state) if path.is_file() else None
     if tensors is None:
-        raise CheckpointError(
-            "is no pre-trained encoder", subject=subject, remedy="Give the .pth of MAE, such as mae_pretrain_vit_base."
-        )
+        return None
     kept = {name: tensor for name, tensor in tensors.items() if not _LEFT.match(name)}
     if unknown := [name for name in kept if not _PARTS.match(name)]:
         raise CheckpointError(
@@ -95,38 +90,47 @@ def load_encoder(source: str | Path) -> Encoder:
     return Encoder(kept, grid, subject)
 
 
-@torch.no_grad()
-def start_from_encoder(model: ViTPose, encoder: Encoder) -> None:
-    """Put a pre-trained encoder into a fresh network; its last norm and its heads stay as they are.
-
-    Args:
-        model: From :func:`model.vitpose.build_vitpose`, plain or ViTPose++.
-        encoder: From :func:`load_encoder`.
+def require_fit(encoder: Encoder, config: ViTPoseConfig) -> None:
+    """Refuse an encoder that a network has no place for.
 
     Raises:
-        CheckpointError: It has another width or depth, or larger patches.
+        CheckpointError: It has another width or depth, other MLPs, or larger patches.
     """
-    config, tensors = model.config, dict(encoder.tensors)
     if (encoder.width, encoder.depth) != (config.width, config.depth):
         raise CheckpointError(
             f"is {encoder.width} wide and {encoder.depth} deep, the network {config.width} and {config.depth}",
             subject=encoder.subject,
             remedy="Set size in [model]: s, b, l or h (or width and depth).",
         )
+    hidden, patch = (len(encoder.tensors["blocks.0.mlp.fc1.weight"]), encoder.patch_size)
+    if hidden != config.width * config.mlp_ratio or patch > config.patch_size:
+        raise CheckpointError(
+            f"has MLPs of {hidden} and patches of {patch}, the network {config.width * config.mlp_ratio} and "
+            f"{config.patch_size}",
+            subject=encoder.subject,
+            remedy="Set mlp_ratio and patch_size in [model]; smaller patches are padded, larger ones cannot be cut.",
+        )
+
+
+@torch.no_grad()
+def start_from_encoder(model: ViTPose, encoder: Encoder) -> None:
+    """Put a pre-trained encoder into a fresh network; its heads, and with MAE its last norm, stay as they are.
+
+    Args:
+        model: From :func:`model.vitpose.build_vitpose`, plain or ViTPose++.
+        encoder: From :func:`find_encoder`.
+
+    Raises:
+        CheckpointError: As :func:`require_fit`.
+    """
+    config, tensors = model.config, dict(encoder.tensors)
+    require_fit(encoder, config)
     tensors["pos_embed"] = resample_positions(tensors["pos_embed"], encoder.grid, model.grid_size)
-    tensors["patch_embed.proj.weight"] = _pad_patch(
-        tensors["patch_embed.proj.weight"], config.patch_size, encoder.subject
-    )
+    tensors["patch_embed.proj.weight"] = _pad_patch(tensors["patch_embed.proj.weight"], config.patch_size)
     if config.experts:
         tensors = _give_experts(tensors, config.depth, config.experts, config.expert_width)
-    own = model.state_dict()
-    if wrong := [name for name, tensor in tensors.items() if name not in own or own[name].shape != tensor.shape]:
-        raise CheckpointError(
-            f"does not fit the network: {', '.join(wrong[:3])}",
-            subject=encoder.subject,
-            remedy="Leave mlp_ratio and patch_size in [model] as the encoder has them.",
-        )
-    model.load_state_dict(tensors, strict=False)
+    if left := model.load_state_dict(tensors, strict=False).unexpected_keys:
+        raise AssertionError(f"an encoder's {left} were not looked for")
 
 
 def _bare(state: Tensors) -> Tensors | None:
@@ -140,7 +144,7 @@ def _bare(state: Tensors) -> Tensors | None:
             return None
         state = encoder_from_mmpretrain(state)
     tensors = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
-    needed = ("pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc2.weight", "blocks.0.attn.qkv.weight")
+    needed = ("pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "blocks.0.attn.qkv.weight")
     return tensors if all(name in tensors for name in needed) else None
 
 
@@ -152,15 +156,9 @@ def _positions(positions: Tensor, subject: str) -> tuple[Tensor, tuple[int, int]
     return positions, grid_of(positions.shape[1] - 1, subject)
 
 
-def _pad_patch(kernel: Tensor, patch_size: int, subject: str) -> Tensor:
+def _pad_patch(kernel: Tensor, patch_size: int) -> Tensor:
     """(D, 3, P, P) with zeros around a smaller kernel, as evenly as can be: 14 becomes 16 with 1 on each side."""
     missing = patch_size - kernel.shape[-1]
-    if missing < 0:
-        raise CheckpointError(
-            f"has patches of {kernel.shape[-1]}, the network of {patch_size}",
-            subject=subject,
-            remedy="Set patch_size in [model].",
-        )
     before, after = missing // 2, missing - missing // 2
     return F.pad(kernel, (before, after, before, after))
 

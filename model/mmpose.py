@@ -80,9 +80,16 @@ def names_to_mmpose(tensors: Tensors, subject: str) -> Tensors:
 
 
 def encoder_from_mmpretrain(state: Mapping[str, Tensor]) -> Tensors:
-    """The tensors of a mmpretrain encoder under our names, with or without its ``backbone.`` prefix."""
-    prefixed = {name if name.startswith("backbone.") else f"backbone.{name}": t for name, t in state.items()}
-    return {_rename(name, _BACK).removeprefix("backbone."): tensor for name, tensor in prefixed.items()}
+    """The tensors of a mmpretrain encoder under our names, with or without its ``backbone.`` prefix.
+
+    Its last norm goes by MAE's name for it, ``norm``: it is no pose network's.
+    """
+    renamed: Tensors = {}
+    for name, tensor in state.items():
+        theirs = name if name.startswith("backbone.") else f"backbone.{name}"
+        ours = _rename(theirs, _BACK).removeprefix("backbone.")
+        renamed[re.sub(r"^last_norm\.", "norm.", ours)] = tensor
+    return renamed
 
 
 def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:

@@ -1,6 +1,6 @@
 """``autolabel train``: supervised training and fine-tuning from a TOML file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,13 @@ from pydantic import Field
 from autolabel.errors import ConfigError, InputError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
-from autolabel.run import DONE, RECORD, Run, RunState, read_done
+from autolabel.run import DONE, RECORD, Run, RunState, file_digest, read_done
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from model.config import ViTPoseConfig
+    from model.encoders import Encoder
     from model.train import Training
     from model.vitpose import ViTPose
 
@@ -37,11 +38,11 @@ class TrainFile(Settings):
 
     Attributes:
         data: One or more manifests.
-        init: A checkpoint to go on from, relative to the TOML file, or a hub id; without it a network is made from
-            ``model``.
+        init: A checkpoint to go on from, relative to the TOML file, or a hub id; or a pre-trained encoder (MAE's
+            ``.pth``), which ``model`` then describes; without it a network is made from ``model``.
         dataset: Expert and head of a ViTPose++ in ``init``.
         model: ``size`` (``s``, ``b``, ``l``, ``h``; ``s`` by default) and the fields of ``model.config.ViTPoseConfig``
-            that differ from it.
+            that differ from it. Beside a checkpoint it may give ``input_size`` alone: positions are then resampled.
         training: Fields of ``model.train.Training``.
     """
 
@@ -131,9 +132,9 @@ def train_network(
     Args:
         sources: Manifests and their relative shares of every batch.
         out: The checkpoint folder.
-        init: Checkpoint to fine-tune.
+        init: Checkpoint to fine-tune, or encoder to start from.
         dataset: Expert and head of a ViTPose++.
-        network: As ``TrainFile.model``; only without ``init``.
+        network: As ``TrainFile.model``; beside a checkpoint only its ``input_size``.
         training: As ``TrainFile.training``.
         subject: What errors call the settings.
         overwrite: Replace another result in ``out``.
@@ -144,16 +145,18 @@ def train_network(
         InputError: As :func:`train`.
         ExistsError: ``out`` holds another result.
     """
-    from model.checkpoint import model_digest
     from model.train import Source
     from model.train import train as run_training
 
-    described, how = read_settings(network or {}, training or {}, subject)
-    if init and network:
-        raise ConfigError("gives a network and a checkpoint to go on from", subject=subject, remedy="Keep one.")
+    encoder, network = _encoder(init), network or {}
+    tuned = bool(init) and encoder is None
+    described, how = read_settings({} if tuned else network, training or {}, subject)
     inputs = {f"data {i}": manifest.digest for i, (manifest, _) in enumerate(sources)}
-    if init:
-        inputs["init"] = model_digest(init)
+    begin = _from_nothing(sources[0][0].skeleton, described, how.seed)
+    if tuned:
+        inputs["init"], begin = _from_checkpoint(init, dataset, network, subject)
+    elif encoder is not None:
+        inputs["init"], begin = file_digest(init), _from_encoder(encoder, network, described, begin, subject)
     config = {
         "shares": [share for _, share in sources],
         "network": dict(network or {}),
@@ -163,9 +166,8 @@ def train_network(
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "train", config=config, inputs=inputs, existing=existing, commit=DONE) as run:
         if run.state is not RunState.DONE:
-            model = _network(sources[0][0].skeleton, init, dataset, described, how.seed)
             chosen = [Source(manifest, share) for manifest, share in sources]
-            run.finish(run_training(model, chosen, how, run.path, progress=progress))
+            run.finish(run_training(begin(), chosen, how, run.path, progress=progress))
         done = read_done(run.path) or {}
     return TrainResult(Path(out), {name: value for name, value in done.items() if name != "key"})
 
@@ -191,14 +193,63 @@ def read_settings(
     return described, Training.parse(training, subject=f"{subject}: training")
 
 
-def _network(skeleton: Skeleton, init: str, dataset: str, described: "ViTPoseConfig", seed: int) -> "ViTPose":
-    """The checkpoint to go on from, or a fresh network for the data's skeleton, drawn from the run's seed."""
-    import torch
+def _from_nothing(skeleton: Skeleton, described: "ViTPoseConfig", seed: int) -> "Callable[[], ViTPose]":
+    """Makes a fresh network for the data's skeleton, drawn from the run's seed."""
 
-    from model.checkpoint import load_model
-    from model.vitpose import build_vitpose
+    def begin() -> "ViTPose":
+        import torch
 
-    if init:
-        return load_model(init, dataset=dataset or None)
-    torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # torch leaves the argument untyped
-    return build_vitpose(described, skeleton)
+        from model.vitpose import build_vitpose
+
+        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # torch leaves the argument untyped
+        return build_vitpose(described, skeleton)
+
+    return begin
+
+
+def _encoder(init: str) -> "Encoder | None":
+    from model.encoders import find_encoder
+
+    return find_encoder(init) if init else None
+
+
+def _from_encoder(
+    encoder: "Encoder",
+    network: Mapping[str, Any],
+    described: "ViTPoseConfig",
+    fresh: "Callable[[], ViTPose]",
+    subject: str,
+) -> "Callable[[], ViTPose]":
+    """Makes a fresh network that starts from a pre-trained encoder; refuses now what would not fit then."""
+    from model.encoders import require_fit, start_from_encoder
+
+    if not network:
+        raise ConfigError(
+            f"starts from an encoder ({encoder.subject}) and does not say which network",
+            subject=subject,
+            remedy='Add a [model] table, such as size = "b".',
+        )
+    require_fit(encoder, described)
+
+    def begin() -> "ViTPose":
+        model = fresh()
+        start_from_encoder(model, encoder)
+        return model
+
+    return begin
+
+
+def _from_checkpoint(
+    init: str, dataset: str, network: Mapping[str, Any], subject: str
+) -> "tuple[str, Callable[[], ViTPose]]":
+    """The digest of the checkpoint to go on from, and what gives it."""
+    from model.checkpoint import load_model, model_digest
+
+    if others := sorted(set(network) - {"input_size"}):
+        raise ConfigError(
+            "gives a network and a checkpoint to go on from",
+            subject=subject,
+            remedy=f"Beside init, [model] may give input_size alone: remove {', '.join(others)}, or init.",
+        )
+    model = load_model(init, dataset or None, network.get("input_size"))
+    return model_digest(model), lambda: model
