@@ -1,0 +1,274 @@
+"""What is drawn in one annotation: keypoints, boxes, skeletons of vectors, and what is said about them.
+
+An annotation's ``result`` is a flat list in which regions and the answers about them share ids. Here it becomes
+regions; whose they are is :mod:`autolabel.formats.labelstudio_people`'s business.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autolabel.formats.labelstudio_writing import OURS
+from autolabel.formats.records import Record
+from autolabel.poses import Visibility
+
+VISIBILITY_WORDS: Mapping[str, Visibility] = {
+    **dict.fromkeys(("visible", "clear", "in view"), Visibility.VISIBLE),
+    **dict.fromkeys(
+        ("hidden", "occluded", "not visible", "invisible", "obscured", "covered", "self-occluded", "blurred"),
+        Visibility.HIDDEN,
+    ),
+    **dict.fromkeys(("guess", "guessed", "estimated"), Visibility.HIDDEN),
+    **dict.fromkeys(
+        ("absent", "outside", "outside image", "out of image", "out of frame", "out of view", "not in image"),
+        Visibility.ABSENT,
+    ),
+    **dict.fromkeys(("truncated", "missing", "unknown"), Visibility.ABSENT),
+    **dict.fromkeys(("unlabelled", "unlabeled", "not labelled", "not labeled"), Visibility.UNLABELLED),
+}
+"""What people call the states of a keypoint, in lower case, blanks for underscores."""
+
+_SAID = frozenset({"choices", "rating", "number", "textarea", "taxonomy", "datetime", "pairwise"})
+"""Answers rather than drawings."""
+
+Said = Sequence[tuple[str, Record]]
+"""Kinds and records of the answers about one region."""
+
+_LIMIT = 1e6
+"""Percent beyond this are a mistake, and would overflow."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A keypoint.
+
+    Attributes:
+        id: Of its region.
+        label: Which keypoint it is.
+        percent: x and y.
+        visibility: What is said about it, None where nothing is.
+        parent: Id of the region it hangs on, or "".
+        record: Where it stands.
+    """
+
+    id: str
+    label: str
+    percent: tuple[float, float]
+    visibility: Visibility | None
+    parent: str
+    record: Record
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """A rectangle.
+
+    Attributes:
+        id: Of its region.
+        label: What is in it.
+        percent: x, y, width and height; of its extent where it was turned.
+        parent: Id of the region it hangs on, or "".
+        said: Answers about it by control.
+        record: Where it stands.
+    """
+
+    id: str
+    label: str
+    percent: tuple[float, float, float, float]
+    parent: str
+    said: Mapping[str, Any]
+    record: Record
+
+
+@dataclass(eq=False)
+class Drawing:
+    """What one annotation or prediction holds.
+
+    Attributes:
+        points: Keypoints, vertices of skeletons included; those have their skeleton's region as parent.
+        boxes: Rectangles by region id.
+        parents: The region each region hangs on, of whatever kind.
+        relations: Pairs of regions that an arrow joins.
+        answers: What is said about the whole task, by control.
+        size: Width and height that the regions state, or None where nothing does.
+        ignored: What was not taken, by kind.
+        turned: Rectangles that were turned.
+    """
+
+    points: list[Point] = field(default_factory=list[Point])
+    boxes: dict[str, Box] = field(default_factory=dict[str, Box])
+    parents: dict[str, str] = field(default_factory=dict[str, str])
+    relations: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    answers: dict[str, Any] = field(default_factory=dict[str, Any])
+    size: tuple[int, int] | None = None
+    ignored: Counter[str] = field(default_factory=Counter[str])
+    turned: int = 0
+
+
+def read_drawing(answer: Record) -> Drawing:
+    """Read the ``result`` of an annotation or a prediction.
+
+    Raises:
+        FormatError: Something of it is malformed, or the picture was turned.
+    """
+    records = list(answer.records("result"))
+    kinds = [_kind(record) for record in records]
+    drawing = Drawing()
+    drawn = {_id(r) for r, kind in zip(records, kinds, strict=True) if kind not in _SAID and kind != "relation"}
+    said: dict[str, list[tuple[str, Record]]] = {}
+    for record, kind in zip(records, kinds, strict=True):
+        if kind in _SAID and _id(record) in drawn:
+            said.setdefault(_id(record), []).append((kind, record))
+    has_points = "keypointlabels" in kinds
+    for i, (record, kind) in enumerate(zip(records, kinds, strict=True)):
+        if kind == "relation":
+            drawing.relations.append((str(record.identifier("from_id")), str(record.identifier("to_id"))))
+        elif kind in _SAID:
+            if _id(record) not in drawn:
+                drawing.answers[_control(record)] = record.record("value").data.get(kind)
+        else:
+            region = _id(record) or f"region {i}"
+            _read_region(drawing, record, kind, region, said.get(region, []), has_points=has_points)
+    return drawing
+
+
+def _read_region(drawing: Drawing, record: Record, kind: str, region: str, said: Said, *, has_points: bool) -> None:
+    parent = _parent(record)
+    if parent:
+        drawing.parents[region] = parent
+    if kind == "keypointlabels":
+        _refuse_turned(record)
+        _read_size(drawing, record)
+        value, label = record.record("value"), _label(record, kind)
+        place = _percent(value, "x"), _percent(value, "y")
+        drawing.points.append(Point(region, label, place, _visibility(drawing, label, said), parent, record))
+    elif kind == "rectanglelabels":
+        _refuse_turned(record)
+        _read_size(drawing, record)
+        if region in drawing.boxes:
+            record.fail("id", f"{region!r} is the id of {drawing.boxes[region].record.place} already")
+        percent, turned = _extent(record, drawing.size)
+        answers = {_control(answer): answer.record("value").data.get(what) for what, answer in said}
+        drawing.boxes[region] = Box(region, _label(record, kind), percent, parent, answers, record)
+        drawing.turned += turned
+    elif kind == "vectorlabels" and not has_points:
+        _refuse_turned(record)
+        _read_vertices(drawing, record, region)
+        _read_size(drawing, record)
+    else:
+        drawing.ignored[kind] += 1
+
+
+def _visibility(drawing: Drawing, label: str, said: Said) -> Visibility | None:
+    """What is said about a keypoint by the control that speaks of visibility.
+
+    Answers of another control are not taken where one is understood; there is no place for them.
+    """
+    states: dict[str, Visibility] = {}
+    others: list[tuple[str, Record]] = []
+    for kind, record in said:
+        words = [str(word) for word in record.record("value").items("choices")] if kind == "choices" else []
+        known = {word: VISIBILITY_WORDS[_plain(word)] for word in words if _plain(word) in VISIBILITY_WORDS}
+        states |= known
+        if len(known) < max(len(words), 1):
+            others.append((words[0] if words else "", record))
+            drawing.ignored[f"{kind} about a keypoint"] += 1
+        if len(set(states.values())) > 1:
+            record.fail("value.choices", f"call keypoint {label!r} {' and '.join(states)}", "Keep one answer.")
+    word, record = next(((word, record) for word, record in others if word), ("", None))
+    if record is not None and not states:
+        message = f"call keypoint {label!r} {word!r}, which is no word for its visibility"
+        remedy = f"Known: {', '.join(VISIBILITY_WORDS)}. Rename the choice in the file."
+        record.fail("value.choices", message, remedy)
+    return next(iter(states.values()), None)
+
+
+def _read_vertices(drawing: Drawing, record: Record, region: str) -> None:
+    """The vertices of a skeleton: their ids are the names of the keypoints."""
+    for vertex in record.record("value").records("vertices"):
+        place = _percent(vertex, "x"), _percent(vertex, "y")
+        name = str(vertex.identifier("id"))
+        drawing.points.append(Point(f"{region}/{name}", name, place, None, region, vertex))
+
+
+def _extent(record: Record, size: tuple[int, int] | None) -> tuple[tuple[float, float, float, float], bool]:
+    """x, y, width and height in percent, and whether it was turned: about its upper left corner, clockwise."""
+    value = record.record("value")
+    x, y, width, height = (_percent(value, name) for name in ("x", "y", "width", "height"))
+    if width < 0 or height < 0:
+        value.fail("width", f"{width:g} and height {height:g}: neither can be negative")
+    angle = math.radians(value.number("rotation", 0.0)) if value.data.get("rotation") is not None else 0.0
+    if not angle or size is None:
+        return (x, y, width, height), False
+    # Turning happens in pixels, and a percent is not as high as it is wide.
+    ratio = size[1] / size[0]
+    corners = [(a * width, b * height * ratio) for a in (0, 1) for b in (0, 1)]
+    xs = [x + a * math.cos(angle) - b * math.sin(angle) for a, b in corners]
+    ys = [y + (a * math.sin(angle) + b * math.cos(angle)) / ratio for a, b in corners]
+    return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)), True
+
+
+def _read_size(drawing: Drawing, record: Record) -> None:
+    for name in ("original_width", "original_height"):
+        if record.data.get(name) is None:
+            remedy = "Open the task in Label Studio and update its annotation: the editor fills the size in."
+            record.fail(name, "is missing, so that percent cannot become pixels", remedy)
+    size = (record.size("original_width"), record.size("original_height"))
+    if max(size) > _LIMIT:
+        record.fail("original_width", f"x original_height is {size[0]}x{size[1]}, expected pixels of an image")
+    if drawing.size not in (None, size):
+        record.fail("original_width", f"x original_height is {size[0]}x{size[1]}, other regions say {drawing.size}")
+    drawing.size = size
+
+
+def _refuse_turned(record: Record) -> None:
+    if record.data.get("image_rotation") is not None and record.number("image_rotation"):
+        degrees = record.number("image_rotation")
+        message = f"is {degrees:g}: the picture was turned in the editor, so that percent are of another canvas"
+        record.fail("image_rotation", message, "Turn it back in Label Studio and update the annotation.")
+
+
+def _percent(record: Record, name: str) -> float:
+    value = record.number(name)
+    if abs(value) > _LIMIT:
+        record.fail(name, f"is {value:g}, expected percent of the image")
+    return value
+
+
+def _label(record: Record, kind: str) -> str:
+    value = record.record("value")
+    labels = value.items(kind) if value.data.get(kind) is not None else []
+    if kind == "rectanglelabels":
+        return str(labels[0]) if labels else ""
+    if len(labels) != 1:
+        value.fail(kind, f"has {len(labels)} labels, expected one", "Give the keypoint one label in Label Studio.")
+    return str(labels[0])
+
+
+def _kind(record: Record) -> str:
+    return record.text("type").lower()
+
+
+def _id(record: Record) -> str:
+    return "" if record.data.get("id") is None else str(record.identifier("id"))
+
+
+def _parent(record: Record) -> str:
+    return "" if record.data.get("parentID") is None else str(record.identifier("parentID"))
+
+
+def _control(record: Record) -> str:
+    return record.text("from_name", "")
+
+
+def _plain(word: str) -> str:
+    return " ".join(word.lower().replace("_", " ").split())
+
+
+def meta_of(record: Record) -> Record:
+    """Our own block of a task or a region; an empty one where it has none, or its ``meta`` is no object."""
+    if not isinstance(record.data.get("meta"), dict):
+        return Record({}, f"{record.place}.meta", record.subject)
+    return record.record("meta").record(OURS)
