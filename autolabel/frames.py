@@ -11,7 +11,7 @@ grey levels, where the video itself had changed the camera's picture by 3 to 6; 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,21 @@ class FrameFolder:
     video: VideoFile
     every: int
 
-    def extract(self, source: Path, *, overwrite: bool = False, max_pixels: int = MAX_PIXELS) -> int:
+    def extract(
+        self,
+        source: Path,
+        *,
+        overwrite: bool = False,
+        max_pixels: int = MAX_PIXELS,
+        seen: Callable[[], None] = lambda: None,
+    ) -> int:
         """Write the frames that are not there yet.
 
         Args:
             source: The video's file.
             overwrite: Replace the frames of another state of the video, or of another ``every``.
             max_pixels: Larger frames are not decoded.
+            seen: Is called after every frame that is taken, whether it had to be written or was there.
 
         Returns:
             How many frames there are now. A video that cannot be read has none, or those before its break.
@@ -84,7 +92,7 @@ class FrameFolder:
                 "holds files that autolabel did not make", subject=str(folder), remedy="Give another --frames."
             )
         self._write(done=False)
-        frames, fault = self._extracted(source, max_pixels)
+        frames, fault = self._extracted(source, max_pixels, seen)
         self._write(done=True, frames=frames, fault=fault)
         return len(frames)
 
@@ -106,7 +114,9 @@ class FrameFolder:
             kept = f"; the {len(record['frames'])} frames before are used" if record["frames"] else ""
             yield Quarantined(video.path, reason, detail + kept, video.root)
 
-    def _extracted(self, source: Path, max_pixels: int) -> tuple[list[tuple[int, float]], tuple[str, str] | None]:
+    def _extracted(
+        self, source: Path, max_pixels: int, seen: Callable[[], None]
+    ) -> tuple[list[tuple[int, float]], tuple[str, str] | None]:
         frames: list[tuple[int, float]] = []
         try:
             for image in read_video(source, self.every, max_pixels=max_pixels):
@@ -114,6 +124,7 @@ class FrameFolder:
                 if not file.is_file():
                     _save(Image.fromarray(image.pixels), file)
                 frames.append((image.index, image.time))
+                seen()
         except ImageError as error:
             return frames, (error.reason, error.message)
         return frames, None

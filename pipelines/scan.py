@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from autolabel.corpus import grouping, in_order, scan_images, thumbnail_reader
@@ -222,17 +223,19 @@ def _count(videos: list[VideoFile]) -> str:
 def _extract(job: _Job, taken: list[FrameFolder], overwrite: bool, progress: Progress) -> int:
     """Write the frames of all videos, several videos at a time: how many items they are for the scan."""
     tops = {root.name: root.folder for root in job.roots}
+    with progress.task("frames", unit="frames") as task:
+        one_at_a_time = Lock()
 
-    def work(folder: FrameFolder) -> int:
-        folder.extract(tops[folder.video.root] / folder.video.path, overwrite=overwrite, max_pixels=job.max_pixels)
-        return sum(1 for _ in folder.files())
+        def seen() -> None:
+            with one_at_a_time:
+                task.advance()
 
-    items = 0
-    with progress.task("frames", len(taken), "videos") as task:
-        for found in in_order(work, taken):
-            items += found
-            task.advance()
-    return items
+        def work(folder: FrameFolder) -> int:
+            source = tops[folder.video.root] / folder.video.path
+            folder.extract(source, overwrite=overwrite, max_pixels=job.max_pixels, seen=seen)
+            return sum(1 for _ in folder.files())
+
+        return sum(in_order(work, taken))
 
 
 @dataclass(frozen=True)
