@@ -35,12 +35,14 @@ class Labels:
             does not state it.
         header: What the file says of itself, for whoever writes it again.
         notes: What it held and did not come in, a sentence each.
+        digest: Hex digest of all bytes that were read, where they are more than the file that was named.
     """
 
     skeleton: Skeleton
     samples: Sequence[Sample]
     header: dict[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 class Aspect(StrEnum):
@@ -50,6 +52,7 @@ class Aspect(StrEnum):
     HIDDEN = "hidden keypoints apart from visible ones"
     ABSENT = "absent keypoints apart from unlabelled ones"
     PLACE = "coordinates of keypoints that are not labelled"
+    UNLABELLED = "poses without a labelled keypoint"
     SCORE = "keypoint scores"
     PRESENCE = "presence"
     BOX = "boxes"
@@ -70,6 +73,8 @@ class Aspect(StrEnum):
     EDGES = "edges of the skeleton"
     FLIP = "flip pairs of the skeleton"
     SIGMAS = "OKS sigmas"
+    OUTSIDE = "keypoints outside the image"
+    BOXLESS = "that a pose has no box"
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,16 @@ def _of_sample(sample: Sample) -> dict[Aspect, int]:
         Aspect.GROUP: int(bool(sample.group) and sample.group != sample.id),
         Aspect.DUPLICATE: int(bool(sample.duplicate_of)),
         Aspect.IMAGE_ATTRIBUTES: int(any(sample.attributes.values())),
+        Aspect.OUTSIDE: _outside(sample),
     }
+
+
+def _outside(sample: Sample) -> int:
+    """Labelled keypoints outside the image."""
+    if sample.size == UNKNOWN_SIZE:
+        return 0
+    xy, size = sample.poses.xy, np.array(sample.size)
+    return int((sample.poses.labelled & ((xy < 0) | (xy > size)).any(axis=-1)).sum())
 
 
 def _of_poses(poses: Poses) -> dict[Aspect, int]:
@@ -175,9 +189,11 @@ def _of_poses(poses: Poses) -> dict[Aspect, int]:
         Aspect.HIDDEN: int((poses.visibility == Visibility.HIDDEN).any(axis=1).sum()),
         Aspect.ABSENT: int((poses.visibility == Visibility.ABSENT).any(axis=1).sum()),
         Aspect.PLACE: int(placed.any(axis=1).sum()),
+        Aspect.UNLABELLED: int((~poses.labelled.any(axis=1)).sum()),
         Aspect.SCORE: known(poses.score),
         Aspect.PRESENCE: known(poses.presence),
         Aspect.BOX: known(poses.box),
+        Aspect.BOXLESS: int(np.isnan(poses.box[:, 0]).sum()),
         Aspect.BOX_SCORE: known(poses.box_score),
         Aspect.AREA: known(poses.area),
         Aspect.CROWD: int(poses.crowd.sum()),
