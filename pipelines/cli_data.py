@@ -19,7 +19,7 @@ from pipelines.console import run_job
 
 app = commands()
 
-Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv.")]
+Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv, labelstudio.")]
 
 
 @app.command(
@@ -99,6 +99,21 @@ def import_(
         str | None,
         typer.Option(metavar="NAME|FILE", help="Skeleton of the keypoints, where the format does not say it."),
     ] = None,
+    labelling_config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labelling configuration of a Label Studio project (its keypoints' order)."),
+    ] = None,
+    annotator: Annotated[
+        str | None, typer.Option(metavar="ID|EMAIL", help="Take only this person's Label Studio annotations.")
+    ] = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(
+            metavar="latest|first|ground-truth|predictions",
+            help="Which annotation of a Label Studio task: the last one unless one is marked as ground truth, the "
+            "first, only one so marked, or, where there is none, its prediction.",
+        ),
+    ] = None,
     part_size: PartSize = 10_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -115,6 +130,9 @@ def import_(
             category=category,
             listing=listing,
             skeleton=skeleton,
+            labelling_config=labelling_config,
+            annotator=annotator,
+            annotations=annotations,
             part_size=part_size,
             overwrite=overwrite,
             progress=progress,
@@ -135,6 +153,16 @@ def export(
             help="Images with unsettled people: left out; these people as ignore regions; as they stand.",
         ),
     ] = "complete",
+    as_: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="annotations|predictions", help="Label Studio: finished work, or what people start from."
+        ),
+    ] = None,
+    image_url: Annotated[
+        str | None,
+        typer.Option(metavar="PREFIX", help="Label Studio: what stands before an image's path in its address."),
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -142,7 +170,16 @@ def export(
     from pipelines.export import export as run
 
     run_job(
-        lambda progress: run(format, manifest, out=out, images=images, overwrite=overwrite, progress=progress),
+        lambda progress: run(
+            format,
+            manifest,
+            out=out,
+            images=images,
+            as_=as_,
+            image_url=image_url,
+            overwrite=overwrite,
+            progress=progress,
+        ),
         as_json=as_json,
     )
 

@@ -13,9 +13,12 @@ from autolabel.formats.policy import ImagePolicy
 from autolabel.manifest import Manifest
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
-from pipelines.import_ import HEADER, require_format
+from pipelines.import_ import HEADER, choice, require_format, require_options
 
-FORMATS = ("coco", "coco-results", "csv")
+FORMATS = ("coco", "coco-results", "csv", "labelstudio")
+
+OPTIONS: Mapping[str, tuple[str, ...]] = {"as": ("labelstudio",), "image_url": ("labelstudio",)}
+"""Which formats take which option."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ def export(
     *,
     out: str | Path,
     images: str = ImagePolicy.COMPLETE.value,
+    as_: str | None = None,
+    image_url: str | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> ExportResult:
@@ -59,15 +64,19 @@ def export(
         out: The file or folder to write.
         images: ``complete``: only images all of whose people are settled; ``ignore-regions``: unsettled
             people become crowd regions; ``all``: every pose as it stands.
+        as_: What poses are to Label Studio: ``annotations`` (default), or ``predictions`` for people to start from.
+        image_url: What stands before an image's path in a Label Studio task; by default its local files.
         overwrite: Replace a file that stands already.
         progress: Where to report.
 
     Raises:
-        ConfigError: An unknown format or image policy.
+        ConfigError: An unknown format or image policy, or an option that the format does not take.
         ManifestError: There is no such manifest.
         ExistsError: ``out`` stands already.
     """
     require_format(format, FORMATS)
+    options = {"as": as_, "image_url": image_url}
+    require_options(format, options, OPTIONS)
     policies = [policy.value for policy in ImagePolicy]
     if images not in policies:
         raise ConfigError(f"is {images!r}", subject="--images", remedy=f"Known: {', '.join(policies)}.")
@@ -78,7 +87,7 @@ def export(
         "overwrite": overwrite,
         "progress": progress,
     }
-    written = _writer(format, source)(out, source, source.skeleton, **common)
+    written = _writer(format, source, options)(out, source, source.skeleton, **common)
     if written.left_out:
         progress.note(f"{written.left_out} images left out: rejected, or somebody in them is not settled.")
     for note in written.notes():
@@ -87,7 +96,7 @@ def export(
     return ExportResult(Path(out), written.images, written.poses, written.left_out, lost)
 
 
-def _writer(format: str, source: Manifest) -> Callable[..., Written]:
+def _writer(format: str, source: Manifest, options: Mapping[str, Any]) -> Callable[..., Written]:
     """The format's writer, loaded only where it is asked for, with what it alone needs."""
     match format:
         case "coco":
@@ -105,6 +114,11 @@ def _writer(format: str, source: Manifest) -> Callable[..., Written]:
             from autolabel.formats.csv_table import write_csv
 
             return write_csv
+        case "labelstudio":
+            from autolabel.formats.labelstudio import LOCAL_FILES, TaskKind, write_labelstudio
+
+            kind = choice(TaskKind, options["as"] or "annotations", "--as")
+            return partial(write_labelstudio, kind=kind, image_url=options["image_url"] or LOCAL_FILES)
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no writer")
 

@@ -10,8 +10,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,11 +27,19 @@ from autolabel.progress import SILENT, Progress, Task
 from autolabel.run import Run, RunState, file_digest
 from autolabel.skeleton import Skeleton
 
-FORMATS = ("coco", "coco-results", "csv")
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+FORMATS = ("coco", "coco-results", "csv", "labelstudio")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "category": ("coco", "coco-results"),
     "listing": ("coco-results",),
-    "skeleton": ("csv",),
+    "labelling_config": ("labelstudio",),
+    "annotator": ("labelstudio",),
+    "annotations": ("labelstudio",),
+    "skeleton": (
+        "csv",
+        "labelstudio",
+    ),
 }
 """Which formats take which option."""
 
@@ -53,6 +62,9 @@ def import_(
     category: str | int | None = None,
     listing: str | Path | None = None,
     skeleton: str | Path | None = None,
+    labelling_config: str | Path | None = None,
+    annotator: str | None = None,
+    annotations: str | None = None,
     overwrite: bool = False,
     part_size: int = PART_SIZE,
     progress: Progress = SILENT,
@@ -68,6 +80,10 @@ def import_(
         listing: The COCO file that lists the images and the category of COCO results.
         skeleton: What the keypoints are, for formats that do not say it, or not all of it: a built-in skeleton or
             a file.
+        labelling_config: The labelling configuration of a Label Studio project: names and order of its keypoints.
+        annotator: Number or e-mail address of the only annotator whose Label Studio annotations count.
+        annotations: Which of the Label Studio annotations of a task counts: ``latest`` (default; one marked as ground
+            truth goes before), ``first``, ``ground-truth``, or ``predictions`` where there is none.
         overwrite: Replace another result in ``out``.
         part_size: Samples a part.
         progress: Where to report.
@@ -83,12 +99,14 @@ def import_(
     if not images.is_dir():
         raise InputError("is not a folder", subject=str(images), remedy="Give the folder of the images.")
     options = {"category": category, "listing": listing, "skeleton": skeleton}
+    options |= {"labelling_config": labelling_config, "annotator": annotator, "annotations": annotations}
     require_options(format, options, OPTIONS)
     data = _read(format, src, images, options)
     _require_images(data, src, images)
     named = {name: str(value) for name, value in options.items() if value is not None}
     config = {"format": format, "images": str(images.resolve()), "part_size": part_size, **named}
-    inputs = {"labels": labels_digest(src)} | ({"listing": file_digest(listing)} if listing is not None else {})
+    files = {"listing": listing, "labelling_config": labelling_config}
+    inputs = {"labels": labels_digest(src)} | {n: file_digest(file) for n, file in files.items() if file is not None}
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "import", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
@@ -132,6 +150,18 @@ def require_options(format: str, given: Mapping[str, Any], takes: Mapping[str, S
             raise ConfigError(f"means nothing to {format!r}", subject=option, remedy=f"For: {', '.join(takes[name])}.")
 
 
+def choice(choices: type[_Choice], value: str, option: str) -> _Choice:
+    """The member of an enum that an option names.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    known = [str(member) for member in choices]
+    if value not in known:
+        raise ConfigError(f"is {value!r}", subject=option, remedy=f"Known: {', '.join(known)}.")
+    return choices(value)
+
+
 def labels_digest(src: Path) -> str:
     """Hex digest of a label file, or of the names and bytes of all files in a folder of labels."""
     if not src.is_dir():
@@ -159,6 +189,17 @@ def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> L
             from autolabel.formats.csv_table import read_csv
 
             return read_csv(src, skeleton=skeleton)
+        case "labelstudio":
+            from autolabel.formats.labelstudio import AnnotationChoice, read_labelstudio
+
+            return read_labelstudio(
+                src,
+                images,
+                skeleton=skeleton,
+                labelling_config=options["labelling_config"],
+                annotator=options["annotator"],
+                annotations=choice(AnnotationChoice, options["annotations"] or "latest", "--annotations"),
+            )
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no reader")
 
@@ -245,8 +286,9 @@ def _with_ids(sample: Sample, source: str) -> Sample:
 
 
 def _new_id(sample: Sample, poses: Poses, i: int, source: str) -> str:
-    theirs: Mapping[str, Any] = poses.attributes[i].get(THEIRS, {})
-    return pose_id(sample.id, sample.path, poses.box[i], source, theirs.get("id", i))
+    attributes = poses.attributes[i]
+    record = attributes.get(THEIRS, {}).get("id", attributes.get("labelstudio", {}).get("region", i))
+    return pose_id(sample.id, sample.path, poses.box[i], source, record)
 
 
 def _finish(writer: ManifestWriter, data: Labels, progress: Progress) -> None:

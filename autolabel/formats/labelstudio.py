@@ -29,6 +29,6 @@ Tasks of one cropped person, as ``autolabel push`` makes them, are another thing
 
 from autolabel.formats.labelstudio_reading import read_labelstudio
 from autolabel.formats.labelstudio_tasks import AnnotationChoice
-from autolabel.formats.labelstudio_writing import CANNOT, TaskKind, write_labelstudio
+from autolabel.formats.labelstudio_writing import CANNOT, LOCAL_FILES, TaskKind, write_labelstudio
 
-__all__ = ["CANNOT", "AnnotationChoice", "TaskKind", "read_labelstudio", "write_labelstudio"]
+__all__ = ["CANNOT", "LOCAL_FILES", "AnnotationChoice", "TaskKind", "read_labelstudio", "write_labelstudio"]

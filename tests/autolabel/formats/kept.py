@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from autolabel.formats import coco_results, csv_table
+from autolabel.formats import coco_results, csv_table, labelstudio
 from autolabel.formats.coco import read_coco, write_coco
 from autolabel.formats.labels import Aspect, Labels, Written
 from autolabel.formats.policy import ImagePolicy
@@ -178,6 +178,13 @@ FORMATS: Mapping[str, Format] = {
         ),
         lambda folder: csv_table.read_csv(folder / "x.csv"),
         csv_table.CANNOT,
+    ),
+    "labelstudio": Format(
+        lambda folder, samples, skeleton: labelstudio.write_labelstudio(
+            folder / "x", samples, skeleton, policy=ImagePolicy.ALL
+        ),
+        lambda folder: labelstudio.read_labelstudio(folder / "x", folder / "images"),
+        labelstudio.CANNOT,
     ),
 }
 
