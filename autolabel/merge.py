@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.errors import FormatError
-from autolabel.formats.records import Record
+from autolabel.formats.records import Record, json_line
 from autolabel.manifest import write_text
 from autolabel.poses import Origin, Pose, Poses, Sample, Visibility
 
@@ -211,21 +211,15 @@ def read_corrections(path: Path, num_keypoints: int) -> list[Correction]:
         FormatError: A line is malformed; names it and the field.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise FormatError(
             f"cannot be read: {error.strerror}",
             subject=str(path),
             remedy="`autolabel pull` writes corrections and their manifest into one folder.",
         ) from error
-    corrections: list[Correction] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise FormatError(f"is not JSON: {error}", record=f"line {number}", subject=str(path)) from error
-        corrections.append(Correction.from_record(Record(value, f"line {number}", str(path)), num_keypoints))
-    return corrections
+    records = (json_line(line, number, str(path)) for number, line in enumerate(lines, start=1) if line)
+    return [Correction.from_record(record, num_keypoints) for record in records]
 
 
 def latest(corrections: Iterable[Correction]) -> tuple[dict[str, Correction], list[Conflict]]:

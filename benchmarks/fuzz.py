@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 
 from benchmarks.results import Row, table, write_result
-from tests.fuzz.targets import TARGETS, attack
+from tests.fuzz.target import attack
+from tests.fuzz.targets import TARGETS
 
 KEPT = Path(__file__).parents[1] / "tests" / "fuzz" / "seeds"
 INSTRUMENTED = ["autolabel", "model"]

@@ -198,6 +198,22 @@ def parse_json(text: str, *, subject: str) -> Any:
     return value
 
 
+def json_line(line: bytes, number: int, subject: str) -> Record:
+    """The object in one line of a JSON-lines file.
+
+    Raises:
+        FormatError: It holds something else; names the line.
+    """
+    place = f"line {number}"
+    try:
+        value = parse_json(line.decode("utf-8"), subject=subject)
+    except UnicodeDecodeError as error:
+        raise FormatError(f"is not UTF-8 at byte {error.start}", record=place, subject=subject) from error
+    except FormatError as error:
+        raise FormatError(error.message, record=place, subject=subject) from error
+    return Record(value, place, subject)
+
+
 def _refuse_unstorable(value: Any, subject: str) -> None:
     for steps, leaf in _leaves(value, ()):
         name = max((i for i, step in enumerate(steps) if isinstance(step, str)), default=0)

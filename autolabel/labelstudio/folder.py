@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autolabel.errors import FormatError
+from autolabel.formats.records import json_line
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 return
-            try:
-                value = json.loads(line)
-            except ValueError as error:
-                raise FormatError(f"is not JSON: {error}", record=f"line {number}", subject=str(path)) from error
-            if not isinstance(value, dict):
-                raise FormatError("is not an object", record=f"line {number}", subject=str(path))
-            yield value
+            yield json_line(line, number, str(path)).data
 
 
 def _whole_lines(path: Path) -> int:

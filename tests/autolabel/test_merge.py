@@ -257,3 +257,12 @@ def test_a_malformed_correction_is_named(tmp_path: Path, field: str, value: obje
 def test_a_missing_file_says_who_makes_it(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="autolabel pull"):
         read_corrections(tmp_path / "c.jsonl", K)
+
+
+def test_corrections_come_back_whatever_their_words_hold(tmp_path: Path) -> None:
+    # Characters that Python takes for line ends, and JSON does not.
+    who = "a\u2028b\u0085c\x1cd\nline"
+    made = make_correction(make_poses(), by=who)
+    write_corrections(tmp_path / "c.jsonl", [made, made])
+    back = read_corrections(tmp_path / "c.jsonl", make_poses().num_keypoints)
+    assert [correction.by for correction in back] == [who, who]

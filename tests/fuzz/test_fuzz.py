@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.targets import TARGETS, attack, broken
+from tests.fuzz.target import attack, broken
+from tests.fuzz.targets import TARGETS
 
 KEPT = Path(__file__).parent / "seeds"
 FINDINGS = sorted(path for path in KEPT.glob("*/*") if path.is_file())
