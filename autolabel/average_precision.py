@@ -5,7 +5,7 @@ score and add up. That is done here in the way of ``COCOeval.accumulate`` and ``
 a bootstrap does it a thousand times: an image that a resample draws three times counts three times.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,17 +77,30 @@ def coco_numbers(tables: MatchTables, weights: Floats | None = None) -> Floats:
     Returns:
         (B, 10)
     """
+    curves = _weighted(tables, weights, len(SIZES))
+    return np.array([_summary(*both) for both in curves]).reshape(-1, len(NAMES))
+
+
+def average_precision(tables: MatchTables, weights: Floats | None = None) -> Floats:
+    """(B,) AP alone, in a third of the time."""
+    return np.array([precision[0].mean() for precision, _ in _weighted(tables, weights, 1)])
+
+
+def by_threshold(tables: MatchTables) -> tuple[Floats, Floats]:
+    """(T) average precision and (T) recall at each OKS threshold, over people of all sizes."""
+    [(precision, recall)] = _weighted(tables, None, 1)
+    return precision[0].mean(axis=1), recall[0]
+
+
+def _weighted(tables: MatchTables, weights: Floats | None, sizes: int) -> Iterator[tuple[Floats, Floats]]:
+    """The curves of the first sizes, one way of weighting after the other."""
     counted = np.ones((1, len(tables.people))) if weights is None else weights
     best_first = np.argsort(-tables.score, kind="mergesort")
-    image, right = tables.image[best_first], tables.right[:, :, best_first]
-    wrong = tables.wrong[:, :, best_first]
-    people = counted @ tables.people
-    return np.array(
-        [
-            _summary(*_curves(right * row[image], wrong * row[image], total))
-            for row, total in zip(counted, people, strict=True)
-        ]
-    ).reshape(-1, len(NAMES))
+    image, right = tables.image[best_first], tables.right[:sizes, :, best_first]
+    wrong = tables.wrong[:sizes, :, best_first]
+    for row, people in zip(counted, counted @ tables.people[:, :sizes], strict=True):
+        often = row[image]
+        yield _curves(right * often, wrong * often, people)
 
 
 def _curves(right: Floats, wrong: Floats, people: Floats) -> tuple[Floats, Floats]:

@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.average_precision import MatchTables, coco_numbers
+from autolabel.average_precision import MatchTables, average_precision, coco_numbers
 
 Floats = NDArray[np.float64]
 
@@ -160,9 +160,8 @@ class Medians:
 
     def over(self, weights: Floats) -> Floats:
         """(B, S) where the count is even, the mean of the two in the middle."""
-        columns = list(zip(self._values, self._clusters, strict=True))
-        medians = [[_weighted_median(values, row[cluster]) for values, cluster in columns] for row in weights]
-        return np.array(medians, np.float64).reshape(len(weights), len(self._names))
+        columns = zip(self._values, self._clusters, strict=True)
+        return np.stack([_weighted_medians(values, cluster, weights) for values, cluster in columns], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,14 +184,18 @@ class Precisions:
         """(B, 12)."""
         images = weights[:, self.clusters]
         own = coco_numbers(self.tables, images)
-        perfect = coco_numbers(self.perfect, images)[:, :1]
+        perfect = average_precision(self.perfect, images)[:, None]
         return np.concatenate([own, perfect, perfect - own[:, :1]], axis=1)
 
 
-def _weighted_median(values: Floats, weight: Floats) -> float:
-    """Of ascending values that count ``weight`` (whole) times each."""
-    until = np.cumsum(weight)
-    if not len(values) or until[-1] == 0:
-        return np.nan
-    low, high = np.searchsorted(until, [(until[-1] + 1) // 2, until[-1] // 2 + 1])
-    return float(values[low] / 2 + values[high] / 2)
+def _weighted_medians(values: Floats, cluster: NDArray[np.intp], weights: Floats) -> Floats:
+    """(B,) medians of n ascending values that count as often as (B, C) weights say of their clusters."""
+    medians = np.full(len(weights), np.nan)
+    rows = max(1, _AT_ONCE // max(len(values), 1))
+    for start in range(0, len(weights) if len(values) else 0, rows):
+        until = np.cumsum(weights[start : start + rows][:, cluster], axis=1)
+        total = until[:, -1:]
+        low, high = ((until < middle).sum(axis=1) for middle in ((total + 1) // 2, total // 2 + 1))
+        high = np.minimum(high, len(values) - 1)
+        medians[start : start + rows] = np.where(total[:, 0] > 0, values[low] / 2 + values[high] / 2, np.nan)
+    return medians

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.average_precision import NAMES
-from autolabel.bootstrap import Medians, Name, Precisions, Ratios, Statistic
+from autolabel.bootstrap import Clusters, Medians, Name, Precisions, Ratios, Statistic
 from autolabel.evaluate_people import Measured
 from autolabel.lengths import counted_in_pckh
 from autolabel.taxonomy import STATES
@@ -27,15 +27,18 @@ AUC_LIMITS = {"pck": 0.2, "pckh": 0.5, "pck_torso": 0.2}
 Floats = NDArray[np.float64]
 
 
-def statistics(measured: Measured, pck: Sequence[float] = PCK_THRESHOLDS) -> Iterator[Statistic]:
+def statistics(
+    measured: Measured, pck: Sequence[float] = PCK_THRESHOLDS, clusters: Clusters | None = None
+) -> Iterator[Statistic]:
     """Everything that ``evaluate`` states about a set of poses.
 
     Args:
         measured: The poses, measured.
         pck: Thresholds of PCK, as parts of the longer side of the box.
+        clusters: Of the images; without them those that the poses' samples tell.
     """
-    clusters = measured.clusters
-    sums = _Sums(measured)
+    clusters = clusters or measured.clusters
+    sums = _Sums(measured, clusters)
     names = [*(("coco", name) for name in NAMES), ("scoring", "perfect_ap"), ("scoring", "ap_gap")]
     yield Precisions(names, measured.tables, measured.perfect, clusters.of)
     yield from _shares_within(measured, sums, pck)
@@ -65,10 +68,10 @@ class _Sums:
 
     Args:
         measured: Whose people and images.
+        clusters: Of the images.
     """
 
-    def __init__(self, measured: Measured) -> None:
-        clusters = measured.clusters
+    def __init__(self, measured: Measured, clusters: Clusters) -> None:
         self._keypoints = measured.skeleton.keypoints
         self.cluster = clusters.of[measured.people.image]
         self._clusters = clusters
@@ -96,11 +99,11 @@ class _Sums:
 
     def of_images(self, name: Name, above: NDArray[Any], below: NDArray[Any]) -> Statistic:
         """A number over images: (I,) what each adds above and below."""
-        both = _sums(np.stack([above, below], axis=1), self._clusters.of, self._clusters.count)
+        both = sums_by_cluster(np.stack([above, below], axis=1), self._clusters.of, self._clusters.count)
         return Ratios([name], both[:, :1], both[:, 1:])
 
     def _by_person(self, values: NDArray[Any]) -> Floats:
-        return _sums(values, self.cluster, self._clusters.count)
+        return sums_by_cluster(values, self.cluster, self._clusters.count)
 
 
 def _shares_within(measured: Measured, sums: _Sums, pck: Sequence[float]) -> Iterator[Statistic]:
@@ -122,10 +125,11 @@ def _errors(measured: Measured, sums: _Sums) -> Iterator[Statistic]:
     yield from sums.of_keypoints(("mean_error_px",), np.nan_to_num(error), known)
     keypoints = measured.skeleton.keypoints
     person, _ = np.nonzero(known)
+    yield Medians([("median_error_px",)], [error[known]], [sums.cluster[person]])
     yield Medians(
-        [("median_error_px",), *(("keypoints", keypoint, "median_error_px") for keypoint in keypoints)],
-        [error[known], *(error[known[:, k], k] for k in range(len(keypoints)))],
-        [sums.cluster[person], *(sums.cluster[known[:, k]] for k in range(len(keypoints)))],
+        [("keypoints", keypoint, "median_error_px") for keypoint in keypoints],
+        [error[known[:, k], k] for k in range(len(keypoints))],
+        [sums.cluster[known[:, k]] for k in range(len(keypoints))],
     )
     yield from sums.of_keypoints(("mean_ks",), np.nan_to_num(ks), ~np.isnan(ks))
 
@@ -143,7 +147,7 @@ def _rates(measured: Measured, sums: _Sums) -> Iterator[Statistic]:
         yield from sums.of_keypoints(name, people.state == state, people.state > 0)
 
 
-def _sums(values: NDArray[Any], cluster: NDArray[np.intp], count: int) -> Floats:
+def sums_by_cluster(values: NDArray[Any], cluster: NDArray[np.intp], count: int) -> Floats:
     """(count, S) sums of the rows of each cluster."""
     total = np.zeros((count, values.shape[1]))
     if len(values):

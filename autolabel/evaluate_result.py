@@ -5,7 +5,7 @@ comparisons use the same names.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autolabel.bootstrap import Name
@@ -216,7 +216,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The numbers as text for people."""
-        return "\n".join([*_aligned(_rows(self)), "", *_aligned(_keypoint_rows(self), right=True)]) + "\n"
+        return "\n".join([*aligned(_rows(self)), "", *aligned(_keypoint_rows(self), right=True)]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -235,9 +235,19 @@ class Description:
     unit: str = ""
     higher_is_better: bool = True
 
-    def show(self, value: float | None, sign: str = "") -> str:
-        """The value with its unit, "-" for none; ``sign`` "+" shows it as a difference."""
-        return "-" if value is None else f"{value:{sign}{self.style}}{self.unit}"
+    def show(self, value: float | None) -> str:
+        """The value with its unit, "-" for none."""
+        return "-" if value is None else f"{value:{self.style}}{self.unit}"
+
+    def as_difference(self) -> "Description":
+        """How a difference is shown: with its sign, and that of shares in points of a hundred."""
+        style = self.style.replace("%", "f") if self.style.endswith("%") else self.style
+        return replace(self, style=f"+{style}", unit=" pt" if self.style.endswith("%") else self.unit)
+
+    @property
+    def scale(self) -> float:
+        """By which a difference is multiplied when it is shown."""
+        return 100.0 if self.style.endswith("%") else 1.0
 
 
 _DESCRIBED: Mapping[Name, Description] = {
@@ -364,8 +374,13 @@ def _at(quality: KeypointQuality, name: Name) -> float | None:
     return found
 
 
-def _aligned(rows: Iterable[tuple[str, ...]], *, right: bool = False) -> list[str]:
-    """Rows as lines: the first cells padded, the others too where they are columns of numbers."""
+def aligned(rows: Iterable[tuple[str, ...]], *, right: bool = False) -> list[str]:
+    """Rows of cells as lines.
+
+    Args:
+        rows: The first cell of each is padded.
+        right: The others are columns of numbers, set right; as many in every row.
+    """
     lines = list(rows)
     if not right:
         width = max(len(row[0]) for row in lines)

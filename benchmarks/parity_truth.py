@@ -206,7 +206,7 @@ def outcome(codec: Codec, *, flip_test: bool = False, way: str = "as it is") -> 
             predicted, _, report = predict_part(job, samples, task)
         assert network.next == len(poses) and not report.quarantined
         found = _out_and_in(folder, predicted, truth)
-        ap = evaluate(found.path, truth=truth.path).evaluation.coco["AP"]
+        ap = evaluate(found.path, truth=truth.path, bootstrap=0).evaluation.coco["AP"]
         row = {pose: i for i, pose in enumerate(found.poses(0).id)}
         theirs = found.poses(0).take([row[pose] for pose in poses.id])
         error = transformed(network.matrices, theirs.xy.astype(np.float64)) - network.xy

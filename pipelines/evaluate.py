@@ -1,19 +1,24 @@
-"""``autolabel evaluate``: how good a manifest's poses are against the truth."""
+"""``autolabel evaluate``: how good a manifest's poses are against the truth, and against another manifest's."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from autolabel.errors import ExistsError
-from autolabel.evaluate import Evaluation
-from autolabel.evaluate import evaluate as measure
+from autolabel.errors import ConfigError, ExistsError
+from autolabel.evaluate import summarise
+from autolabel.evaluate_pair import PairedComparison, compare_measured
+from autolabel.evaluate_people import Measured, Truth, measure
+from autolabel.evaluate_result import Evaluation
 from autolabel.formats.coco import read_coco
 from autolabel.manifest import Manifest, write_text
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
+from autolabel.skeleton import Skeleton
 
 METRICS = "metrics.json"
+BOOTSTRAP = 1000
 
 
 @dataclass(frozen=True)
@@ -23,21 +28,37 @@ class EvaluateResult:
     Attributes:
         evaluation: The numbers; ``evaluation.table()`` shows them.
         path: The ``metrics.json`` that holds them, or None where none was asked for.
+        comparison: With the other manifest, or None where none was given.
+        plots: The pictures beside ``metrics.json``, by name.
     """
 
     evaluation: Evaluation
     path: Path | None
+    comparison: PairedComparison | None = None
+    plots: Mapping[str, Path] | None = None
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of ``metrics.json``."""
+        compared = {"against": self.comparison.summary()} if self.comparison else {}
+        return {**self.evaluation.summary(), **compared}
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
-        return {**self.evaluation.summary(), **({"metrics": self.path} if self.path else {})}
+        return {**self.metrics(), **({"metrics": self.path, "plots": self.plots or {}} if self.path else {})}
+
+    def table(self) -> str:
+        """For people."""
+        return "\n".join([self.evaluation.table(), *([self.comparison.table()] if self.comparison else [])])
 
 
 def evaluate(
     manifest: str | Path,
     *,
     truth: str | Path,
+    against: str | Path | None = None,
     out: str | Path | None = None,
+    bootstrap: int = BOOTSTRAP,
+    seed: int = 0,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> EvaluateResult:
@@ -47,31 +68,69 @@ def evaluate(
         manifest: The manifest folder with the poses to measure.
         truth: A manifest folder, or a COCO keypoint file whose file names are paths below the manifest's
             root.
-        out: A folder for ``metrics.json``; nothing is written without it.
+        against: Another manifest of the same images, to compare the poses with.
+        out: A folder for ``metrics.json`` and the plots; nothing is written without it.
+        bootstrap: Resamples for the intervals; 0 for none.
+        seed: Of the resamples.
         overwrite: Replace a ``metrics.json`` that stands there.
         progress: Where to report.
 
     Raises:
-        InputError: No image in common, or the two skeletons differ.
+        InputError: No image in common, the manifests do not have the same images, or skeletons differ.
+        ConfigError: ``bootstrap`` is negative, or 0 where manifests are to be compared.
         ExistsError: ``metrics.json`` stands already.
     """
-    predictions = Manifest.open(manifest)
+    _require_resamples(bootstrap, against)
     target = Path(out) / METRICS if out is not None else None
     if target is not None and target.exists() and not overwrite:
         raise ExistsError("stands already", subject=str(target), remedy="Give another --out, or --overwrite.")
+    predictions = Manifest.open(manifest)
+    others = Manifest.open(against) if against is not None else None
+    skeleton, samples = _truth(truth, predictions)
+    predictions.skeleton.require_same(skeleton, str(truth))
+    if others:
+        skeleton.require_same(others.skeleton, str(against))
+    known = Truth(samples)
+    # The truth's skeleton gives the sigmas: two sets of predictions are then measured alike.
+    this = measure(predictions, known, skeleton, progress=progress)
+    evaluation = summarise(this, bootstrap=bootstrap, seed=seed, progress=progress)
+    other = measure(others, known, skeleton, progress=progress) if others else None
+    comparison = compare_measured(this, other, bootstrap=bootstrap, seed=seed, progress=progress) if other else None
+    result = EvaluateResult(evaluation, target, comparison)
+    return _written(result, target.parent, this, other) if target is not None else result
+
+
+def _require_resamples(bootstrap: int, against: str | Path | None) -> None:
+    if bootstrap < 0:
+        raise ConfigError(f"is {bootstrap}, expected 0 or more", subject="--bootstrap")
+    if against is not None and bootstrap == 0:
+        raise ConfigError(
+            "is 0, but a comparison is made of resamples",
+            subject="--bootstrap",
+            remedy=f"Leave it out ({BOOTSTRAP}), or leave out --against.",
+        )
+
+
+def _truth(truth: str | Path, predictions: Manifest) -> tuple[Skeleton, Iterable[Sample]]:
     if Path(truth).is_dir():
         known = Manifest.open(truth)
-        skeleton, samples = known.skeleton, iter(known)
-    else:
-        data = read_coco(truth)
-        skeleton, samples = data.skeleton, _with_ids(data.samples, predictions)
-    predictions.skeleton.require_same(skeleton, str(truth))
-    # The truth's skeleton gives the sigmas: two sets of predictions are then measured alike.
-    evaluation = measure(predictions, samples, skeleton, progress=progress)
-    if target is not None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_text(target, json.dumps(evaluation.summary(), indent=2, ensure_ascii=False) + "\n")
-    return EvaluateResult(evaluation, target)
+        return known.skeleton, known
+    data = read_coco(truth)
+    return data.skeleton, _with_ids(data.samples, predictions)
+
+
+def _written(result: EvaluateResult, folder: Path, this: Measured, other: Measured | None) -> EvaluateResult:
+    """The same result with its plots and ``metrics.json`` on disk, the latter last."""
+    from autolabel.report.evaluation_plots import PLOTS, draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = draw(this, result.evaluation, other, result.comparison)
+    for name in PLOTS:
+        (folder / name).unlink(missing_ok=True)
+    for name, png in pictures.items():
+        (folder / name).write_bytes(png)
+    write_text(folder / METRICS, json.dumps(result.metrics(), indent=2, ensure_ascii=False) + "\n")
+    return replace(result, plots={Path(name).stem: folder / name for name in pictures})
 
 
 def _with_ids(truth: Sequence[Sample], predictions: Manifest) -> Iterator[Sample]:

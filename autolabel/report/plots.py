@@ -77,7 +77,7 @@ def error_by_round(rounds: Sequence[Round]) -> Plot:
     """
     x = [r.number for r in rounds]
     parts = _measured_parts(rounds)
-    with _figure(9.6, 4.9, 2, len(parts)) as (figure, grid):
+    with styled_figure(9.6, 4.9, 2, len(parts)) as (figure, grid):
         for column, (title, part) in enumerate(parts):
             bad, epe = grid[0][column], grid[1][column]
             _arms(bad, rounds, x, part, lambda q: 100 * q.bad, interval=True)
@@ -107,7 +107,7 @@ def effort_curve(rounds: Sequence[Round]) -> Plot:
     """
     x = [r.opened for r in rounds]
     parts = _measured_parts(rounds)
-    with _figure(9.6, 2.9, 1, len(parts)) as (figure, grid):
+    with styled_figure(9.6, 2.9, 1, len(parts)) as (figure, grid):
         for axes, (title, part) in zip(grid[0], parts, strict=True):
             _arms(axes, rounds, x, part, lambda q: 100 * q.bad, interval=True)
             axes.set_title(title)
@@ -131,7 +131,7 @@ def doubt(score: Score, number: int, max_bad: float | None) -> Plot:
         number: In which round.
         max_bad: The promised share, drawn as a line: as far as the curve stays below it, poses could be kept.
     """
-    with _figure(9.6, 3.3, 1, 2) as (figure, grid):
+    with styled_figure(9.6, 3.3, 1, 2) as (figure, grid):
         risk, reliability = grid[0]
         _risk_coverage(risk, score, max_bad)
         _reliability(reliability, score)
@@ -153,7 +153,7 @@ def p_bad_histogram(counts: Sequence[int]) -> Plot:
     """How the doubt is distributed over equal bins of 0..1."""
     total = sum(counts)
     edges = np.linspace(0, 1, len(counts) + 1)
-    with _figure(9.6, 2.6, 1, 1) as (figure, grid):
+    with styled_figure(9.6, 2.6, 1, 1) as (figure, grid):
         axes = grid[0][0]
         axes.bar(
             edges[:-1],
@@ -303,7 +303,7 @@ def _told(rounds: Sequence[Round]) -> str:
 
 
 @contextmanager
-def _figure(width: float, height: float, rows: int, columns: int) -> Generator[tuple[Figure, list[list[Axes]]]]:
+def styled_figure(width: float, height: float, rows: int, columns: int) -> Generator[tuple[Figure, list[list[Axes]]]]:
     """A figure in our style, without matplotlib's global state; sizes in inches."""
     import matplotlib
     from matplotlib import figure as matplotlib_figure
