@@ -1,5 +1,9 @@
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
@@ -63,3 +67,27 @@ def test_a_pair_at_the_threshold_is_kept() -> None:
 def test_rescore(box: float, keypoints: list[float], expected: float) -> None:
     assert rescore([box], [keypoints])[0] == pytest.approx(expected)
     assert rescore(np.float32([box]), np.float32([keypoints]))[0] == pytest.approx(expected)
+
+
+@given(st.data())
+@settings(max_examples=100)
+def test_what_is_kept_is_apart_and_what_is_dropped_is_near_a_better_one(data: st.DataObject) -> None:
+    n, k = data.draw(st.integers(0, 12)), 3
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    xy = rng.uniform(0, 40, (n, k, 2)) * data.draw(st.sampled_from([0.05, 0.3, 1.0]))
+    score, area, sigmas = rng.uniform(size=n), rng.uniform(200, 400, n), np.full(k, 0.1)
+    threshold = data.draw(st.floats(0.3, 0.95))
+    kept = oks_nms(xy, score, area, sigmas, threshold)
+
+    def alike(i: int, j: int) -> float:
+        mean = (area[i] + area[j]) / 2
+        return float(np.mean(np.exp(-((xy[i] - xy[j]) ** 2).sum(-1) / (2 * mean * (2 * sigmas) ** 2))))
+
+    assert score[kept].tolist() == sorted(score[kept].tolist(), reverse=True)
+    for i, j in itertools.combinations(kept.tolist(), 2):
+        assert alike(i, j) <= threshold + 1e-9
+    for i in set(range(n)) - set(kept.tolist()):
+        assert any(score[j] >= score[i] and alike(i, j) > threshold - 1e-9 for j in kept)
+    # The order in which poses stand decides nothing.
+    order = rng.permutation(n)
+    assert set(order[oks_nms(xy[order], score[order], area[order], sigmas, threshold)]) == set(kept.tolist())
