@@ -18,6 +18,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pipelines.cli_docs --check docs/cli.md
+	$(BIN)/python -m tests.autolabel.formats.kept --check docs/formats.md
 
 fix: $(READY)
 	$(BIN)/ruff check --fix .
@@ -25,6 +26,7 @@ fix: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m pipelines.cli_docs docs/cli.md
+	$(BIN)/python -m tests.autolabel.formats.kept docs/formats.md
 
 # pip does nothing where the environment is up to date; the stamp comes last, so that a broken install is tried again.
 $(READY): pyproject.toml constraints.txt

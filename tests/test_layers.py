@@ -31,7 +31,7 @@ AT_THE_TOP = {
 IN_FUNCTIONS = {
     "autolabel": {
         "av", "fiftyone", "fsspec", "imagehash", "jinja2", "label_studio_sdk", "lightgbm", "matplotlib",
-        "pycocotools", "safetensors", "sklearn", "sleap_io",
+        "pycocotools", "safetensors", "sklearn", "sleap_io", "yaml",
     },
     "model": {"nncf", "onnx", "onnxruntime", "openvino", "peft", "torchao", "transformers"},
     "pipelines": {"ray", "tqdm", "torchvision"},
