@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from autolabel.errors import FormatError
@@ -18,6 +18,7 @@ from autolabel.formats.labelstudio_writing import OURS
 from autolabel.formats.records import Record
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".jp2"})
+_MAX_ADDRESS = 10_000
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")
 """What a server puts before the name of an uploaded file."""
 
@@ -178,11 +179,13 @@ def _paths(address: str) -> list[str]:
 
 
 def _looks_like_an_image(value: object) -> bool:
-    if not isinstance(value, str) or len(value) > 10_000:
-        return isinstance(value, str) and value.startswith("data:image/")
-    return any(Path(path[-300:]).suffix.lower() in _SUFFIXES for path in _paths(value)) or value.startswith(
-        "data:image/"
-    )
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        return bool(items) and all(isinstance(item, str) and _looks_like_an_image(item) for item in items)
+    if not isinstance(value, str):
+        return False
+    named = len(value) < _MAX_ADDRESS and any(Path(path).suffix.lower() in _SUFFIXES for path in _paths(value))
+    return named or value.startswith("data:image/")
 
 
 def _agreement(path: Sequence[str], wanted: Sequence[str]) -> int:

@@ -84,12 +84,13 @@ def _by_parent(drawing: Drawing) -> list[str]:
 
 
 def _chain(region: str, parents: Mapping[str, str]) -> list[str]:
-    """A region and those that it hangs on, one after the other."""
+    """A region and those that it hangs on, one after the other; of a circle the same one is the last."""
     chain: dict[str, None] = {}
     while region and region not in chain:
         chain[region] = None
         region = parents.get(region, "")
-    return list(chain)
+    found = list(chain)
+    return [*found, min(found[found.index(region) :])] if region else found
 
 
 def _by_relations(drawing: Drawing, owners: list[str], people: dict[str, Person]) -> None:
