@@ -8,6 +8,7 @@ bytes or its content, and refused with what to do instead.
 import json
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ def read_pth(path: Path, subject: str) -> PthFile:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _objects(str(error), subject) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        first = str(error).partition("\n")[0]
+    except _DAMAGED as error:
+        first = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(f"is damaged: {first}", subject=subject, remedy=_DOWNLOAD_AGAIN) from error
     if not isinstance(content, dict):
         raise _no_state_dict(f"a {type(content).__name__}", subject)
@@ -84,6 +85,12 @@ def refuse_other_files(path: Path, subject: str, *, safetensors: bool = False) -
         what, remedy = found
         raise CheckpointError(what, subject=subject, remedy=remedy)
 
+
+# What torch's restricted unpickler raises on bytes that are no pickle of tensors; found by mutating files.
+_DAMAGED = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError, AssertionError),
+    *(OverflowError, MemoryError, struct.error),
+)
 
 ANNEX = (
     "is a git-annex pointer, not the file itself",
@@ -135,7 +142,9 @@ def _not_pytorch(start: bytes, path: Path) -> tuple[str, str] | None:
         return "is one file of a folder (safetensors)", "Give the folder, with the config.json that describes it."
     if start.startswith(b"PK"):
         return _zip(path)
-    return _SUFFIXES.get(path.suffix.lower()) if not start.startswith(b"\x80") else None
+    if not start.startswith(b"\x80"):
+        return _SUFFIXES.get(path.suffix.lower()) or ("is not a PyTorch file", _GIVE)
+    return None
 
 
 def _zip(path: Path) -> tuple[str, str] | None:
@@ -143,8 +152,8 @@ def _zip(path: Path) -> tuple[str, str] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except zipfile.BadZipFile:
-        return f"is damaged: cut short at {path.stat().st_size:,} bytes", _DOWNLOAD_AGAIN
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, LookupError, OSError, struct.error):
+        return f"is damaged, or cut short at {path.stat().st_size:,} bytes", _DOWNLOAD_AGAIN
     if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
         return (
             "is a TorchScript program, not a state_dict",
