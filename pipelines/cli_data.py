@@ -19,7 +19,7 @@ from pipelines.console import run_job
 
 app = commands()
 
-Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv, labelstudio.")]
+Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv, labelstudio, yolo-pose.")]
 
 
 @app.command(
@@ -114,6 +114,9 @@ def import_(
             "first, only one so marked, or, where there is none, its prediction.",
         ),
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="train|val|test|all", help="Which images of a YOLO data set; default all.")
+    ] = None,
     part_size: PartSize = 10_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -133,6 +136,7 @@ def import_(
             labelling_config=labelling_config,
             annotator=annotator,
             annotations=annotations,
+            split=split,
             part_size=part_size,
             overwrite=overwrite,
             progress=progress,
@@ -163,6 +167,15 @@ def export(
         str | None,
         typer.Option(metavar="PREFIX", help="Label Studio: what stands before an image's path in its address."),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="train=0.8,val=0.2", help="YOLO: divide the images; groups, copies and people never part."
+        ),
+    ] = None,
+    image_files: Annotated[
+        str | None, typer.Option(metavar="link|copy|none", help="YOLO: how images come into the data set.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -177,6 +190,8 @@ def export(
             images=images,
             as_=as_,
             image_url=image_url,
+            split=split,
+            image_files=image_files,
             overwrite=overwrite,
             progress=progress,
         ),

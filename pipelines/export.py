@@ -13,11 +13,17 @@ from autolabel.formats.policy import ImagePolicy
 from autolabel.manifest import Manifest
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
+from autolabel.split import parse_shares
 from pipelines.import_ import HEADER, choice, require_format, require_options
 
-FORMATS = ("coco", "coco-results", "csv", "labelstudio")
+FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose")
 
-OPTIONS: Mapping[str, tuple[str, ...]] = {"as": ("labelstudio",), "image_url": ("labelstudio",)}
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "as": ("labelstudio",),
+    "image_url": ("labelstudio",),
+    "split": ("yolo-pose",),
+    "image_files": ("yolo-pose",),
+}
 """Which formats take which option."""
 
 
@@ -53,6 +59,8 @@ def export(
     images: str = ImagePolicy.COMPLETE.value,
     as_: str | None = None,
     image_url: str | None = None,
+    split: str | None = None,
+    image_files: str | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> ExportResult:
@@ -66,6 +74,9 @@ def export(
             people become crowd regions; ``all``: every pose as it stands.
         as_: What poses are to Label Studio: ``annotations`` (default), or ``predictions`` for people to start from.
         image_url: What stands before an image's path in a Label Studio task; by default its local files.
+        split: How to divide the images of a YOLO data set, such as ``train=0.8,val=0.2``; by default as they were
+            when they came in, else all ``train``.
+        image_files: How images come into a YOLO data set: ``link`` (default), ``copy``, or ``none``.
         overwrite: Replace a file that stands already.
         progress: Where to report.
 
@@ -75,7 +86,7 @@ def export(
         ExistsError: ``out`` stands already.
     """
     require_format(format, FORMATS)
-    options = {"as": as_, "image_url": image_url}
+    options = {"as": as_, "image_url": image_url, "split": split, "image_files": image_files}
     require_options(format, options, OPTIONS)
     policies = [policy.value for policy in ImagePolicy]
     if images not in policies:
@@ -102,10 +113,7 @@ def _writer(format: str, source: Manifest, options: Mapping[str, Any]) -> Callab
         case "coco":
             from autolabel.formats.coco import write_coco
 
-            header = source.path / HEADER
-            return partial(
-                write_coco, header=json.loads(header.read_text(encoding="utf-8")) if header.is_file() else None
-            )
+            return partial(write_coco, header=_header(source))
         case "coco-results":
             from autolabel.formats.coco_results import write_coco_results
 
@@ -119,8 +127,24 @@ def _writer(format: str, source: Manifest, options: Mapping[str, Any]) -> Callab
 
             kind = choice(TaskKind, options["as"] or "annotations", "--as")
             return partial(write_labelstudio, kind=kind, image_url=options["image_url"] or LOCAL_FILES)
+        case "yolo-pose":
+            from autolabel.formats.yolo_pose import ImageFiles, write_yolo_pose
+
+            return partial(
+                write_yolo_pose,
+                image_path=source.image_path,
+                image_files=choice(ImageFiles, options["image_files"] or "link", "--image-files"),
+                shares=None if options["split"] is None else parse_shares(options["split"]),
+                header=_header(source),
+            )
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no writer")
+
+
+def _header(source: Manifest) -> dict[str, Any] | None:
+    """What the source of an imported manifest said of itself."""
+    file = source.path / HEADER
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _with_root(sample: Sample) -> str:

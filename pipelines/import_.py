@@ -29,17 +29,15 @@ from autolabel.skeleton import Skeleton
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
-FORMATS = ("coco", "coco-results", "csv", "labelstudio")
+FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "category": ("coco", "coco-results"),
     "listing": ("coco-results",),
     "labelling_config": ("labelstudio",),
     "annotator": ("labelstudio",),
     "annotations": ("labelstudio",),
-    "skeleton": (
-        "csv",
-        "labelstudio",
-    ),
+    "skeleton": ("csv", "labelstudio", "yolo-pose"),
+    "split": ("yolo-pose",),
 }
 """Which formats take which option."""
 
@@ -65,6 +63,7 @@ def import_(
     labelling_config: str | Path | None = None,
     annotator: str | None = None,
     annotations: str | None = None,
+    split: str | None = None,
     overwrite: bool = False,
     part_size: int = PART_SIZE,
     progress: Progress = SILENT,
@@ -84,6 +83,7 @@ def import_(
         annotator: Number or e-mail address of the only annotator whose Label Studio annotations count.
         annotations: Which of the Label Studio annotations of a task counts: ``latest`` (default; one marked as ground
             truth goes before), ``first``, ``ground-truth``, or ``predictions`` where there is none.
+        split: Which images of a YOLO data set: ``train``, ``val``, ``test`` or ``all`` (default).
         overwrite: Replace another result in ``out``.
         part_size: Samples a part.
         progress: Where to report.
@@ -100,13 +100,16 @@ def import_(
         raise InputError("is not a folder", subject=str(images), remedy="Give the folder of the images.")
     options = {"category": category, "listing": listing, "skeleton": skeleton}
     options |= {"labelling_config": labelling_config, "annotator": annotator, "annotations": annotations}
+    options |= {"split": split}
     require_options(format, options, OPTIONS)
     data = _read(format, src, images, options)
     _require_images(data, src, images)
     named = {name: str(value) for name, value in options.items() if value is not None}
     config = {"format": format, "images": str(images.resolve()), "part_size": part_size, **named}
     files = {"listing": listing, "labelling_config": labelling_config}
-    inputs = {"labels": labels_digest(src)} | {n: file_digest(file) for n, file in files.items() if file is not None}
+    inputs = {"labels": data.digest or labels_digest(src)} | {
+        n: file_digest(file) for n, file in files.items() if file is not None
+    }
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "import", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
@@ -200,6 +203,11 @@ def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> L
                 annotator=options["annotator"],
                 annotations=choice(AnnotationChoice, options["annotations"] or "latest", "--annotations"),
             )
+        case "yolo-pose":
+            from autolabel.formats.yolo_pose import WhichSplit, read_yolo_pose
+
+            which = choice(WhichSplit, options["split"] or "all", "--split")
+            return read_yolo_pose(src, images, skeleton=skeleton, split=which)
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no reader")
 

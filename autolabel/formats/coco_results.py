@@ -29,7 +29,7 @@ from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import rescore
 
-CANNOT = frozenset(Aspect) - {Aspect.COORDINATES, Aspect.SCORE, Aspect.PLACE, Aspect.EMPTY}
+CANNOT = frozenset(Aspect) - {Aspect.COORDINATES, Aspect.OUTSIDE, Aspect.SCORE, Aspect.PLACE, Aspect.EMPTY}
 """What results cannot hold; images without people stand in the listing."""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from autolabel.formats import coco_results, csv_table, labelstudio
+from autolabel.formats import coco_results, csv_table, labelstudio, yolo_pose
 from autolabel.formats.coco import read_coco, write_coco
 from autolabel.formats.labels import Aspect, Labels, Written
 from autolabel.formats.policy import ImagePolicy
@@ -143,6 +143,10 @@ EXAMPLES: Mapping[Aspect, Example] = {
     ),
     Aspect.EDGES: Example([sample()], lambda skeleton, _: skeleton.edges, replace(PLAIN, edges=((0, 2), (1, 2)))),
     Aspect.FLIP: Example([sample()], lambda skeleton, _: skeleton.flip, replace(PLAIN, flip=(1, 0, 2), colors=())),
+    Aspect.OUTSIDE: Example(
+        [sample(poses(xy=[[[10, 11], [-3, 30], [20, 21]], [[40, 11], [42, 30], [50, 90]]]))], of_poses("xy")
+    ),
+    Aspect.BOXLESS: Example([sample(poses(box=[[np.nan] * 4, [36, 8, 56, 40]]))], of_poses("box")),
     Aspect.SIGMAS: Example([sample()], lambda skeleton, _: skeleton.sigmas, replace(PLAIN, sigmas=(0.1, 0.2, 0.3))),
 }
 EXAMPLES = {**EXAMPLES, Aspect.IMAGE_ID: Example([replace(sample(), id="0" * 32)], of_samples("id"))}
@@ -185,6 +189,17 @@ FORMATS: Mapping[str, Format] = {
         ),
         lambda folder: labelstudio.read_labelstudio(folder / "x", folder / "images"),
         labelstudio.CANNOT,
+    ),
+    "yolo-pose": Format(
+        lambda folder, samples, skeleton: yolo_pose.write_yolo_pose(
+            folder / "x",
+            samples,
+            skeleton,
+            image_path=lambda sample: folder / "images" / sample.path,
+            policy=ImagePolicy.ALL,
+        ),
+        lambda folder: yolo_pose.read_yolo_pose(folder / "x", folder / "x"),
+        yolo_pose.CANNOT,
     ),
 }
 
