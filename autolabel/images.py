@@ -13,16 +13,16 @@ import os
 import stat
 import warnings
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from autolabel.errors import ImageError
+from autolabel.image_faults import Reason, fault_of, misses_rows
 
 MAX_PIXELS = 120_000_000
 """Largest image that is decoded: what a 108-megapixel phone takes, 360 MB as RGB."""
@@ -52,6 +52,7 @@ _MAGIC = (
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _ORIENTATION = 0x0112
+_PHOTOMETRIC = 0x0106
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,22 +66,6 @@ _UPRIGHT = {
 
 # Pillow warns of odd metadata and of images over 89 megapixels; what matters of it is an ImageError here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-class Reason(StrEnum):
-    """Why a file is not used as an image."""
-
-    EMPTY = "empty"
-    TRUNCATED = "truncated"
-    DAMAGED = "damaged"
-    NOT_AN_IMAGE = "not an image"
-    UNSUPPORTED = "unsupported"
-    TOO_LARGE = "too large"
-    VANISHED = "vanished"
-    NO_PERMISSION = "no permission"
-    NOT_A_FILE = "not a file"
-    UNREADABLE = "unreadable"
-    BAD_NAME = "bad name"
 
 
 @dataclass(frozen=True)
@@ -133,7 +118,7 @@ def decode_image(data: bytes, *, subject: str, max_pixels: int = MAX_PIXELS) -> 
     """
     image = _opened(io.BytesIO(data), subject, max_pixels)
     info = _info(image)
-    return np.array(_upright(_rgb(_loaded(image, subject), subject), info.orientation))
+    return np.array(_upright(_rgb(_loaded(image, data, subject), subject), info.orientation))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -157,9 +142,10 @@ def probe(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> ImageInfo:
     Raises:
         ImageError: It cannot be read; ``reason`` says why.
     """
-    image = _opened(io.BytesIO(read_bytes(path)), str(path), max_pixels)
+    data, subject = read_bytes(path), str(path)
+    image = _opened(io.BytesIO(data), subject, max_pixels)
     info = _info(image)
-    _rgb(_loaded(image, str(path)), str(path))
+    _rgb(_loaded(image, data, subject), subject)
     return info
 
 
@@ -180,7 +166,7 @@ def decode_thumbnail(
     image = _opened(io.BytesIO(data), subject, max_pixels)
     info = _info(image)
     image.draft("L", (side, side))
-    loaded = _loaded(image, subject)
+    loaded = _loaded(image, data, subject)
     grey = loaded if loaded.mode == "L" else _rgb(loaded, subject).convert("L")
     small = grey.resize((side, side), Image.Resampling.BILINEAR)
     return info, np.asarray(_upright(small, info.orientation))
@@ -245,7 +231,8 @@ def _opened(file: IO[bytes], subject: str, max_pixels: int | None) -> Image.Imag
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(str(error), reason=Reason.TOO_LARGE, subject=subject) from error
     except Exception as error:  # plugins raise whatever their parsers stumble over
-        raise _undecodable(error, subject) from error
+        file.seek(0)
+        raise _undecodable(error, file.read(MAX_BYTES), subject) from error
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(
@@ -264,12 +251,21 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _loaded(image: Image.Image, subject: str) -> Image.Image:
+def _loaded(image: Image.Image, data: bytes, subject: str) -> Image.Image:
     try:
         image.load()
+        incomplete = image.format == "PNG" and _ends_black(image) and misses_rows(data)
     except Exception as error:  # plugins raise whatever their decoders stumble over
-        raise _undecodable(error, subject) from error
+        raise _undecodable(error, data, subject) from error
+    if incomplete:
+        raise ImageError("the pixels end before the last row", reason=Reason.TRUNCATED, subject=subject)
     return image
+
+
+def _ends_black(image: Image.Image) -> bool:
+    """Whether the last row is all zeros: what a decoder leaves where pixels are missing, and cheaper to ask first."""
+    width, height = image.size
+    return not any(image.crop((0, height - 1, width, height)).tobytes())
 
 
 def _info(image: Image.Image) -> ImageInfo:
@@ -302,6 +298,8 @@ def _rgb(image: Image.Image, subject: str) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         # The full 16-bit range rather than the brightest pixel: a picture must not depend on its contents.
         eight = (np.asarray(image).astype(np.int32) >> 8).clip(0, 255).astype(np.uint8)
+        if _white_is_zero(image):
+            eight = 255 - eight
         return Image.fromarray(eight).convert("RGB")
     if image.mode in ("I", "F"):
         raise ImageError(
@@ -320,6 +318,12 @@ def _rgb(image: Image.Image, subject: str) -> Image.Image:
         raise ImageError(f"pixel format {image.mode}: {error}", reason=Reason.UNSUPPORTED, subject=subject) from error
 
 
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF counts its greys from white (TIFF 6.0, PhotometricInterpretation); Pillow heeds it at 8 bits."""
+    tags: Any = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    return tags is not None and tags.get(_PHOTOMETRIC) == 0
+
+
 def _is_heic(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS
 
@@ -336,12 +340,19 @@ def _unidentified(file: IO[bytes], subject: str) -> ImageError:
             subject=subject,
             remedy="Convert it to JPEG or PNG.",
         )
+    file.seek(0)
+    if found := fault_of(file.read(MAX_BYTES)):
+        reason, message = found
+        return ImageError(message, reason=reason, subject=subject)
     if looks_like_image(head):
         return ImageError("the header is cut off or damaged", reason=Reason.DAMAGED, subject=subject)
     return ImageError("is not an image", reason=Reason.NOT_AN_IMAGE, subject=subject)
 
 
-def _undecodable(error: Exception, subject: str) -> ImageError:
-    cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-    reason = Reason.TRUNCATED if cut else Reason.DAMAGED
+def _undecodable(error: Exception, data: bytes, subject: str) -> ImageError:
+    if found := fault_of(data):
+        return ImageError(found[1], reason=found[0], subject=subject)
+    told = str(error).lower()
+    cut = isinstance(error, EOFError) or "truncated" in told
+    reason = Reason.TRUNCATED if cut else Reason.TOO_LARGE if "too large" in told else Reason.DAMAGED
     return ImageError(f"cannot be decoded: {error or type(error).__name__}", reason=reason, subject=subject)

@@ -20,7 +20,7 @@ BARE = {"numpy", "PIL", "pyarrow", "pydantic"}
 BARE_TORCH = {"torch", "torchvision", "timm", "safetensors", "huggingface_hub"}
 
 # The files of `autolabel` that `model` may use. They, like `model`, import only what a bare GPU host has.
-VOCABULARY = {"errors", "images", "manifest", "mapping", "poses", "progress", "run", "settings", "similarity"}
+VOCABULARY = {"errors", "image_faults", "images", "manifest", "mapping", "poses", "progress", "run", "settings", "similarity"}
 VOCABULARY |= {"skeleton", "suppress", "tables"}
 
 AT_THE_TOP = {
