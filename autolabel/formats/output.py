@@ -28,13 +28,30 @@ def new_file(path: str | Path, *, overwrite: bool, newline: str | None = None) -
     Raises:
         ExistsError: Something stands already.
     """
+    with (
+        new_path(path, overwrite=overwrite) as temporary,
+        temporary.open("w", encoding="utf-8", newline=newline) as file,
+    ):
+        yield file
+
+
+@contextmanager
+def new_path(path: str | Path, *, overwrite: bool) -> Generator[Path]:
+    """A name under which the block, or a library that it calls, writes one file; the file takes its own name after.
+
+    Args:
+        path: Its own name; folders above it are made.
+        overwrite: Replace a file that stands already.
+
+    Raises:
+        ExistsError: Something stands already.
+    """
     path = Path(path)
     _require_free(path, overwrite=overwrite and path.is_file())
     temporary = _temporary(path)
     try:
-        with temporary.open("w", encoding="utf-8", newline=newline) as file:
-            yield file
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
