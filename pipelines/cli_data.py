@@ -19,7 +19,9 @@ from pipelines.console import run_job
 
 app = commands()
 
-Format = Annotated[str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv, labelstudio, yolo-pose.")]
+Format = Annotated[
+    str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv, labelstudio, yolo-pose, dlc, sleap.")
+]
 
 
 @app.command(
@@ -176,6 +178,9 @@ def export(
     image_files: Annotated[
         str | None, typer.Option(metavar="link|copy|none", help="YOLO: how images come into the data set.")
     ] = None,
+    scorer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="DeepLabCut: who labelled; by default as in its imported tables.")
+    ] = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -192,6 +197,7 @@ def export(
             image_url=image_url,
             split=split,
             image_files=image_files,
+            scorer=scorer,
             overwrite=overwrite,
             progress=progress,
         ),

@@ -16,13 +16,14 @@ from autolabel.progress import SILENT, Progress
 from autolabel.split import parse_shares
 from pipelines.import_ import HEADER, choice, require_format, require_options
 
-FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose")
+FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose", "dlc", "sleap")
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "as": ("labelstudio",),
     "image_url": ("labelstudio",),
     "split": ("yolo-pose",),
     "image_files": ("yolo-pose",),
+    "scorer": ("dlc",),
 }
 """Which formats take which option."""
 
@@ -61,6 +62,7 @@ def export(
     image_url: str | None = None,
     split: str | None = None,
     image_files: str | None = None,
+    scorer: str | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> ExportResult:
@@ -77,6 +79,7 @@ def export(
         split: How to divide the images of a YOLO data set, such as ``train=0.8,val=0.2``; by default as they were
             when they came in, else all ``train``.
         image_files: How images come into a YOLO data set: ``link`` (default), ``copy``, or ``none``.
+        scorer: Who labelled, to DeepLabCut; by default whoever its imported tables name, else ``autolabel``.
         overwrite: Replace a file that stands already.
         progress: Where to report.
 
@@ -87,6 +90,7 @@ def export(
     """
     require_format(format, FORMATS)
     options = {"as": as_, "image_url": image_url, "split": split, "image_files": image_files}
+    options |= {"scorer": scorer}
     require_options(format, options, OPTIONS)
     policies = [policy.value for policy in ImagePolicy]
     if images not in policies:
@@ -137,6 +141,15 @@ def _writer(format: str, source: Manifest, options: Mapping[str, Any]) -> Callab
                 shares=None if options["split"] is None else parse_shares(options["split"]),
                 header=_header(source),
             )
+        case "dlc":
+            from autolabel.formats.deeplabcut import write_dlc
+
+            said = (_header(source) or {}).get("deeplabcut", {}).get("scorer")
+            return partial(write_dlc, image_file=source.image_path, scorer=options["scorer"] or said or "autolabel")
+        case "sleap":
+            from autolabel.formats.sleap import write_sleap
+
+            return partial(write_sleap, image_file=source.image_path)
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no writer")
 

@@ -29,14 +29,14 @@ from autolabel.skeleton import Skeleton
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
-FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose")
+FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose", "dlc", "sleap")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "category": ("coco", "coco-results"),
     "listing": ("coco-results",),
     "labelling_config": ("labelstudio",),
     "annotator": ("labelstudio",),
     "annotations": ("labelstudio",),
-    "skeleton": ("csv", "labelstudio", "yolo-pose"),
+    "skeleton": ("csv", "labelstudio", "yolo-pose", "dlc", "sleap"),
     "split": ("yolo-pose",),
 }
 """Which formats take which option."""
@@ -208,6 +208,14 @@ def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> L
 
             which = choice(WhichSplit, options["split"] or "all", "--split")
             return read_yolo_pose(src, images, skeleton=skeleton, split=which)
+        case "dlc":
+            from autolabel.formats.deeplabcut import read_dlc
+
+            return read_dlc(src, images=images, skeleton=skeleton)
+        case "sleap":
+            from autolabel.formats.sleap import read_sleap
+
+            return read_sleap(src, images=images, skeleton=skeleton)
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no reader")
 

@@ -20,7 +20,18 @@ BARE = {"numpy", "PIL", "pyarrow", "pydantic"}
 BARE_TORCH = {"torch", "torchvision", "timm", "safetensors", "huggingface_hub"}
 
 # The files of `autolabel` that `model` may use. They, like `model`, import only what a bare GPU host has.
-VOCABULARY = {"errors", "image_faults", "images", "manifest", "mapping", "poses", "progress", "run", "settings", "similarity"}
+VOCABULARY = {
+    "errors",
+    "image_faults",
+    "images",
+    "manifest",
+    "mapping",
+    "poses",
+    "progress",
+    "run",
+    "settings",
+    "similarity",
+}
 VOCABULARY |= {"skeleton", "suppress", "tables"}
 
 AT_THE_TOP = {
@@ -30,7 +41,7 @@ AT_THE_TOP = {
 }
 IN_FUNCTIONS = {
     "autolabel": {
-        "av", "fiftyone", "fsspec", "imagehash", "jinja2", "label_studio_sdk", "lightgbm", "matplotlib",
+        "av", "fiftyone", "fsspec", "h5py", "imagehash", "jinja2", "label_studio_sdk", "lightgbm", "matplotlib",
         "pycocotools", "safetensors", "sklearn", "sleap_io", "yaml",
     },
     "model": {"nncf", "onnx", "onnxruntime", "openvino", "peft", "torchao", "transformers"},
