@@ -95,6 +95,13 @@ def damaged_pickle(path: Path) -> None:
         archive.writestr("archive/version", "3\n")
 
 
+def odd_name(path: Path) -> None:
+    """A name in the archive's list that is no UTF-8 though it says so; found by fuzzing."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\u00e9/data.pkl", b"\x80\x02}.")
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+
+
 PLAIN_NET = {"backbone.conv1.weight": torch.ones(1), "backbone.bn1.weight": torch.ones(1)}
 BACKBONE = {"backbone.pos_embed": torch.ones(1, 3, 2), "backbone.blocks.0.norm1.weight": torch.ones(2)}
 LINKS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2\nsize 359990000\n"
@@ -109,6 +116,7 @@ WRONG: list[Any] = [
     ("cut short", "a.pth", cut(0.6), r"damaged, or cut short at [\d,]+ bytes", "compare its size"),
     ("cut in the header", "a.pth", cut(0.001), "or cut short at", "Download it again"),
     ("damaged pickle", "a.pth", damaged_pickle, "is damaged|is not a PyTorch file", "Download it again|state_dict"),
+    ("damaged list of files", "a.pth", odd_name, "is damaged", "Download it again"),
     ("text", "a.pth", with_bytes(b"epoch,loss\n1,0.5\n"), "is not a PyTorch file", "Give an official"),
     ("gzip", "a.pth.tar.gz", with_bytes(b"\x1f\x8b\x08\x00rest"), "is a gzip archive", "Unpack it"),
     ("zip of the file", "a.pth", zipped, r"zip archive with weights/vitpose\.pth", "Unpack it"),
