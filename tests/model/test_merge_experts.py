@@ -42,6 +42,7 @@ def split(folder: Path) -> list[Part]:
     return [part(load_model(folder, dataset=name), f"{name}.pth") for name in PLUS_DATASETS]
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_whole_split_and_merged_are_the_same_network_of_released_shape(tmp_path: Path) -> None:
     """S, six experts of 96 rows, six heads, from an official file; one part goes through a file of its own too."""
