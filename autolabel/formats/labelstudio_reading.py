@@ -165,7 +165,7 @@ def _theirs(item: _Read, key: str) -> dict[str, Any]:
 def _skeleton(src: Path, read: Sequence[_Read], config: LabellingConfig | None) -> tuple[Skeleton, str]:
     """The skeleton that the file tells, and what is to be said about it."""
     beside = (src if src.is_dir() else src.parent) / SKELETON
-    fingerprints = {meta_of(item.task).data.get("skeleton") for item in read if item.ours}
+    fingerprints = {meta_of(item.task).text("skeleton", "") for item in read if item.ours}
     if len(fingerprints) <= 1 and beside.is_file() and (fingerprints or src.is_dir()):
         found = Skeleton.load(beside)
         if not fingerprints or found.fingerprint in fingerprints:

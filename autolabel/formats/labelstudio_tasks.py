@@ -106,7 +106,7 @@ def choose(
             known |= dict.fromkeys(names)
             if not skipped and (annotator is None or annotator in names):
                 finished.append(record)
-        counts["drafts"] += len(cast("list[Any]", task.data.get("drafts") or ()))
+        counts["drafts"] += len(_values(task, "drafts"))
         taken = _taken(finished, choice)
         if taken is not None:
             counts["several"] += len(finished) > 1
@@ -231,5 +231,6 @@ def _by(record: Record) -> str:
     """The e-mail address where the file tells it, else the number: exports hold only that."""
     who = record.data.get("completed_by")
     if isinstance(who, dict):
-        return record.record("completed_by").text("email", "") or f"annotator-{_names(record)[0]}"
+        person = record.record("completed_by")
+        return person.text("email", "") or f"annotator-{person.identifier('id')}"
     return "" if who is None else f"annotator-{who}"

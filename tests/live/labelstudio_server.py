@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-labelstudio"
 CONSTRAINTS = Path(__file__).with_name("constraints-labelstudio.txt")
 EMAIL = "reviewer@example.com"
-START_SECONDS = 240
+START_SECONDS = 540
 CANNOT_INSTALL = 3
 
 

@@ -2,12 +2,7 @@
 
 import io
 import json
-import select
-import subprocess
-import sys
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,69 +20,13 @@ from autolabel.skeleton import Skeleton
 from pipelines.pull import PullResult, pull
 from pipelines.push import push
 from pipelines.simulated_reviewer import SimulatedReviewer
+from tests.live.labelstudio_client import Server
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-SCRIPT = Path(__file__).with_name("labelstudio_server.py")
-CANNOT_INSTALL = 3
-START_SECONDS = 600
 SKELETON = Skeleton.load("coco17")
 K = SKELETON.num_keypoints
 N = 5
-BOUNDARY = "autolabel-boundary"
-
-
-@dataclass(frozen=True)
-class Server:
-    url: str
-    token: str
-    files: Path
-
-    def call(self, method: str, path: str, data: bytes | None = None, kind: str = "application/json") -> bytes:
-        headers = {"Authorization": f"Token {self.token}", "Content-Type": kind}
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return answer.read()
-
-    def json(self, method: str, path: str, body: object = None) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        return json.loads(self.call(method, path, data) or b"null")
-
-    def upload(self, project: int, files: list[Path]) -> dict[str, str]:
-        """Upload images; gives the path that serves each, by its name."""
-        body = b""
-        for file in files:
-            head = f'form-data; name="{file.name}"; filename="{file.name}"\r\nContent-Type: image/jpeg'
-            body += f"--{BOUNDARY}\r\nContent-Disposition: {head}\r\n\r\n".encode() + file.read_bytes() + b"\r\n"
-        body += f"--{BOUNDARY}--\r\n".encode()
-        kind = f"multipart/form-data; boundary={BOUNDARY}"
-        self.call("POST", f"/api/projects/{project}/import?commit_to_project=false", body, kind)
-        uploads = self.json("GET", f"/api/projects/{project}/file-uploads?all=true")
-        # The server puts 8 hex digits and a dash before a file's name.
-        return {Path(upload["file"]).name[9:]: f"/data/{upload['file']}" for upload in uploads}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("labelstudio")
-    files = folder / "files"
-    command = [sys.executable, str(SCRIPT), str(folder / "data"), "--files", str(files)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin and process.stdout and process.stderr
-        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-        line = process.stdout.readline() if ready else b""
-        try:
-            if not line:
-                process.stdin.close()
-                code, why = process.wait(60), process.stderr.read().decode()
-                if code == CANNOT_INSTALL:
-                    pytest.skip(f"Label Studio cannot be installed here: {why.strip()[-300:]}")
-                pytest.fail(f"Label Studio did not start: {why}")
-            access = json.loads(line)
-            yield Server(access["url"], access["token"], files)
-        finally:
-            process.stdin.close()
-            process.wait(60)
 
 
 @dataclass(frozen=True)

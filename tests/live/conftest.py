@@ -1,0 +1,39 @@
+"""What the live tests share: one Label Studio for all of them, because it takes a minute to start."""
+
+import json
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live.labelstudio_client import Server
+
+SCRIPT = Path(__file__).with_name("labelstudio_server.py")
+CANNOT_INSTALL = 3
+START_SECONDS = 600
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("labelstudio")
+    files = folder / "files"
+    command = [sys.executable, str(SCRIPT), str(folder / "data"), "--files", str(files)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin and process.stdout and process.stderr
+        ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        line = process.stdout.readline() if ready else b""
+        try:
+            if not line:
+                process.stdin.close()
+                code, why = process.wait(60), process.stderr.read().decode()
+                if code == CANNOT_INSTALL:
+                    pytest.skip(f"Label Studio cannot be installed here: {why.strip()[-300:]}")
+                pytest.fail(f"Label Studio did not start: {why}")
+            access = json.loads(line)
+            yield Server(access["url"], access["token"], files)
+        finally:
+            process.stdin.close()
+            process.wait(60)
