@@ -144,8 +144,7 @@ def keypoint_errors(measured: Measured, evaluation: Evaluation) -> bytes:
     with styled_figure(6.6 * len(columns) + 0.6, _height(columns) + 0.4, 1, 2 * len(columns)) as (figure, grid):
         for rows, pixels, gross in zip(columns, grid[0][::2], grid[0][1::2], strict=True):
             _keypoint_axis(pixels, skeleton, rows)
-            for place, k in enumerate(rows):
-                _spread(pixels, place, error[~np.isnan(error[:, k]), k])
+            _spreads(pixels, [error[~np.isnan(error[:, k]), k] for k in rows])
             pixels.set_xscale("log")
             pixels.xaxis.set_major_formatter(_without_sign)
             pixels.set_xlabel("error, px: median, quarters, 5 to 95 %")
@@ -182,15 +181,9 @@ def keypoint_changes(comparison: PairedComparison, skeleton: Skeleton) -> bytes:
     with styled_figure(4.8 * len(columns) + 1.2, _height(columns) + 0.6, 1, len(columns)) as (figure, grid):
         for axes, rows in zip(grid[0], columns, strict=True):
             _keypoint_axis(axes, skeleton, rows)
-            for place, k in enumerate(rows):
-                change = counts[skeleton.keypoints[k]]
-                for value, way, verdict in ((change.fixed, 1, Verdict.BETTER), (change.broken, -1, Verdict.WORSE)):
-                    axes.barh(place, way * value, 0.72, color=_VERDICT_COLORS[verdict])
-                    if value:
-                        axes.annotate(
-                            f"{value}", (way * value, place), xytext=(3 * way, 0), textcoords="offset points",
-                            ha="left" if way > 0 else "right", va="center", fontsize=7, color=MUTED,
-                        )  # fmt: skip
+            changes = [counts[skeleton.keypoints[k]] for k in rows]
+            _count_bars(axes, [change.fixed for change in changes], 1, Verdict.BETTER)
+            _count_bars(axes, [change.broken for change in changes], -1, Verdict.WORSE)
             axes.axvline(0, color=INK, linewidth=0.8)
             axes.set_xlim(-1.18 * most, 1.18 * most)
             axes.xaxis.set_major_formatter(_without_sign)
@@ -230,14 +223,27 @@ def _oks_histogram(axes: Axes, measured: Measured, other: Measured | None) -> No
     axes.grid(axis="x", visible=False)
 
 
-def _spread(axes: Axes, place: int, pixels: Floats) -> None:
-    """Median, quarters and the middle 90 % of errors."""
-    if not len(pixels):
-        return
-    low, q1, middle, q3, high = (float(np.percentile(np.maximum(pixels, _LEAST_PX), q)) for q in (5, 25, 50, 75, 95))
-    axes.hlines(place, low, high, color=_THIS, alpha=0.45, linewidth=1.2)
-    axes.barh(place, q3 - q1, 0.62, left=q1, color=_THIS, alpha=0.35)
-    axes.vlines(middle, place - 0.31, place + 0.31, color=INK, linewidth=1.6)
+def _spreads(axes: Axes, errors: Sequence[Floats]) -> None:
+    """Median, quarters and the middle 90 % of each row's errors."""
+    known = {place: np.maximum(pixels, _LEAST_PX) for place, pixels in enumerate(errors) if len(pixels)}
+    rows = np.array(list(known), np.float64)
+    low, q1, middle, q3, high = (
+        np.array([float(np.percentile(pixels, q)) for pixels in known.values()]) for q in (5, 25, 50, 75, 95)
+    )
+    axes.hlines(rows, low, high, color=_THIS, alpha=0.45, linewidth=1.2)
+    axes.barh(rows, q3 - q1, 0.62, left=q1, color=_THIS, alpha=0.35)
+    axes.vlines(middle, rows - 0.31, rows + 0.31, color=INK, linewidth=1.6)
+
+
+def _count_bars(axes: Axes, counts: Sequence[int], way: int, verdict: Verdict) -> None:
+    """Bars to the right (way 1) or to the left (-1), with their numbers."""
+    axes.barh(range(len(counts)), [way * count for count in counts], 0.72, color=_VERDICT_COLORS[verdict])
+    for place, count in enumerate(counts):
+        if count:
+            axes.annotate(
+                f"{count}", (way * count, place), xytext=(3 * way, 0), textcoords="offset points",
+                ha="left" if way > 0 else "right", va="center", fontsize=7, color=MUTED,
+            ).set_in_layout(False)  # fmt: skip
 
 
 def _same_limits(panels: Sequence[Axes]) -> None:
@@ -247,14 +253,14 @@ def _same_limits(panels: Sequence[Axes]) -> None:
 
 
 def _gross_bars(axes: Axes, evaluation: Evaluation, keypoints: Sequence[str]) -> None:
-    for place, name in enumerate(keypoints):
-        rate = evaluation.keypoints[name].gross_rate
-        if rate is None:
-            continue
-        axes.scatter([100 * rate], [place], s=18, color=_THIS, zorder=3)
-        interval = evaluation.intervals.of(("keypoints", name, "gross_rate")) if evaluation.intervals else None
-        if interval:
-            axes.hlines(place, 100 * interval["low"], 100 * interval["high"], color=_THIS, alpha=0.6, linewidth=1.3)
+    rates = [evaluation.keypoints[name].gross_rate for name in keypoints]
+    known = [(place, 100 * rate) for place, rate in enumerate(rates) if rate is not None]
+    axes.scatter([rate for _, rate in known], [place for place, _ in known], s=18, color=_THIS, zorder=3)
+    if evaluation.intervals:
+        found = [evaluation.intervals.of(("keypoints", name, "gross_rate")) for name in keypoints]
+        ends = [(place, 100 * e["low"], 100 * e["high"]) for place, e in enumerate(found) if e]
+        if ends:
+            axes.hlines(*zip(*ends, strict=True), color=_THIS, alpha=0.6, linewidth=1.3)
     axes.set_xlim(left=0)
     axes.set_xlabel("gross, %" + (" (95 % interval)" if evaluation.intervals else ""))
 
@@ -279,13 +285,13 @@ def _keypoint_axis(axes: Axes, skeleton: Skeleton, rows: Sequence[int], *, named
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     if named:
-        # Just left of the axis, whatever its limits.
+        from matplotlib.transforms import ScaledTranslation
+
+        # Just left of the axis, whatever its limits: x from the axes' edge, y in data.
+        left = axes.get_yaxis_transform() + ScaledTranslation(-6 / 72, 0, axes.figure.dpi_scale_trans)
         colors = [SIDE_COLORS[skeleton.sides[k]] for k in rows]
-        for place, color in enumerate(colors):
-            axes.annotate(
-                "●", (0, place), xycoords=("axes fraction", "data"), xytext=(-6, 0), textcoords="offset points",
-                ha="center", va="center", fontsize=6, color=color,
-            )  # fmt: skip
+        dots = axes.scatter([0] * len(rows), range(len(rows)), s=16, c=colors, transform=left, clip_on=False)
+        dots.set_in_layout(False)
 
 
 def _columns(skeleton: Skeleton) -> list[range]:

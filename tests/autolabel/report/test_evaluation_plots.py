@@ -1,0 +1,111 @@
+"""The pictures are there, of the right size, and no text of one lies on another's."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from autolabel.evaluate import summarise
+from autolabel.evaluate_pair import compare_measured
+from autolabel.evaluate_people import Measured, Truth, measure
+from autolabel.poses import Poses, Sample
+from autolabel.report import evaluation_plots
+from autolabel.report.evaluation_plots import PLOTS, draw, pck_curves
+from autolabel.skeleton import Skeleton
+
+
+def measured(skeleton: Skeleton, *levels: float, images: int = 6) -> list[Measured]:
+    rng = np.random.default_rng(0)
+    k = skeleton.num_keypoints
+    truth = [
+        Sample(
+            f"{i}",
+            "images",
+            f"{i}.jpg",
+            (640, 480),
+            Poses.create(
+                k, xy=rng.uniform(0, 300, (1, k, 2)), visibility=np.full((1, k), 2), box=[[0, 0, 300, 300]], area=[4e4]
+            ),
+        )
+        for i in range(images)
+    ]
+    known = Truth(truth)
+    return [
+        measure(
+            [s.with_poses(s.poses.replace(xy=s.poses.xy + rng.normal(0, level, s.poses.xy.shape))) for s in truth],
+            known,
+            skeleton,
+        )
+        for level in levels
+    ]
+
+
+def size(png: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.format == "PNG"
+        image.load()
+        return image.size
+
+
+def test_without_a_comparison_there_are_four() -> None:
+    [one] = measured(Skeleton.load("lsp14"), 5.0)
+    pictures = draw(one, summarise(one))
+    assert list(pictures) == ["pck.png", "oks.png", "taxonomy.png", "errors.png"]
+    assert size(pictures["pck.png"])[0] > 3 * size(pictures["pck.png"])[1]  # three panels: LSP has head and torso
+    assert pictures["pck.png"] == pck_curves(one, summarise(one))  # the same bytes
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that were drawn, kept for questions instead of saved."""
+    kept: list[Any] = []
+
+    def keep(figure: Any) -> bytes:
+        FigureCanvasAgg(figure).draw()  # texts know their places once they are drawn
+        kept.append(figure)
+        return b""
+
+    monkeypatch.setattr(evaluation_plots, "_png", keep)
+    return kept
+
+
+def texts(figure: Any) -> Iterator[tuple[str, Any]]:
+    """The texts that can be seen, and their boxes in pixels."""
+    for axes in figure.axes:
+        frame = axes.get_window_extent()
+        for text in [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, axes.title]:
+            box = text.get_window_extent()
+            # Axes keep labels of ticks that lie beyond their ends, and draw none of them.
+            beyond = text in axes.get_xticklabels() and not frame.x0 - 1 < (box.x0 + box.x1) / 2 < frame.x1 + 1
+            if text.get_text() and not beyond:
+                yield text.get_text(), box
+
+
+@pytest.mark.parametrize("name", ["coco17", pytest.param("wholebody133", marks=pytest.mark.slow)])
+def test_no_two_texts_overlap(name: str, figures: list[Any]) -> None:
+    skeleton = Skeleton.load(name)
+    one, two = measured(skeleton, 4.0, 9.0)
+    pictures = draw(one, summarise(one, bootstrap=10), two, compare_measured(one, two, bootstrap=10))
+    assert tuple(pictures) == PLOTS
+    for figure, file in zip(figures, pictures, strict=True):
+        assert figure.get_size_inches().max() < 22, file
+        boxes = list(texts(figure))
+        assert len(boxes) > 10
+        edges = np.array([[b.x0, b.y0, b.x1, b.y1] for _, b in boxes])
+        wide = np.minimum(edges[:, None, 2], edges[None, :, 2]) - np.maximum(edges[:, None, 0], edges[None, :, 0])
+        high = np.minimum(edges[:, None, 3], edges[None, :, 3]) - np.maximum(edges[:, None, 1], edges[None, :, 1])
+        # A pixel of common border is no overlap.
+        over = np.argwhere(np.triu((wide > 1) & (high > 1), k=1))
+        assert not len(over), [(file, boxes[i][0], boxes[j][0]) for i, j in over[:5]]
+
+
+def test_poses_of_nobody_can_be_drawn() -> None:
+    skeleton = Skeleton("stick", ("top", "end"), (), (0, 1), (0.05, 0.05), "stated by the test")
+    empty = [Sample(f"{i}", "images", f"{i}.jpg", (64, 48), Poses.empty(2)) for i in range(3)]
+    nobody = measure(empty, Truth(empty), skeleton)
+    compared = compare_measured(nobody, nobody, bootstrap=5)
+    assert tuple(draw(nobody, summarise(nobody, bootstrap=5), nobody, compared)) == PLOTS
