@@ -151,7 +151,7 @@ class Skeleton:
         Raises:
             SkeletonError: A key is missing or unknown, or the values contradict each other.
         """
-        if unknown := sorted(set(data) - _KEYS):
+        if unknown := sorted(str(key) for key in data if key not in _KEYS):
             raise SkeletonError(
                 f"unknown key {unknown[0]!r}", subject=subject, remedy=_nearest(unknown[0], sorted(_KEYS))
             )

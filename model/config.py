@@ -21,6 +21,11 @@ UPSAMPLING = 4
 """Both decoders enlarge the token grid by this much, so a heatmap is the input / patch size x 4."""
 
 
+MAX_SIDE = 8192
+"""Longest side of an input, in pixels. Like the limits of the fields below, it is far beyond any network that
+exists: a damaged or hostile config must not ask for all memory."""
+
+
 @dataclass(frozen=True)
 class Size:
     """One released encoder, with the training settings that go with its width and depth."""
@@ -98,17 +103,17 @@ class ViTPoseConfig(Settings):
     """
 
     input_size: tuple[int, int] = (256, 192)
-    patch_size: int = Field(default=16, ge=1)
+    patch_size: int = Field(default=16, ge=1, le=256)
     patch_padding: int = Field(default_factory=lambda known: default_padding(known.get("patch_size", 16)), ge=0)
-    width: int = Field(default=768, ge=1)
-    depth: int = Field(default=12, ge=1)
-    heads: int = Field(default=12, ge=1)
-    mlp_ratio: int = Field(default=4, ge=1)
+    width: int = Field(default=768, ge=1, le=16_384)
+    depth: int = Field(default=12, ge=1, le=256)
+    heads: int = Field(default=12, ge=1, le=16_384)
+    mlp_ratio: int = Field(default=4, ge=1, le=64)
     norm_eps: float = Field(default=1e-6, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     decoder: Decoder = "classic"
-    deconv_channels: int = Field(default=256, ge=1)
-    experts: int = Field(default=0, ge=0)
+    deconv_channels: int = Field(default=256, ge=1, le=16_384)
+    experts: int = Field(default=0, ge=0, le=256)
     expert_width: int = Field(default=0, ge=0)
     datasets: tuple[str, ...] = ()
     codec: Codec = "udp"
@@ -148,6 +153,8 @@ class ViTPoseConfig(Settings):
     def _consistent(self) -> "ViTPoseConfig":
         if min(self.input_size) < 1 or any(side % self.patch_size for side in self.input_size):
             raise ValueError(f"input_size {self.input_size} must be multiples of patch_size {self.patch_size}")
+        if max(self.input_size) > MAX_SIDE:
+            raise ValueError(f"input_size {self.input_size} is larger than {MAX_SIDE}")
         if 2 * self.patch_padding >= self.patch_size:
             raise ValueError(
                 f"patch_padding {self.patch_padding} must be less than half of patch_size {self.patch_size}, "
