@@ -39,6 +39,8 @@ class DataFile:
         flip: (K,) an involution; None where it is not stated.
         keypoints: K names; None where they are not stated.
         skeleton: From our own block.
+        splits: Those that stand for themselves: trainers require ``train`` and ``val``, so that an export of one
+            alone states it twice, and our own block says which it is.
     """
 
     file: Path
@@ -50,6 +52,7 @@ class DataFile:
     flip: tuple[int, ...] | None
     keypoints: tuple[str, ...] | None
     skeleton: Skeleton | None
+    splits: tuple[str, ...]
 
 
 def find_data_file(src: Path) -> Path:
@@ -82,16 +85,18 @@ def read_data_file(file: Path) -> DataFile:
     record = Record(_parse(file), "", str(file))
     num_keypoints, dims = _shape(record)
     classes = _classes(record)
+    entries = _entries(record)
     return DataFile(
         file=file,
         path=_text_or_nothing(record, "path"),
-        entries=_entries(record),
+        entries=entries,
         classes=classes,
         num_keypoints=num_keypoints,
         dims=dims,
         flip=_flip(record, num_keypoints),
         keypoints=_keypoint_names(record, num_keypoints, len(classes)),
         skeleton=_our_skeleton(record),
+        splits=_our_splits(record, tuple(entries)),
     )
 
 
@@ -198,7 +203,7 @@ def _by_index(record: Record, field: str, value: Any) -> list[Any]:
 
 
 def _name(record: Record, field: str, i: int, value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value):
         record.fail(f"{field}[{i}]", f"is {value!r:.40}, expected a text", "Put it in quotes.")
     return str(value)
 
@@ -273,6 +278,16 @@ def _our_skeleton(record: Record) -> Skeleton | None:
         return Skeleton.from_dict(block.record("skeleton").data, subject=f"{record.subject}: {OURS}.skeleton")
     except SkeletonError as error:
         block.fail("skeleton", error.message, error.remedy)
+
+
+def _our_splits(record: Record, stated: tuple[str, ...]) -> tuple[str, ...]:
+    if OURS not in record.data or "splits" not in record.record(OURS).data:
+        return stated
+    block = record.record(OURS)
+    named = block.items("splits")
+    if not named or any(split not in stated for split in named):
+        block.fail("splits", f"is {named}, expected some of {', '.join(stated)}")
+    return tuple(split for split in stated if split in named)
 
 
 def _text_or_nothing(record: Record, field: str) -> str:

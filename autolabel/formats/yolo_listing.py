@@ -59,7 +59,7 @@ def list_data_set(data: DataFile, images: Path, split: str | None = None) -> tup
         named = ", ".join(data.entries)
         raise FormatError("is not stated", record=split, subject=str(data.file), remedy=f"Stated: {named}.")
     finder = _Finder(data, images)
-    for name in data.entries if split is None else (split,):
+    for name in data.splits if split is None else (split,):
         for i, entry in enumerate(data.entries[name]):
             finder.add(name, entry, f"{name}[{i}]" if len(data.entries[name]) > 1 else name)
     return finder.result(all_asked=split is None)
@@ -117,7 +117,7 @@ class _Finder:
             return
         labels = labels_file(f"{self._images}/{path}")
         owner = self._owner.setdefault(labels, path)
-        if owner != path and Path(labels).exists():
+        if owner != path and _exists(Path(labels)):
             raise FormatError(
                 f"are the labels of both {owner} and {path}",
                 subject=labels,
@@ -127,7 +127,7 @@ class _Finder:
 
     def _place(self, entry: str, field: str) -> Path | None:
         """Where an entry lies: the first place that is there and lies below the images folder."""
-        there = [place for place in chain(self._candidates(entry), self._shortened(entry)) if place.exists()]
+        there = [place for place in chain(self._candidates(entry), self._shortened(entry)) if _exists(place)]
         inside = [place for place in map(self._inside, there) if place is not None]
         if there and not inside:
             message = f"is {there[0]}, outside of the images folder {self._images}"
@@ -185,7 +185,7 @@ class _Finder:
         for place in places if "\0" not in entry else ():
             inside = self._inside(place)
             if inside is not None and inside != self._images:
-                if place.exists():
+                if _exists(place):
                     return inside.relative_to(self._images).as_posix()
                 first = first or inside
         if first is None:
@@ -218,3 +218,11 @@ def _absolute(path: Path) -> Path:
 
 def _slashes(path: str) -> str:
     return path.replace("\\", "/")
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; a name that no file can have is nowhere."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

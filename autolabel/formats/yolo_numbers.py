@@ -59,23 +59,19 @@ def plain(number: str) -> str:
 
 
 def _span(low: float, high: float, size: int) -> tuple[str, str, bool]:
-    cut = False
-    centre, extent = _exact_span(low, high, size)
-    if not (0 <= centre <= 1 and extent <= 1):
-        low, high, cut = min(max(low, 0.0), size), min(max(high, 0.0), size), True
-        centre, extent = _exact_span(low, high, size)
-    rounded = centre, extent
+    """Centre and extent of an interval, and whether they lead back to its very ends."""
+    cut = not (0 <= low + high <= 2 * size and high - low <= size)
+    if cut:
+        low, high = (min(max(end, 0.0), float(size)) for end in (low, high))
+    # Rounded are the ends, so that one of them at 0 stays there.
+    ends = [_EXACT.divide(Decimal(end), Decimal(size)) for end in (low, high)]
+    centre = extent = Decimal(0)
+    exact = False
     for digits in _BOX_DIGITS:
         step = Decimal(1).scaleb(-digits)
-        rounded = centre.quantize(step, context=_EXACT), extent.quantize(step, context=_EXACT)
-        if edges(*rounded, size) == (low, high):
+        first, last = (end.quantize(step, context=_EXACT) for end in ends)
+        centre, extent = _EXACT.multiply(_EXACT.add(first, last), _HALF), _EXACT.subtract(last, first)
+        exact = edges(centre, extent, size) == (low, high)
+        if exact:
             break
-    else:
-        cut = True
-    return plain(f"{rounded[0]:f}"), plain(f"{rounded[1]:f}"), not cut
-
-
-def _exact_span(low: float, high: float, size: int) -> tuple[Decimal, Decimal]:
-    first, last, scale = Decimal(low), Decimal(high), Decimal(size)
-    centre = _EXACT.divide(_EXACT.multiply(_EXACT.add(first, last), _HALF), scale)
-    return centre, _EXACT.divide(_EXACT.subtract(last, first), scale)
+    return plain(f"{centre:f}"), plain(f"{extent:f}"), exact and not cut

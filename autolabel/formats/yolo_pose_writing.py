@@ -106,9 +106,11 @@ def write_yolo_pose(
             if image_path is not None:
                 _put(image_path(sample), image, image_files)
         present = [split for split in SPLITS if writer.images[split]]
+        for split in present or SPLITS[:1]:
+            (folder / "images" / split).mkdir(parents=True, exist_ok=True)
         text = _data_file(skeleton, classes, present)
         (folder / _DATA_FILE).write_text(text, encoding="utf-8")
-    for note in writer.notes(skeleton, present):
+    for note in writer.notes(present, divided=shares is not None):
         progress.note(note)
     return replace(tally.written(), poses=writer.poses)
 
@@ -123,6 +125,8 @@ class _Writer:
     poses: int = 0
     boxed: int = 0
     cut: int = 0
+    crowds: int = 0
+    undivided: int = 0
     images: Counter[str] = field(default_factory=Counter[str])
 
     def labels(self, sample: Sample, split: str, name: str) -> Path:
@@ -143,18 +147,26 @@ class _Writer:
                 remedy="YOLO knows an image by its name without the suffix: rename one, or leave it out.",
             ) from error
         self.images[split] += 1
+        self.undivided += SPLIT not in sample.attributes
         self.poses += len(lines)
         others = {key: value for key, value in sample.attributes.items() if key != SPLIT or value != split}
         self.tally.lose(Aspect.IMAGE_ATTRIBUTES, int(any(others.values())))
         return image
 
-    def notes(self, skeleton: Skeleton, present: list[str]) -> list[str]:
+    def notes(self, present: list[str], *, divided: bool) -> list[str]:
         """What a user should know of what was written."""
         counts = ", ".join(f"{split} {self.images[split]:,}" for split in present) or "none"
         notes = [f"Images by split: {counts}."]
         if len(present) == 1 and present[0] != "test":
             other = "val" if present[0] == "train" else "train"
             notes.append(f"No image is in {other}, which trainers require: it is stated as {present[0]} again.")
+        if not divided and 0 < self.undivided < self.images.total():
+            notes.append(f"{self.undivided:,} images state no split: they are in train.")
+        if self.crowds:
+            notes.append(
+                f"{self.crowds:,} crowd or ignore regions are not written: YOLO has none, so that trainers will take "
+                "the people in them for background. With --images complete no image has an unsettled person."
+            )
         if self.boxed:
             notes.append(f"{self.boxed:,} poses had no box: written with the tight box of their labelled keypoints.")
         if self.cut:
@@ -163,6 +175,7 @@ class _Writer:
 
     def _lines(self, sample: Sample) -> list[str]:
         poses = sample.poses.take(~sample.poses.crowd) if sample.poses.crowd.any() else sample.poses
+        self.crowds += len(sample.poses) - len(poses)
         if not len(poses):
             return []
         self.tally.lose(Aspect.ATTRIBUTES, sum(map(says_more, poses.attributes)))
@@ -268,6 +281,6 @@ def _data_file(skeleton: Skeleton, classes: Classes, present: list[str]) -> str:
         "kpt_shape": [skeleton.num_keypoints, 3],
         "flip_idx": list(skeleton.flip),
         "kpt_names": {i: list(skeleton.keypoints) for i in range(len(classes.names))},
-        OURS: {"skeleton": skeleton.to_dict()},
+        OURS: {"splits": present or [first], "skeleton": skeleton.to_dict()},
     }
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)

@@ -105,6 +105,7 @@ def test_other_ways_to_say_it(tmp_path: Path, text: str, classes: object, keypoi
         pytest.param(GOOD + "path: 3", "path: is 3, expected a folder", id="path"),
         # Our own block
         pytest.param(GOOD + "autolabel: 1", "autolabel: is 1, expected an object", id="our block is no mapping"),
+        pytest.param(GOOD + "autolabel: {splits: [val]}", r"splits: is \['val'\], expected some of train", id="splits"),
         pytest.param(GOOD + "autolabel: {skeleton: {name: x}}", "skeleton: key 'keypoints' is missing", id="ours"),
     ],
 )

@@ -73,6 +73,7 @@ def test_a_boxs_edges_come_back_bit_by_bit(drawn: tuple[list[float], tuple[int, 
         pytest.param([-10, 10, 120, 20], False, [0, 10, 100, 20], id="wider than the image"),
         pytest.param([-50, 10, -20, 20], False, [0, 10, 0, 20], id="wholly outside"),
         pytest.param([-1e300, -1e300, 1e300, 1e300], False, [0, 0, 100, 50], id="beyond all bounds"),
+        pytest.param([0, 0, 100 / 3, 50], True, [0, 0, 100 / 3, 50], id="from 0 to a third"),
         pytest.param([5e-324, 0, 1, 1], False, [0, 0, 1, 1], id="a hair beside 0"),
     ],
 )
