@@ -103,6 +103,7 @@ def weights_convert(
 
     layout = _layout(to)
     model = _loaded(str(weights), dataset, merge or (), parse_input_size(input_size))
+    _require_expressible(model, layout, str(weights))
     digest = model_digest(model)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(
@@ -170,6 +171,17 @@ def _loaded(weights: str, dataset: str | None, merge: Sequence[str], input_size:
     if input_size is not None:
         merged = for_input_size(merged, input_size, weights)
     return assemble(merged, weights)
+
+
+def _require_expressible(model: "ViTPose", layout: To, subject: str) -> None:
+    """Refuse what the layout cannot hold before there is a folder."""
+    from model.huggingface import write_huggingface
+    from model.mmpose import names_to_mmpose
+
+    if layout is To.HUGGINGFACE:
+        write_huggingface(model)
+    elif layout is To.MMPOSE:
+        names_to_mmpose(model.state_dict(), subject)
 
 
 def _writer(layout: To) -> "Callable[[ViTPose, Path], Path]":

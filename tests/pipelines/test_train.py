@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from autolabel.errors import ConfigError, ExistsError, InputError, ManifestError
+from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError, ManifestError
 from autolabel.project import to_toml
-from autolabel.run import RECORD
+from autolabel.run import RECORD, file_digest
 from model.checkpoint import load_model, model_digest
 from pipelines.train import train
 from tests.doubles import Recorder, Stopped
+from tests.model.released_layouts import filled, mae_shapes
 
 NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2, "decoder": "simple"}
 TRAINING = {"steps": 4, "batch_size": 4, "warmup_steps": 1, "precision": "fp32", "device": "cpu", "save_every": 2}
@@ -112,6 +114,44 @@ def test_a_mistake_in_the_file_leaves_nothing_behind(
     with pytest.raises(error, match=message):
         train(config=file, out=tmp_path / "out")
     assert not (tmp_path / "out").exists(), "so that the corrected file may use the same folder"
+
+
+def test_fine_tuning_at_another_input_size(drawn_case: Any, tiny_weights: Path, tmp_path: Path) -> None:
+    """Only the positions differ from the checkpoint's at the start; the digest of what it starts from says so."""
+    file = write(tmp_path, drawn_case, init=str(tiny_weights), model={"input_size": [48, 40]})
+    tuned = train(config=file, out=tmp_path / "out").checkpoint
+    assert load_model(tuned).config == load_model(tiny_weights, input_size=(48, 40)).config
+    record = json.loads((tuned / RECORD).read_text())
+    assert record["inputs"]["init"] == model_digest(load_model(tiny_weights, input_size=(48, 40)))
+    write(tmp_path, drawn_case, init=str(tiny_weights), model={"input_size": [48, 41]})
+    with pytest.raises(ConfigError, match="multiples of patch_size 8"):
+        train(config=file, out=tmp_path / "other")
+
+
+def test_a_training_starts_from_an_encoder(drawn_case: Any, tmp_path: Path) -> None:
+    """With no step that changes anything, what was MAE's is there; and the file's digest names the run."""
+    mae = filled(mae_shapes(32, 1, patch=6, grid=4))
+    torch.save({"model": mae}, tmp_path / "mae.pth")
+    still = {**TRAINING, "steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+    file = write(tmp_path, drawn_case, init="mae.pth", training=still)
+    out = train(config=file, out=tmp_path / "out").checkpoint
+    model = load_model(out)
+    assert torch.equal(model.blocks[0].attn.qkv.weight, mae["blocks.0.attn.qkv.weight"])
+    assert torch.equal(model.patch_embed.proj.weight[:, :, 1:7, 1:7], mae["patch_embed.proj.weight"])
+    assert json.loads((out / RECORD).read_text())["inputs"]["init"] == file_digest(tmp_path / "mae.pth")
+
+
+def test_an_encoder_needs_a_network_it_fits(drawn_case: Any, tmp_path: Path) -> None:
+    torch.save({"model": filled(mae_shapes(32, 1))}, tmp_path / "mae.pth")
+    for network, error, message in (
+        (None, ConfigError, r"starts from an encoder \(.*mae\.pth\) and does not say which network.*size = \"b\""),
+        (NETWORK, CheckpointError, "patches of 16, the network 128 and 8"),
+        ({"size": "s"}, CheckpointError, "is 32 wide and 1 deep, the network 384 and 12"),
+    ):
+        file = write(tmp_path, drawn_case, init="mae.pth", model=network)
+        with pytest.raises(error, match=message):
+            train(config=file, out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_resume_needs_a_run_and_excludes_overwrite(drawn_case: Any, tmp_path: Path) -> None:
