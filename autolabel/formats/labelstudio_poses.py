@@ -90,7 +90,7 @@ class _PersonReader:
         row |= {"xy": np.full((k, 2), np.nan, np.float32)}
         row |= {"visibility": np.zeros(k, np.uint8), "origin": np.zeros(k, np.uint8)}
         untouched = [self._point(row, point) for point in self._person.points.values()]
-        untouched.append(self._box(row))
+        untouched += [self._box(row), block.number("drawn", np.nan) == len(untouched)]
         for name, said in block.record("keypoints").data.items():
             if name in self._skeleton.keypoints and name not in self._person.points:
                 record = Record(said, f"{block.place}.keypoints.{name}", block.subject)

@@ -234,6 +234,7 @@ class _People:
             "group": pose.group,
             "area": None if np.isnan(pose.area) else float(pose.area),
             "p_bad": _number(pose.p_bad),
+            "drawn": len(drawn),
             "keypoints": {name: said for name, said in rest.items() if said != {"visibility": 0}},
             "attributes": dict(pose.attributes),
         }
