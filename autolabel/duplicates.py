@@ -9,7 +9,7 @@ are not, however alike, when somebody in them has moved: a pose corpus is made o
    2012), so that the cost does not grow with the pairs.
 2. The few candidates that are nearest in a 256-bit hash are *compared pixel by pixel* (:func:`same_picture`).
 
-Memory grows with the images, by less than 1 kB each.
+Memory grows with the images, by less than 200 bytes each, beside some 25 MB for the bands.
 """
 
 from array import array
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from autolabel.errors import ImageError
+from autolabel.compact import NumberByText, TextList
+from autolabel.errors import ImageError, ManifestError
 
 SIDE = 128
 """Pixels a side of the grey squares that are hashed and compared."""
@@ -94,11 +95,10 @@ class Duplicates:
         self.near = near
         self._read = read
         self._journal = journal
-        self._firsts: list[First] = []
-        self._first_by_id: dict[str, int] = {}
+        self._ids, self._paths = TextList(), TextList()
+        self._first_by_id = NumberByText()
         self._looks = np.empty((1024, _HASH_BYTES + _DETAIL_BYTES), np.uint8)
-        self._by_hash: dict[int, array[int]] = {}
-        self._bands: tuple[dict[int, array[int]], ...] = ({}, {}, {}, {})
+        self._bands: list[list[array[int] | None]] = [[None] * 2**16 for _ in range(_HASH_BYTES // 2)]
         self._thumbnails: OrderedDict[str, Thumbnail] = OrderedDict()
 
     def settle(self, id: str, path: str, look: bytes = b"", thumbnail: Thumbnail | None = None) -> First | None:
@@ -110,12 +110,13 @@ class Duplicates:
             look: :func:`look` of its thumbnail; left out, only equal bytes are found.
             thumbnail: The image in small.
         """
-        if id in self._first_by_id:
-            return self._firsts[self._first_by_id[id]]
+        known = self._first_by_id.get(id)
+        if known is not None:
+            return self._first(known)
         same = self._find(look, thumbnail) if self.near and thumbnail is not None else None
-        self._learn(Learned(id, path, look.hex(), "" if same is None else self._firsts[same].id))
+        self._learn(Learned(id, path, look.hex(), "" if same is None else self._ids[same]))
         if same is not None:
-            return self._firsts[same]
+            return self._first(same)
         if thumbnail is not None:
             self._keep(path, thumbnail)
         return None
@@ -129,30 +130,38 @@ class Duplicates:
         if self._journal is not None:
             self._journal.append(line)
         if line.same_as:
-            self._first_by_id[line.id] = self._first_by_id[line.same_as]
+            first = self._first_by_id.get(line.same_as)
+            if first is None:
+                raise ManifestError(f"image {line.id} repeats {line.same_as}, which is unknown", subject=line.path)
+            self._first_by_id.add(line.id, first)
             return
-        index = len(self._firsts)
-        self._firsts.append(First(line.id, line.path))
-        self._first_by_id[line.id] = index
+        index = len(self._ids)
+        self._ids.append(line.id)
+        self._paths.append(line.path)
+        self._first_by_id.add(line.id, index)
         if line.look:
             self._index(index, bytes.fromhex(line.look))
 
+    def _first(self, index: int) -> First:
+        return First(self._ids[index], self._paths[index])
+
     def _index(self, index: int, look: bytes) -> None:
         if index >= len(self._looks):
-            self._looks = np.concatenate([self._looks, np.empty_like(self._looks)])
+            more = np.empty((index // 4 + 1024, self._looks.shape[1]), np.uint8)
+            self._looks = np.concatenate([self._looks, more])
         self._looks[index] = np.frombuffer(look, np.uint8)
-        value = _hash(look)
-        if value not in self._by_hash:
-            self._by_hash[value] = array("I")
-            for band, key in zip(self._bands, _words(value), strict=True):
-                band.setdefault(key, array("Q")).append(value)
-        self._by_hash[value].append(index)
+        for band, key in zip(self._bands, _words(look), strict=True):
+            bucket = band[key]
+            if bucket is None:
+                band[key] = array("I", [index])
+            else:
+                bucket.append(index)
 
     def _find(self, look: bytes, thumbnail: Thumbnail) -> int | None:
         """The index of the first image of the same picture."""
         for index in self._candidates(look):
             try:
-                earlier = self._thumbnail(self._firsts[index].path)
+                earlier = self._thumbnail(self._paths[index])
             except ImageError:
                 continue  # gone since it was seen: there is nothing left to repeat
             if same_picture(thumbnail, earlier):
@@ -161,27 +170,24 @@ class Duplicates:
 
     def _candidates(self, look: bytes) -> list[int]:
         """The images nearest in look, nearest first, earliest first among equals."""
-        close = self._close(_hash(look))
-        if not close:
-            return []
-        members = np.sort(np.concatenate([np.array(self._by_hash[value]) for value in close]))
+        members = self._close(look)
         distance = _hamming(self._looks[members], np.frombuffer(look, np.uint8))
         nearest = np.argsort(distance, kind="stable")[:_COMPARED]
         return cast("list[int]", members[nearest].tolist())
 
-    def _close(self, value: int) -> set[int]:
-        """The 64-bit hashes that differ from ``value`` in at most ``MAX_HAMMING`` bits."""
+    def _close(self, look: bytes) -> NDArray[np.uint32]:
+        """In order, the images whose 64-bit hashes differ in at most ``MAX_HAMMING`` bits."""
         found = [
-            np.array(band[key ^ flip])
-            for band, key in zip(self._bands, _words(value), strict=True)
+            np.array(bucket)
+            for band, key in zip(self._bands, _words(look), strict=True)
             for flip in _PROBES
-            if key ^ flip in band
+            if (bucket := band[key ^ flip]) is not None
         ]
         if not found:
-            return set()
-        values = np.concatenate(found)
-        distance = _hamming(values.view(np.uint8).reshape(-1, 8), np.array([value], np.uint64).view(np.uint8))
-        return set(cast("list[int]", values[distance <= MAX_HAMMING].tolist()))
+            return np.empty(0, np.uint32)
+        members = np.unique(np.concatenate(found))
+        hashes = self._looks[members, :_HASH_BYTES]
+        return members[_hamming(hashes, np.frombuffer(look, np.uint8, _HASH_BYTES)) <= MAX_HAMMING]
 
     def _thumbnail(self, path: str) -> Thumbnail:
         if path not in self._thumbnails:
@@ -231,14 +237,10 @@ def _block_means(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values.reshape(n, _BLOCK, n, _BLOCK).mean((1, 3))
 
 
-def _hash(look: bytes) -> int:
-    return int.from_bytes(look[:_HASH_BYTES])
-
-
-def _words(value: int) -> list[int]:
-    return [value >> shift & 0xFFFF for shift in (0, 16, 32, 48)]
+def _words(look: bytes) -> list[int]:
+    return [int.from_bytes(look[start : start + 2]) for start in range(0, _HASH_BYTES, 2)]
 
 
 def _hamming(looks: NDArray[np.uint8], one: NDArray[np.uint8]) -> NDArray[np.int64]:
     """(M,) differing bits between (M, B) and (B,) bytes."""
-    return _BITS[np.bitwise_xor(looks, one).view(np.uint16)].sum(axis=1, dtype=np.int64)
+    return _BITS[np.ascontiguousarray(np.bitwise_xor(looks, one)).view(np.uint16)].sum(axis=1, dtype=np.int64)
