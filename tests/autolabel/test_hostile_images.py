@@ -98,6 +98,12 @@ def test_bombs_stay_small() -> None:
     assert found == bombs
 
 
+def test_the_page_tells_of_every_reason() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "corpora.md").read_text(encoding="utf-8")
+    assert [reason for reason in Reason if f"\n| `{reason}` |" not in page] == []
+    assert f"makes {len(IMAGES)} files" in page
+
+
 def test_a_scan_of_all_of_them(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
