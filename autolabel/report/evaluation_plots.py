@@ -6,7 +6,6 @@ that 133 of them stay readable; the dot beside a keypoint's name has its side's 
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from autolabel.evaluate_pair import Difference, PairedComparison, Verdict
 from autolabel.evaluate_people import Measured
 from autolabel.evaluate_result import Evaluation, describe
 from autolabel.lengths import counted_in_pckh
-from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, Axes, Figure, styled_figure
+from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, Axes, Figure, left_of_axis, styled_figure
 from autolabel.skeleton import SIDE_COLORS, Skeleton
 from autolabel.taxonomy import STATES, State
 
@@ -168,7 +167,9 @@ def differences(comparison: PairedComparison) -> bytes:
             _forest(axes, panel, scale)
             axes.set_xlabel(f"difference to the other poses, {unit}")
         grid[0][0].set_title(f"{comparison.confidence:.0%} intervals over {comparison.clusters} {comparison.unit}s")
-        handles = [_patch(color, verdict.value) for verdict, color in _VERDICT_COLORS.items()]
+        handles = [
+            grid[0][0].scatter([], [], color=color, label=verdict.value) for verdict, color in _VERDICT_COLORS.items()
+        ]
         figure.legend(handles=handles, loc="outside upper right", ncols=len(handles))
         return _png(figure)
 
@@ -285,11 +286,8 @@ def _keypoint_axis(axes: Axes, skeleton: Skeleton, rows: Sequence[int], *, named
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     if named:
-        from matplotlib.transforms import ScaledTranslation
-
-        # Just left of the axis, whatever its limits: x from the axes' edge, y in data.
-        left = axes.get_yaxis_transform() + ScaledTranslation(-6 / 72, 0, axes.figure.dpi_scale_trans)
         colors = [SIDE_COLORS[skeleton.sides[k]] for k in rows]
+        left = left_of_axis(axes, 6)
         dots = axes.scatter([0] * len(rows), range(len(rows)), s=16, c=colors, transform=left, clip_on=False)
         dots.set_in_layout(False)
 
@@ -307,12 +305,6 @@ def _height(columns: Sequence[range]) -> float:
 
 def _without_sign(value: float, _: int | None = None) -> str:
     return f"{abs(value):g}"
-
-
-def _patch(color: str, label: str) -> Any:
-    from matplotlib.patches import Patch
-
-    return Patch(color=color, label=label)
 
 
 def _png(figure: Figure) -> bytes:

@@ -313,6 +313,13 @@ def styled_figure(width: float, height: float, rows: int, columns: int) -> Gener
         yield figure, figure.subplots(rows, columns, squeeze=False).tolist()
 
 
+def left_of_axis(axes: Axes, points: float) -> Any:
+    """The transform of places so many points left of the axes' edge; y is in data."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return axes.get_yaxis_transform() + ScaledTranslation(-points / 72, 0, axes.figure.dpi_scale_trans)
+
+
 def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

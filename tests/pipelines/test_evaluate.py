@@ -1,14 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from autolabel.errors import ExistsError, InputError, SkeletonError
+from autolabel.errors import ConfigError, ExistsError, InputError, SkeletonError
 from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
+from pipelines.console import to_json
 from pipelines.evaluate import evaluate
 from pipelines.export import export
 from pipelines.import_ import import_
@@ -44,7 +46,9 @@ def test_metrics_are_written_once(tmp_path: Path) -> None:
     result = evaluate(truth.path, truth=truth.path, out=tmp_path / "out")
     assert result.path == tmp_path / "out" / "metrics.json"
     written = json.loads(result.path.read_text())
-    assert written == json.loads(json.dumps(result.evaluation.summary()))
+    assert written == json.loads(to_json(result.evaluation.summary()))
+    assert result.plots == {name: tmp_path / "out" / f"{name}.png" for name in ("pck", "oks", "taxonomy", "errors")}
+    assert all(path.stat().st_size > 5000 for path in result.plots.values())
     assert written["pck"]["0.05"] == 1 and result.summary()["metrics"] == result.path
     with pytest.raises(ExistsError, match="--overwrite"):
         evaluate(truth.path, truth=truth.path, out=tmp_path / "out")
@@ -67,6 +71,53 @@ def test_errors(tmp_path: Path) -> None:
     strangers = manifest(tmp_path / "strangers", 0, "images", ids="other")
     with pytest.raises(InputError, match="no image of the predictions"):
         evaluate(strangers.path, truth=truth.path)
+    with pytest.raises(SkeletonError, match=r"animals: skeleton 'ap10k17'.*autolabel map"):
+        evaluate(truth.path, truth=truth.path, against=animals.path)
+    with pytest.raises(InputError, match="no image of the predictions"):
+        evaluate(truth.path, truth=truth.path, against=strangers.path)
+    with pytest.raises(ConfigError, match=r"--bootstrap: is 0, but a comparison.*leave out --against"):
+        evaluate(truth.path, truth=truth.path, against=truth.path, bootstrap=0)
+    with pytest.raises(ConfigError, match=r"--bootstrap: is -1"):
+        evaluate(truth.path, truth=truth.path, bootstrap=-1)
+    more = write_manifest(
+        tmp_path / "more", [*truth, *strangers_of(truth)], COCO, {**truth.roots, "two": tmp_path}, stage="test"
+    )
+    with pytest.raises(InputError, match=r"against: .* 0 only in the first, 1 only in the second, such as b.jpg"):
+        evaluate(truth.path, truth=more.path, against=more.path)
+
+
+def strangers_of(truth: Manifest) -> list[Sample]:
+    return [replace(sample, id="another", path="b.jpg") for sample in truth]
+
+
+def test_a_comparison_is_written_shown_and_cleared_away(tmp_path: Path) -> None:
+    roots = [f"r{i}" for i in range(8)]
+    truth = manifest(tmp_path / "truth", 0, *roots)
+    near, far = manifest(tmp_path / "near", 2, *roots), manifest(tmp_path / "far", 9, *roots)
+    result = evaluate(near.path, truth=truth.path, against=far.path, out=tmp_path / "out", bootstrap=20)
+    assert result.comparison is not None and result.path is not None and result.plots is not None
+    assert {"comparison", "changes"} <= result.plots.keys()
+    against = json.loads(result.path.read_text())["against"]
+    error = against["differences"]["mean_error_px"]
+    assert error["difference"] == pytest.approx(-7 * 2**0.5) and error["verdict"] == "better"
+    assert against["people"] == {"fixed": 8, "broken": 0, "found": 0, "lost": 0}
+    assert to_json(result.summary())
+    assert "paired bootstrap, 20 resamples of 8 images" in result.table()
+    alone = evaluate(near.path, truth=truth.path, out=tmp_path / "out", bootstrap=0, overwrite=True)
+    assert alone.comparison is None and "against" not in json.loads((tmp_path / "out/metrics.json").read_text())
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "errors.png", "metrics.json", "oks.png", "pck.png", "taxonomy.png",
+    ]  # fmt: skip
+
+
+def test_the_same_truth_serves_both_manifests_from_a_coco_file(tmp_path: Path) -> None:
+    truth = manifest(tmp_path / "truth", 0, "one", "two")
+    near, far = manifest(tmp_path / "near", 2, "one", "two"), manifest(tmp_path / "far", 9, "one", "two")
+    export("coco", truth.path, out=tmp_path / "truth.json")
+    by_file = evaluate(near.path, truth=tmp_path / "truth.json", against=far.path, bootstrap=5).comparison
+    by_manifest = evaluate(near.path, truth=truth.path, against=far.path, bootstrap=5).comparison
+    assert by_file is not None and by_manifest is not None
+    assert by_file.summary() == by_manifest.summary()
 
 
 def test_real_people_against_themselves_moved(tmp_path: Path) -> None:
@@ -80,9 +131,9 @@ def test_real_people_against_themselves_moved(tmp_path: Path) -> None:
         return sample.with_poses(poses.replace(xy=poses.xy + rng.normal(0, 2, poses.xy.shape)))
 
     found = write_manifest(tmp_path / "found", map(shaken, truth), truth.skeleton, truth.roots, stage="test")
-    perfect = evaluate(truth.path, truth=REAL / "annotations.json").evaluation
+    perfect = evaluate(truth.path, truth=REAL / "annotations.json", bootstrap=0).evaluation
     assert perfect.coco["AP"] == 1 and perfect.bad_rate == 0 and perfect.counts.people == 70
-    result = evaluate(found.path, truth=REAL / "annotations.json").evaluation
+    result = evaluate(found.path, truth=REAL / "annotations.json", bootstrap=0).evaluation
     # The mean length of a two-dimensional normal step of 2 px.
     assert result.mean_error_px == pytest.approx(2 * (np.pi / 2) ** 0.5, rel=0.1)
     ap = result.coco["AP"]
