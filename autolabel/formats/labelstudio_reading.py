@@ -218,7 +218,10 @@ def _without_other_boxes(read: Sequence[_Read], notes: list[str]) -> list[_Read]
 def _notes(read: Sequence[_Read]) -> list[str]:
     ignored = sum((item.drawing.ignored for item in read), Counter[str]())
     notes = [f"{n:,} {kind} left out: no keypoints and no boxes of people." for kind, n in sorted(ignored.items())]
+    empty = sum(not item.people and bool(item.answer.by) for item in read)
     placed, turned = sum(item.placed for item in read), sum(item.drawing.turned for item in read)
+    if empty:
+        notes.append(f"{empty:,} empty annotations taken to say that nobody is in the image.")
     if placed:
         notes.append(f"{placed:,} keypoints without a parent given to the only box around them that lacked one.")
     if turned:

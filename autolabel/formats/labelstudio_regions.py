@@ -92,6 +92,7 @@ class Drawing:
         parents: The region each region hangs on, of whatever kind.
         relations: Pairs of regions that an arrow joins.
         answers: What is said about the whole task, by control.
+        shown: Name of the image that the regions are on.
         size: Width and height that the regions state, or None where nothing does.
         ignored: What was not taken, by kind.
         turned: Rectangles that were turned.
@@ -102,6 +103,7 @@ class Drawing:
     parents: dict[str, str] = field(default_factory=dict[str, str])
     relations: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     answers: dict[str, Any] = field(default_factory=dict[str, Any])
+    shown: str | None = None
     size: tuple[int, int] | None = None
     ignored: Counter[str] = field(default_factory=Counter[str])
     turned: int = 0
@@ -117,48 +119,97 @@ def read_drawing(answer: Record) -> Drawing:
     kinds = [_kind(record) for record in records]
     drawing = Drawing()
     drawn = {_id(r) for r, kind in zip(records, kinds, strict=True) if kind not in _SAID and kind != "relation"}
+    labels: dict[str, Record] = {}
     said: dict[str, list[tuple[str, Record]]] = {}
     for record, kind in zip(records, kinds, strict=True):
-        if kind in _SAID and _id(record) in drawn:
+        if kind == "labels":
+            labels[_id(record)] = record
+        elif kind in _SAID and _id(record) in drawn:
             said.setdefault(_id(record), []).append((kind, record))
-    has_points = "keypointlabels" in kinds
-    for i, (record, kind) in enumerate(zip(records, kinds, strict=True)):
-        if kind == "relation":
-            drawing.relations.append((str(record.identifier("from_id")), str(record.identifier("to_id"))))
-        elif kind in _SAID:
-            if _id(record) not in drawn:
-                drawing.answers[_control(record)] = record.record("value").data.get(kind)
-        else:
-            region = _id(record) or f"region {i}"
-            _read_region(drawing, record, kind, region, said.get(region, []), has_points=has_points)
+    items = [
+        _Item.of(record, kind, _id(record) or f"region {i}", labels, said)
+        for i, (record, kind) in enumerate(zip(records, kinds, strict=True))
+    ]
+    has_points = any(item.kind == "keypointlabels" for item in items)
+    for item in items:
+        if item.kind == "relation":
+            ends = (str(item.record.identifier("from_id")), str(item.record.identifier("to_id")))
+            drawing.relations.append(ends)
+        elif item.kind in _SAID:
+            if item.region not in drawn:
+                drawing.answers[_control(item.record)] = item.record.record("value").data.get(item.kind)
+        elif item.kind != "labels":
+            _read_region(drawing, item, has_points=has_points)
     return drawing
 
 
-def _read_region(drawing: Drawing, record: Record, kind: str, region: str, said: Said, *, has_points: bool) -> None:
-    parent = _parent(record)
+@dataclass(frozen=True, eq=False)
+class _Item:
+    """An entry of the result.
+
+    Attributes:
+        record: Where it stands.
+        kind: Its type, in lower case.
+        region: Its id, or its place where it has none.
+        labelled: The entry that holds its label, which is itself unless shape and label are separate controls
+            (``KeyPoint`` and ``Labels``).
+        field: Of the label in that entry's value.
+        said: What is said about it.
+    """
+
+    record: Record
+    kind: str
+    region: str
+    labelled: Record
+    field: str
+    said: Said
+
+    @classmethod
+    def of(
+        cls, record: Record, kind: str, region: str, labels: Mapping[str, Record], said: Mapping[str, Said]
+    ) -> "_Item":
+        if kind in ("keypoint", "rectangle", "vector") and region in labels:
+            return cls(record, f"{kind}labels", region, labels[region], "labels", said.get(region, ()))
+        return cls(record, kind, region, record, kind, said.get(region, ()))
+
+    def label(self) -> str:
+        """The only label of a keypoint, the first one of a box."""
+        value = self.labelled.record("value")
+        names = value.items(self.field) if value.data.get(self.field) is not None else []
+        if self.kind == "rectanglelabels":
+            return str(names[0]) if names else ""
+        if len(names) != 1:
+            value.fail(self.field, f"has {len(names)} labels, expected one", "Give the keypoint one label.")
+        return str(names[0])
+
+
+def _read_region(drawing: Drawing, item: _Item, *, has_points: bool) -> None:
+    record, region = item.record, item.region
+    parent = _parent(record) or (_parent(item.labelled) if item.labelled is not record else "")
     if parent:
         drawing.parents[region] = parent
-    if kind == "keypointlabels":
-        _refuse_turned(record)
-        _read_size(drawing, record)
-        value, label = record.record("value"), _label(record, kind)
-        place = _percent(value, "x"), _percent(value, "y")
-        drawing.points.append(Point(region, label, place, _visibility(drawing, label, said), parent, record))
-    elif kind == "rectanglelabels":
-        _refuse_turned(record)
-        _read_size(drawing, record)
+    usable = ("keypointlabels", "rectanglelabels", *(() if has_points else ("vectorlabels",)))
+    if item.kind not in usable:
+        drawing.ignored[item.kind] += 1
+        return
+    _read_canvas(drawing, record)
+    value = record.record("value")
+    if item.kind == "keypointlabels":
+        label, place = item.label(), (_percent(value, "x"), _percent(value, "y"))
+        state = _visibility(drawing, label, item.said)
+        drawing.points.append(Point(region, label, place, state, parent, record))
+    elif item.kind == "rectanglelabels":
         if region in drawing.boxes:
             record.fail("id", f"{region!r} is the id of {drawing.boxes[region].record.place} already")
         percent, turned = _extent(record, drawing.size)
-        answers = {_control(answer): answer.record("value").data.get(what) for what, answer in said}
-        drawing.boxes[region] = Box(region, _label(record, kind), percent, parent, answers, record)
+        answers = {_control(answer): answer.record("value").data.get(what) for what, answer in item.said}
+        drawing.boxes[region] = Box(region, item.label(), percent, parent, answers, record)
         drawing.turned += turned
-    elif kind == "vectorlabels" and not has_points:
-        _refuse_turned(record)
-        _read_vertices(drawing, record, region)
-        _read_size(drawing, record)
     else:
-        drawing.ignored[kind] += 1
+        for vertex in value.records("vertices"):
+            # A skeleton: the ids of its vertices are the names of the keypoints.
+            name, place = str(vertex.identifier("id")), (_percent(vertex, "x"), _percent(vertex, "y"))
+            drawing.points.append(Point(f"{region}/{name}", name, place, None, region, vertex))
 
 
 def _visibility(drawing: Drawing, label: str, said: Said) -> Visibility | None:
@@ -185,14 +236,6 @@ def _visibility(drawing: Drawing, label: str, said: Said) -> Visibility | None:
     return next(iter(states.values()), None)
 
 
-def _read_vertices(drawing: Drawing, record: Record, region: str) -> None:
-    """The vertices of a skeleton: their ids are the names of the keypoints."""
-    for vertex in record.record("value").records("vertices"):
-        place = _percent(vertex, "x"), _percent(vertex, "y")
-        name = str(vertex.identifier("id"))
-        drawing.points.append(Point(f"{region}/{name}", name, place, None, region, vertex))
-
-
 def _extent(record: Record, size: tuple[int, int] | None) -> tuple[tuple[float, float, float, float], bool]:
     """x, y, width and height in percent, and whether it was turned: about its upper left corner, clockwise."""
     value = record.record("value")
@@ -210,7 +253,15 @@ def _extent(record: Record, size: tuple[int, int] | None) -> tuple[tuple[float, 
     return (min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)), True
 
 
-def _read_size(drawing: Drawing, record: Record) -> None:
+def _read_canvas(drawing: Drawing, record: Record) -> None:
+    """What percent are of: one image of one size, as it lies in the file."""
+    shown = record.text("to_name", "")
+    if drawing.shown not in (None, shown):
+        record.fail("to_name", f"is {shown!r}, others are on {drawing.shown!r}", "A task must show one labelled image.")
+    drawing.shown = shown
+    if record.data.get("image_rotation") is not None and (degrees := record.number("image_rotation")):
+        message = f"is {degrees:g}: the picture was turned in the editor, so that percent are of another canvas"
+        record.fail("image_rotation", message, "Turn it back in Label Studio and update the annotation.")
     for name in ("original_width", "original_height"):
         if record.data.get(name) is None:
             remedy = "Open the task in Label Studio and update its annotation: the editor fills the size in."
@@ -223,28 +274,11 @@ def _read_size(drawing: Drawing, record: Record) -> None:
     drawing.size = size
 
 
-def _refuse_turned(record: Record) -> None:
-    if record.data.get("image_rotation") is not None and record.number("image_rotation"):
-        degrees = record.number("image_rotation")
-        message = f"is {degrees:g}: the picture was turned in the editor, so that percent are of another canvas"
-        record.fail("image_rotation", message, "Turn it back in Label Studio and update the annotation.")
-
-
 def _percent(record: Record, name: str) -> float:
     value = record.number(name)
     if abs(value) > _LIMIT:
         record.fail(name, f"is {value:g}, expected percent of the image")
     return value
-
-
-def _label(record: Record, kind: str) -> str:
-    value = record.record("value")
-    labels = value.items(kind) if value.data.get(kind) is not None else []
-    if kind == "rectanglelabels":
-        return str(labels[0]) if labels else ""
-    if len(labels) != 1:
-        value.fail(kind, f"has {len(labels)} labels, expected one", "Give the keypoint one label in Label Studio.")
-    return str(labels[0])
 
 
 def _kind(record: Record) -> str:

@@ -67,8 +67,26 @@ def test_what_is_no_pose_is_left_out_and_said(tmp_path: Path) -> None:
 
 
 def test_an_empty_answer_says_that_nobody_is_there(tmp_path: Path) -> None:
-    (sample,) = read(tmp_path, task(annotation())).samples
-    assert (len(sample.poses), sample.size) == (0, UNKNOWN_SIZE)
+    labels = read(tmp_path, task(annotation()))
+    assert (len(labels.samples[0].poses), labels.samples[0].size) == (0, UNKNOWN_SIZE)
+    assert labels.notes == ("1 empty annotations taken to say that nobody is in the image.",)
+
+
+def test_shapes_and_labels_may_be_separate_controls(tmp_path: Path) -> None:
+    def labelled(shape: Item, kind: str) -> list[Item]:
+        """As ``<KeyPoint>`` and ``<Labels>`` write it: two entries of one id."""
+        (label,) = shape["value"].pop(f"{kind}labels")
+        other = {**shape, "type": "labels", "from_name": "label", "value": {**shape["value"], "labels": [label]}}
+        return [{**shape, "type": kind}, other]
+
+    together = [kp("nose", parent="a", id="n"), box("a", 0, 0, 50, 50), said("n", "hidden")]
+    apart = [*labelled(kp("nose", parent="a", id="n"), "keypoint"), *labelled(box("a", 0, 0, 50, 50), "rectangle")]
+    expected = poses(tmp_path, *together)
+    assert poses(tmp_path, *apart, said("n", "hidden")).equals(expected)
+    # Without a label it is nobody's keypoint.
+    labels = read(tmp_path, task(annotation(*together, apart[0] | {"id": "x"})))
+    assert labels.samples[0].poses.equals(expected)
+    assert labels.notes == ("1 keypoint left out: no keypoints and no boxes of people.",)
 
 
 # Visibility
@@ -112,6 +130,7 @@ NAMELESS = kp("nose") | {"type": 5}
         ([kp("nose"), WIDE], "result[1].original_width", "other regions say"),
         ([kp("nose", "12")], "result[0].value.x", "is a text, expected a number"),
         ([kp("nose", 1e9)], "result[0].value.x", "expected percent"),
+        ([kp("nose"), kp("left_eye", to_name="side")], "result[1].to_name", "is 'side', others are on 'img'"),
         ([TWO], "result[0].value.keypointlabels", "2 labels, expected one"),
         ([kp("nose", value={"x": 1, "y": 1})], "result[0].value.keypointlabels", "0 labels"),
         ([kp("nose", value=None)], "result[0].value", "is null"),
