@@ -24,6 +24,12 @@ Name: TypeAlias = tuple[str, ...]
 """Where a number stands in ``metrics.json``, such as ``("coco", "AP")``."""
 
 CONFIDENCE = 0.95
+FEW_CLUSTERS = 30
+"""With fewer, percentile intervals are said to be too narrow."""
+
+DECIDING_CLUSTERS = 6
+"""With fewer, nothing is decided: that all of five favour one side happens by chance once in sixteen times."""
+
 _AT_ONCE = 4_000_000
 """Weights that are held at a time: 32 MB."""
 
@@ -54,6 +60,16 @@ class Clusters:
     of: NDArray[np.intp]
     count: int
     unit: str
+
+    @property
+    def caution(self) -> str:
+        """What to beware of where they are few, or ""."""
+        if self.count < 2:
+            return f"all images are one {self.unit}: nothing can be said about another"
+        if self.count < FEW_CLUSTERS:
+            decided = ", and nothing is decided" if self.count < DECIDING_CLUSTERS else ""
+            return f"only {self.count} {self.unit}s: intervals are too narrow{decided}"
+        return ""
 
     @classmethod
     def from_groups(cls, groups: Sequence[str]) -> "Clusters":

@@ -24,9 +24,6 @@ from autolabel.taxonomy import STATES
 
 __all__ = ["PCK_THRESHOLDS", "Counts", "Evaluation", "KeypointQuality", "evaluate", "summarise"]
 
-FEW_CLUSTERS = 30
-"""With fewer, percentile intervals are said to be too narrow."""
-
 
 def evaluate(
     predictions: Iterable[Sample],
@@ -109,11 +106,6 @@ def _put(tree: dict[str, Any], name: Name, value: Any) -> None:
 
 
 def _intervals(clusters: Clusters, resamples: int, seed: int, ends: dict[str, Any]) -> Intervals:
-    note = ""
-    if clusters.count < 2:
-        note = f"all images are one {clusters.unit}: nothing can be said about another"
-    elif clusters.count < FEW_CLUSTERS:
-        note = f"only {clusters.count} {clusters.unit}s: intervals are too narrow"
     return Intervals(
         method=f"percentile bootstrap, {resamples} resamples of {clusters.count} {clusters.unit}s, seed {seed}",
         confidence=CONFIDENCE,
@@ -121,7 +113,7 @@ def _intervals(clusters: Clusters, resamples: int, seed: int, ends: dict[str, An
         seed=seed,
         unit=clusters.unit,
         clusters=clusters.count,
-        note=note,
+        note=clusters.caution,
         values=ends,
     )
 

@@ -3,7 +3,8 @@
 Two intervals that overlap say little: hard images are hard for both. Here each resample draws the same images for both
 sets and takes the difference, so that what they share cancels (a paired bootstrap: Efron & Tibshirani, 1993; for AP and
 the like see Koehn, EMNLP 2004). A difference is *better* or *worse* where its interval leaves zero out, and otherwise
-*undecided*; of twenty numbers that do not differ, one looks better or worse by chance.
+*undecided*; of twenty numbers that do not differ, one looks better or worse by chance. Of fewer than six images nothing
+is decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.bootstrap import CONFIDENCE, Draws, Name, Statistic, percentiles
+from autolabel.bootstrap import CONFIDENCE, DECIDING_CLUSTERS, Draws, Name, Statistic, percentiles
 from autolabel.errors import InputError
 from autolabel.evaluate_numbers import PCK_THRESHOLDS, statistics
 from autolabel.evaluate_people import Measured
@@ -131,6 +132,7 @@ class PairedComparison:
         seed: Of the draw.
         unit: What was drawn: ``image`` or ``group``.
         clusters: How many of them there are.
+        note: What to beware of, or "".
         differences: In the order of the table.
         people: Changed people.
         keypoints: By name.
@@ -142,6 +144,7 @@ class PairedComparison:
     seed: int
     unit: str
     clusters: int
+    note: str
     differences: Sequence[Difference]
     people: PeopleChange
     keypoints: Mapping[str, KeypointChange]
@@ -156,7 +159,7 @@ class PairedComparison:
                 branch = branch.setdefault(key, {})
             branch[difference.name[-1]] = _plain(difference)
         return {
-            **{name: getattr(self, name) for name in ("resamples", "confidence", "seed", "unit", "clusters")},
+            **{name: getattr(self, name) for name in ("resamples", "confidence", "seed", "unit", "clusters", "note")},
             "differences": tree,
             "people": asdict(self.people),
             "keypoints": {
@@ -172,6 +175,7 @@ class PairedComparison:
         head = [
             f"difference to the other poses, {self.confidence:.0%} interval: paired bootstrap, "
             f"{self.resamples} resamples of {self.clusters} {self.unit}s, seed {self.seed}",
+            *([f"beware: {self.note}"] if self.note else []),
             f"people: {people.fixed} fixed, {people.broken} broken, {people.found} found, {people.lost} lost",
         ]
         rows: list[tuple[str, ...]] = [
@@ -184,7 +188,7 @@ class PairedComparison:
         for name, change in self.keypoints.items():
             _, _, _, *cells = _row(change.gross_rate)
             keypoints.append((name, str(change.both), str(change.fixed), str(change.broken), *cells))
-        changed: list[tuple[str, ...]] = [("most changed", "OKS", "before", "pose", "other pose")]
+        changed: list[tuple[str, ...]] = [("most changed", "OKS", "other OKS", "pose", "other pose")]
         for pose in self.changed:
             changed.append((pose.image, f"{pose.oks:.3f}", f"{pose.other_oks:.3f}", pose.pose, pose.other_pose))
         blocks = [rows, keypoints, *([changed] if self.changed else [])]
@@ -228,6 +232,7 @@ def compare_measured(
         seed=seed,
         unit=clusters.unit,
         clusters=clusters.count,
+        note=clusters.caution,
         differences=[difference for name, difference in found.items() if name[0] != "keypoints"],
         people=_people(this, other),
         keypoints=_keypoints(this, other, found),
@@ -270,14 +275,15 @@ def _differences(one: Statistic, two: Statistic, clusters: int, draws: Draws | N
         low = high = p = np.full(len(observed), np.nan)
     p = np.where(np.isnan(observed), np.nan, p)
     columns = np.stack([this, other, observed, low, high, p], axis=1).tolist()
-    return [_difference(name, numbers) for name, numbers in zip(one.names, columns, strict=True)]
+    decides = clusters >= DECIDING_CLUSTERS
+    return [_difference(name, numbers, decides) for name, numbers in zip(one.names, columns, strict=True)]
 
 
-def _difference(name: Name, numbers: Sequence[float]) -> Difference:
+def _difference(name: Name, numbers: Sequence[float], decides: bool) -> Difference:
     """Of both values, their difference, its interval and p, NaN where there is none."""
     this, other, observed, low, high, p = (None if np.isnan(number) else number for number in numbers)
     verdict = Verdict.UNDECIDED
-    if low is not None and high is not None and (low > 0 or high < 0):
+    if decides and low is not None and high is not None and (low > 0 or high < 0):
         verdict = Verdict.BETTER if (low > 0) == describe(name).higher_is_better else Verdict.WORSE
     return Difference(name, this, other, observed, low, high, p, verdict)
 

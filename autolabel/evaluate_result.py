@@ -330,7 +330,7 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
         interval = show_interval(name, intervals.of(name)) if intervals else ""
         measured.append((describe(name).label, describe(name).show(value), *([interval] if interval else [])))
     lengths = [
-        (_CURVES[curve], f"{length.what}; {length.measurable} of {length.people} people")
+        (f"{_CURVES[curve]}: length", f"{length.what}; {length.measurable} of {length.people} people")
         for curve, length in evaluation.lengths.items()
     ]
     width = max(len(row[1]) for row in measured)

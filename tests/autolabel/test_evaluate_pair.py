@@ -156,6 +156,16 @@ def test_different_images_are_refused_and_named() -> None:
     compared(poses[::-1], poses, truth, bootstrap=2)  # order is no difference
 
 
+@pytest.mark.parametrize(("images", "verdict"), [(5, Verdict.UNDECIDED), (6, Verdict.BETTER)])
+def test_fewer_than_six_images_decide_nothing(images: int, verdict: Verdict) -> None:
+    truth = truth_of(images)
+    comparison = compared(shaken(truth, 1, 1), shaken(truth, 30, 2), truth)
+    error = by_name(comparison)["mean_error_px",]
+    assert error.high < 0 and error.verdict is verdict
+    assert f"beware: only {images} images" in comparison.table()
+    assert ("nothing is decided" in comparison.note) == (verdict is Verdict.UNDECIDED)
+
+
 def test_one_group_gives_no_verdict() -> None:
     truth = [Sample(s.id, s.root, s.path, s.size, s.poses, "video") for s in truth_of(5)]
     comparison = compared(shaken(truth, 1, 1), shaken(truth, 20, 2), truth)
