@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -302,8 +302,10 @@ def _with_ids(sample: Sample, source: str) -> Sample:
 
 
 def _new_id(sample: Sample, poses: Poses, i: int, source: str) -> str:
-    attributes = poses.attributes[i]
-    record = attributes.get(THEIRS, {}).get("id", attributes.get("labelstudio", {}).get("region", i))
+    record: str | int = i
+    for name, key in (("labelstudio", "region"), (THEIRS, "id")):
+        theirs = poses.attributes[i].get(name)
+        record = cast("Mapping[str, Any]", theirs).get(key, record) if isinstance(theirs, Mapping) else record
     return pose_id(sample.id, sample.path, poses.box[i], source, record)
 
 
