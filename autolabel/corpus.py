@@ -198,10 +198,19 @@ def _thumbnail(data: bytes, subject: str, max_pixels: int) -> Thumbnail:
     return Thumbnail(info.size, grey)
 
 
-def in_order(work: Callable[[_In], _Out], items: Iterable[_In], threads: int | None = None) -> Iterator[_Out]:
-    """``map`` on threads, by default one a processor; few items are taken ahead of what is asked for.
+def in_order(
+    work: Callable[[_In], _Out],
+    items: Iterable[_In],
+    threads: int | None = None,
+    stop: Callable[[], None] = lambda: None,
+) -> Iterator[_Out]:
+    """``map`` on threads, which pay because Pillow, FFmpeg and hashlib let go of the interpreter.
 
-    Threads pay because Pillow, FFmpeg and hashlib let go of the interpreter.
+    Args:
+        work: What to do with an item.
+        items: Few of them are taken ahead of what is asked for.
+        threads: By default one a processor.
+        stop: Is called at the end, an early one too: items in work are waited for, and may take long.
     """
     threads = threads or os.cpu_count() or 1
     waiting: deque[Future[_Out]] = deque()
@@ -214,4 +223,5 @@ def in_order(work: Callable[[_In], _Out], items: Iterable[_In], threads: int | N
         while waiting:
             yield waiting.popleft().result()
     finally:
+        stop()
         pool.shutdown(cancel_futures=True)

@@ -123,7 +123,10 @@ def list_files(folder: str | Path, root: str = ROOT, *, others: Iterable[str | P
     top = Path(folder)
     if not top.is_dir():
         raise InputError("is not a folder", subject=str(folder), remedy="Give the folder that holds the images.")
-    homes = [os.path.realpath(place) for place in (top, *others)]
+    home = os.path.realpath(top)
+    # Of a folder above this one nothing is left out: what lies in it and not here may well be linked here.
+    apart = [path for other in others if not Path(home).is_relative_to(path := os.path.realpath(other))]
+    homes = [home, *apart]
     visited = {identity for home in homes if (identity := _identity(home)) is not None}
     pending = [""]
     while pending:

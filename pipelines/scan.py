@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from autolabel.corpus import grouping, in_order, scan_images, thumbnail_reader
 from autolabel.duplicates import Duplicates, Learned
-from autolabel.errors import ConfigError, InputError
+from autolabel.errors import ConfigError, InputError, WorkError
 from autolabel.frames import FRAMES, FrameFolder
 from autolabel.images import MAX_PIXELS
 from autolabel.listing import ROOT, ImageFile, Quarantined, VideoFile, listing_digest
@@ -104,8 +104,8 @@ def scan(
     """
     job = _Job(
         roots=corpus_roots(images),
-        frames=Path(out, FRAMES) if frames is None else Path(frames),
         out=Path(out),
+        elsewhere=None if frames is None else Path(frames),
         every=every,
         skeleton=Skeleton.load(skeleton),
         group_by=group_by,
@@ -138,14 +138,19 @@ def scan(
 @dataclass(frozen=True)
 class _Job:
     roots: list[Root]
-    frames: Path
     out: Path
+    elsewhere: Path | None
     every: int | None
     skeleton: Skeleton
     group_by: str | None
     near_duplicates: bool
     part_size: int
     max_pixels: int
+
+    @property
+    def frames(self) -> Path:
+        """The folder of the frames: in the manifest's own folder, unless another one was given."""
+        return self.elsewhere or self.out / FRAMES
 
     def check(self) -> None:
         """Refuse what would fail later, before anything is read."""
@@ -178,7 +183,8 @@ class _Job:
         if self.group_by is not None:
             config["copies"] = "keep their own group"  # as they did not in an earlier version
         if self.every is not None:
-            config |= {"every": self.every, "frames": str(self.frames.resolve())}
+            config["every"] = self.every
+            config["frames"] = str(self.elsewhere.resolve()) if self.elsewhere else None
         return config
 
     def listing(self, root: Root, videos: list[VideoFile]) -> Iterator[ImageFile | VideoFile | Quarantined]:
@@ -224,9 +230,11 @@ def _extract(job: _Job, taken: list[FrameFolder], overwrite: bool, progress: Pro
     """Write the frames of all videos, several videos at a time: how many items they are for the scan."""
     tops = {root.name: root.folder for root in job.roots}
     with progress.task("frames", unit="frames") as task:
-        one_at_a_time = Lock()
+        one_at_a_time, stopped = Lock(), Event()
 
         def seen() -> None:
+            if stopped.is_set():
+                raise WorkError("was stopped", subject="frames")
             with one_at_a_time:
                 task.advance()
 
@@ -235,7 +243,7 @@ def _extract(job: _Job, taken: list[FrameFolder], overwrite: bool, progress: Pro
             folder.extract(source, overwrite=overwrite, max_pixels=job.max_pixels, seen=seen)
             return sum(1 for _ in folder.files())
 
-        return sum(in_order(work, taken))
+        return sum(in_order(work, taken, stop=stopped.set))
 
 
 @dataclass(frozen=True)

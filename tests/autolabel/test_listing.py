@@ -254,6 +254,14 @@ def test_other_roots_and_results_are_none_of_its_business(tmp_path: Path) -> Non
     assert [i.path for i in list_images(root, others=[other, root / "result", missing])] == ["a.jpg"]
 
 
+def test_a_result_folder_above_hides_nothing(tmp_path: Path) -> None:
+    root, beside = tmp_path / "data" / "root", tmp_path / "data" / "beside"
+    put(root, {"a.jpg": b""})
+    put(beside, {"b.jpg": b""})
+    (root / "link").symlink_to(beside)
+    assert [i.path for i in list_images(root, others=[tmp_path / "data"])] == ["a.jpg", "link/b.jpg"]
+
+
 # Size
 
 

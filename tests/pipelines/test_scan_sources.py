@@ -290,6 +290,29 @@ def test_kill_9_anywhere_and_no_frame_is_written_twice(films: Path, tmp_path: Pa
     assert not list((tmp_path / "m").rglob("*.tmp"))
 
 
+def test_a_scan_stopped_from_the_keyboard_waits_for_no_video(films: Path, tmp_path: Path) -> None:
+    """The first frame of a long video interrupts; of the others no more than those in work are written."""
+    film(films / "a" / "long.mp4", (i % 256 for i in range(600)), preset="ultrafast")
+    for other in films.glob("*.mkv"):
+        other.unlink()
+
+    def interrupt() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(films, out=tmp_path / "m", every=1, progress=Recorder(5, interrupt))
+    written = len(list((tmp_path / "m").rglob("*.jpg")))
+    assert written < 300
+
+
+def test_a_moved_manifest_is_still_done(films: Path, tmp_path: Path) -> None:
+    first = scan(films, out=tmp_path / "m", every=10)
+    (tmp_path / "m").rename(tmp_path / "elsewhere")
+    again = Recorder()
+    assert scan(films, out=tmp_path / "elsewhere", every=10, progress=again).manifest.digest == first.manifest.digest
+    assert not again.steps
+
+
 def test_overwriting_takes_other_frames(films: Path, tmp_path: Path) -> None:
     few = scan(films, out=tmp_path / "m", every=20, frames=tmp_path / "frames")
     with pytest.raises(InputError):
