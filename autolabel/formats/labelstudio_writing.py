@@ -87,7 +87,7 @@ def write_labelstudio(
         ExistsError: The folder stands already.
         FormatError: Attributes that JSON cannot hold, or an image of unknown size.
     """
-    tally, outside = Tally(CANNOT), 0
+    tally, outside, unshown = Tally(CANNOT), 0, 0
     tally.skeleton(skeleton)
     with new_folder(path, overwrite=overwrite, marker=FORM) as folder, closing(_TaskFiles(folder)) as files:
         (folder / FORM).write_text(whole_image_form(skeleton), encoding="utf-8")
@@ -96,7 +96,9 @@ def write_labelstudio(
             name = file_name(sample) if file_name else sample.path
             people = _People(sample, skeleton, kind)
             files.write(_task(sample, skeleton, name, _url(image_url, name), people.answer()))
-            outside += people.outside
+            outside, unshown = outside + people.outside, unshown + people.unshown
+    if unshown:
+        progress.note(f"{unshown:,} keypoints that nobody stated are not shown; as predictions they would be.")
     if outside:
         progress.note(
             f"{outside:,} keypoints and boxes reach outside their image and stand at its edge in Label Studio, which "
@@ -161,7 +163,8 @@ class _People:
             raise FormatError(
                 "the size of the image is not known, so that nothing has a percentage", record=sample.path
             )
-        self._sample, self._skeleton, self._kind, self.outside = sample, skeleton, kind, 0
+        self._sample, self._skeleton, self._kind = sample, skeleton, kind
+        self.outside = self.unshown = 0
         width, height = sample.size
         self._canvas = {"to_name": IMAGE, "original_width": width, "original_height": height, "image_rotation": 0}
 
@@ -175,7 +178,9 @@ class _People:
             region = plain_id(pose.id) if pose.id else f"person-{i}"
             region = region if region not in taken else f"{region}-{i}"
             taken.add(region)
-            points += [item for k in self._drawn(pose) for item in self._keypoint(pose, k, region)]
+            drawn = self._drawn(pose)
+            self.unshown += int((~np.isnan(pose.xy[:, 0])).sum()) - len(drawn)
+            points += [item for k in drawn for item in self._keypoint(pose, k, region)]
             boxes.append(self._box(pose, region))
         result = {"result": points + boxes}
         if self._kind is TaskKind.PREDICTIONS:

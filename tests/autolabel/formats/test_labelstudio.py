@@ -242,7 +242,11 @@ def test_annotations_show_only_what_is_stated_and_predictions_what_has_a_place(t
     sample = one_pose(visibility=[[2, 0, 3]])
     shown: dict[TaskKind, list[str]] = {}
     for kind in TaskKind:
-        write_labelstudio(tmp_path / kind, [sample], TRIANGLE, kind=kind)
+        note = Recorder()
+        write_labelstudio(tmp_path / kind, [sample], TRIANGLE, kind=kind, progress=note)
+        assert [line.split(" are")[0] for line in note.notes] == ["1 keypoints that nobody stated"][
+            : kind == "annotations"
+        ]
         (task,) = tasks_in(tmp_path / kind)
         result = task[kind.value][0]["result"]
         shown[kind] = [item["value"]["keypointlabels"][0] for item in result if "keypointlabels" in item["value"]]
