@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from autolabel.images import MAX_PIXELS, Reason, access_error
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -126,7 +127,9 @@ def _video(container: "InputContainer", subject: str) -> "VideoStream":
 def _frames(
     container: "InputContainer", stream: "VideoStream", every: int, subject: str, max_pixels: int
 ) -> Generator[VideoImage]:
-    context = stream.codec_context
+    context = cast("VideoCodecContext | None", stream.codec_context)  # PyAV's stubs promise one
+    if context is None:
+        raise ImageError("its codec is unknown", reason=Reason.UNSUPPORTED, subject=subject)
     _check_size(context.width, context.height, subject, max_pixels)
     context.options = {"max_pixels": str(max_pixels)}
     context.thread_type = "SLICE"  # which frame is the last good one must not depend on the machine

@@ -26,6 +26,7 @@ KEPT = Path(__file__).parents[1] / "tests" / "fuzz" / "seeds"
 INSTRUMENTED = ["autolabel", "model"]
 MEGABYTES = 3000
 SECONDS_AN_INPUT = 20
+LAST = "last-input"
 
 
 def main() -> None:
@@ -45,31 +46,31 @@ def main() -> None:
 def fuzz(name: str, seconds: int) -> Row:
     """Fuzz one target, again after each finding, until its time is over."""
     inputs = findings = coverage = 0
-    with tempfile.TemporaryDirectory() as folder:
-        corpus = Path(folder) / "corpus"
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        corpus, scratch = folder / "corpus", folder / "scratch"
         corpus.mkdir()
-        for i, seed in enumerate([*TARGETS[name].seeds(Path(folder)), *(p.read_bytes() for p in kept(name))]):
+        scratch.mkdir()
+        for i, seed in enumerate([*TARGETS[name].seeds(folder), *(path.read_bytes() for path in kept(name))]):
             (corpus / f"seed-{i}").write_bytes(seed)
         end = time.monotonic() + seconds
         while (left := int(end - time.monotonic())) > 0:
-            output = run(name, corpus, left)
+            output = run(name, corpus, scratch, left)
             inputs += number(r"number_of_executed_units: (\d+)", output) or number(r"#(\d+)\t", output)
             coverage = max(coverage, number(r"cov: (\d+)", output))
-            crash = next(Path(folder).glob("*-*-crash"), None) or next(corpus.parent.glob("found-*"), None)
-            if crash is None:
-                if "Done" not in output:
-                    sys.stderr.write(f"{name}: stopped early:\n{output[-2000:]}\n")
+            if re.search(r"^Done \d+ runs", output, re.M):
                 break
             findings += 1
-            keep(name, crash, output)
+            keep(name, (scratch / LAST).read_bytes(), output)
     return {"target": name, "seconds": seconds, "inputs": inputs, "edges": coverage, "findings": findings}
 
 
-def run(name: str, corpus: Path, seconds: int) -> str:
+def run(name: str, corpus: Path, scratch: Path, seconds: int) -> str:
+    """One process, until its time is over or it found something; what it printed."""
     command = [
-        *(sys.executable, "-m", "benchmarks.fuzz_target", name, str(corpus)),
+        *(sys.executable, "-m", "benchmarks.fuzz_target", name, str(scratch), str(corpus)),
         *(f"-max_total_time={seconds}", f"-rss_limit_mb={MEGABYTES}", f"-timeout={SECONDS_AN_INPUT}"),
-        *("-print_final_stats=1", "-max_len=200000", f"-artifact_prefix={corpus.parent}/found-"),
+        *("-print_final_stats=1", "-max_len=200000", f"-artifact_prefix={scratch}/"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     return done.stdout + done.stderr
@@ -79,12 +80,11 @@ def kept(name: str) -> list[Path]:
     return sorted((KEPT / name).glob("*"))
 
 
-def keep(name: str, crash: Path, output: str) -> None:
-    """Move a finding to the tests' seeds, and show what it did."""
-    data = crash.read_bytes()
+def keep(name: str, data: bytes, output: str) -> None:
+    """Put a finding among the tests' seeds, and show what it did."""
     path = KEPT / name / hashlib.sha256(data).hexdigest()[:16]
     path.parent.mkdir(parents=True, exist_ok=True)
-    crash.rename(path)
+    path.write_bytes(data)
     shown = re.search(r"=== Uncaught Python exception: ===\n(.*?)(?:\n==|$)", output, re.S)
     sys.stderr.write(f"{name}: {path.name}\n{(shown[1] if shown else output)[-1500:]}\n")
 
@@ -95,7 +95,8 @@ def number(pattern: str, text: str) -> int:
 
 
 def attack_once(name: str, data: bytes, folder: Path) -> None:
-    """What atheris calls; a bare exception is a finding."""
+    """What atheris calls. The input is put down first: a process that dies of it can tell nobody."""
+    (folder / LAST).write_bytes(data)
     attack(TARGETS[name], data, folder)
 
 

@@ -1,10 +1,9 @@
 """One target under atheris; :mod:`benchmarks.fuzz` starts it.
 
-python -m benchmarks.fuzz_target NAME CORPUS [libFuzzer's flags]
+python -m benchmarks.fuzz_target NAME SCRATCH CORPUS [libFuzzer's flags]
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -15,18 +14,16 @@ with atheris.instrument_imports(include=["autolabel", "model"]):
 
 
 def main() -> None:
-    name, rest = sys.argv[1], sys.argv[2:]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        with atheris.instrument_imports(include=["autolabel", "model"]):  # what readers import when they are called
-            for seed in TARGETS[name].seeds(folder):
-                attack_once(name, seed, folder)
-        atheris.Setup(
-            [sys.argv[0], *rest],
-            lambda data: attack_once(name, data, folder),
-            custom_mutator=mutator(name),
-        )
-        atheris.Fuzz()
+    name, folder, rest = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
+    with atheris.instrument_imports(include=["autolabel", "model"]):  # what readers import when they are called
+        for seed in TARGETS[name].seeds(folder):
+            attack_once(name, seed, folder)
+    atheris.Setup(
+        [sys.argv[0], *rest],
+        lambda data: attack_once(name, data, folder),
+        custom_mutator=mutator(name),
+    )
+    atheris.Fuzz()
 
 
 if __name__ == "__main__":
