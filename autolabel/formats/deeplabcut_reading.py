@@ -44,7 +44,8 @@ def read_dlc(src: str | Path, *, images: str | Path | None = None, skeleton: Ske
     samples: list[Sample] = []
     for table in tables:
         order = _order(table, first, chosen)
-        samples.extend(_sample(table, row, order, rename(row.path)) for row in table.rows)
+        group = _grouping(table, ours=project.skeleton is not None)
+        samples.extend(_sample(table, row, order, rename(row.path), group(row.path)) for row in table.rows)
     _refuse_repeated(samples, [(table, row) for table in tables for row in table.rows])
     header = {"deeplabcut": {"scorer": first.scorer, "task": project.task}}
     return Labels(chosen, samples, header, (*project.notes, *_notes(tables, samples)))
@@ -112,7 +113,18 @@ def _name_alone(path: str) -> str:
     return PurePosixPath(path).name
 
 
-def _sample(table: Table, row: Row, order: Sequence[int], path: str) -> Sample:
+def _grouping(table: Table, *, ours: bool) -> Callable[[str], str]:
+    """How a path tells the group: its folder, for paths without one that of the table, which is named like a video."""
+
+    def group(path: str) -> str:
+        folder = PurePosixPath(_source(path) if ours else _below_labeled_data(path)).parent.as_posix()
+        alone = "" if ours else Path(table.subject).resolve().parent.name
+        return alone if folder == "." else folder
+
+    return group
+
+
+def _sample(table: Table, row: Row, order: Sequence[int], path: str, group: str) -> Sample:
     values = row.values[:, order]
     present: list[int] = np.flatnonzero(~np.isnan(values[..., 0]).all(axis=1)).tolist()
     values = values[present]
@@ -127,8 +139,6 @@ def _sample(table: Table, row: Row, order: Sequence[int], path: str) -> Sample:
         origin=np.where(placed, np.where(scored, Origin.MODEL, Origin.IMPORTED), Origin.NONE),
         attributes=[{TRACK: name} if name else {} for name in names],
     )
-    folder = PurePosixPath(_below_labeled_data(row.path)).parent.as_posix()
-    group = Path(table.subject).resolve().parent.name if folder == "." else folder
     return Sample("", "", path, UNKNOWN_SIZE, poses, group=group)
 
 

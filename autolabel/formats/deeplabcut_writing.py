@@ -16,12 +16,13 @@ import numpy as np
 
 from autolabel.errors import ConfigError, FormatError
 from autolabel.formats.coco_writing import shortest
-from autolabel.formats.deeplabcut_project import CONFIG, LABELED_DATA, OURS, folder_name, yaml_text
+from autolabel.formats.deeplabcut_project import CONFIG, LABELED_DATA, OURS, folder_name
 from autolabel.formats.deeplabcut_reading import TRACK
 from autolabel.formats.deeplabcut_table import SCENE
 from autolabel.formats.labels import Aspect, Tally, Written
 from autolabel.formats.output import new_folder
 from autolabel.formats.policy import ImagePolicy, select
+from autolabel.formats.yaml_files import yaml_text
 from autolabel.poses import Poses, Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
@@ -29,7 +30,16 @@ from autolabel.skeleton import Skeleton
 CANNOT = frozenset(
     {
         *(Aspect.HIDDEN, Aspect.ABSENT, Aspect.PLACE, Aspect.UNLABELLED, Aspect.SCORE, Aspect.PRESENCE, Aspect.BOX),
-        *(Aspect.BOX_SCORE, Aspect.AREA, Aspect.CROWD, Aspect.DOUBT, Aspect.ORIGIN, Aspect.BY, Aspect.POSE_ID),
+        *(
+            Aspect.BOXLESS,
+            Aspect.BOX_SCORE,
+            Aspect.AREA,
+            Aspect.CROWD,
+            Aspect.DOUBT,
+            Aspect.ORIGIN,
+            Aspect.BY,
+            Aspect.POSE_ID,
+        ),
         *(Aspect.POSE_GROUP, Aspect.ATTRIBUTES, Aspect.IMAGE_ID, Aspect.GROUP, Aspect.DUPLICATE),
         Aspect.IMAGE_ATTRIBUTES,
     }

@@ -135,6 +135,8 @@ class Tally:
     def written(self) -> Written:
         """What came of it; losses in the order of :class:`Aspect`."""
         lost = {aspect: self._lost[aspect] for aspect in Aspect if self._lost[aspect]}
+        if Aspect.BOX in self._cannot and Aspect.BOX not in lost:
+            lost.pop(Aspect.BOXLESS, None)  # where no pose has a box, that one has none needs no telling
         return Written(self._images, self._poses, self._left_out, lost)
 
     def _count(self, sample: Sample) -> None:

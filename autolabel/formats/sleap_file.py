@@ -1,13 +1,17 @@
 """Opening and saving a ``.slp`` file: the one place that calls sleap-io; ``sleap.py`` tells the format.
 
-A ``.slp`` file is HDF5, which can name other files and claim a size that it does not have. Both are refused before
-sleap-io reads it, and whatever sleap-io stumbles over becomes a :class:`FormatError` that tells what it said.
+A ``.slp`` file is HDF5, which can name other files, claim a size that it does not have, and crash the library that
+reads it. All three are found by a process that reads the file first (:mod:`autolabel.formats.sleap_probe`), and
+whatever sleap-io stumbles over after that becomes a :class:`FormatError` that tells what it said.
 """
 
-# sleap-io ships no type marker and h5py no types: what comes out of them is unknown to pyright.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# sleap-io ships no type marker: what comes out of it is Any.
+# pyright: reportMissingTypeStubs=false
 
+import json
+import signal
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +22,10 @@ from autolabel.errors import ConfigError, FormatError
 OURS = "autolabel"
 """Key of our own block in the provenance."""
 
-_PLENTY = 256
-"""A data set that claims more bytes than this many times those that it holds is made to fill the memory."""
+_PATIENCE = 60.0
+_BYTES_A_SECOND = 1e6
+"""A file is given this many seconds, and one more for so many bytes, to be read once."""
 
-_SMALL = 2**20
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -34,11 +38,9 @@ def load(path: str | Path) -> Any:
     """
     library = sleap_io(str(path))
     _require_hdf5(path)
+    _require_sound(Path(path))
     try:
-        _require_sound(path)
         return library.load_slp(str(Path(path).resolve()), open_videos=False)
-    except FormatError:
-        raise
     except Exception as error:  # HDF5 and sleap-io raise whatever their parsers stumble over
         raise FormatError(f"cannot be read: {_told(error)}", subject=str(path)) from error
 
@@ -81,26 +83,21 @@ def _require_hdf5(path: str | Path) -> None:
         raise FormatError("is not HDF5, as SLEAP's .slp files are", subject=str(path))
 
 
-def _require_sound(path: str | Path) -> None:
-    """Refuse links to other files, and data sets that are mostly claimed."""
-    import h5py
-
-    def check(name: str, member: Any) -> None:
-        if isinstance(member, h5py.Group):
-            links = (member.get(key, getlink=True) for key in member)
-            if any(isinstance(link, h5py.ExternalLink) for link in links):
-                raise FormatError("leads to another file", record=name, subject=str(path))
-        elif isinstance(member, h5py.Dataset):
-            if member.external or member.is_virtual:
-                raise FormatError("lies in another file", record=name, subject=str(path))
-            stored = int(member.id.get_storage_size())
-            if member.nbytes > _PLENTY * stored + _SMALL:
-                message = f"claims {member.nbytes:,} bytes and holds {stored:,}"
-                raise FormatError(message, record=name, subject=str(path))
-
-    with h5py.File(path, "r") as file:
-        check("/", file)
-        file.visititems(check)
+def _require_sound(path: Path) -> None:
+    """Refuse what another process that reads the file first dies of, or does not like."""
+    subject = str(path)
+    patience = _PATIENCE + path.stat().st_size / _BYTES_A_SECOND
+    command = [sys.executable, "-P", str(Path(__file__).with_name("sleap_probe.py")), str(path.resolve())]
+    try:
+        probe = subprocess.run(command, capture_output=True, timeout=patience, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise FormatError(f"is damaged: HDF5 did not come to its end in {patience:.0f} s", subject=subject) from error
+    if probe.returncode < 0:
+        name = signal.Signals(-probe.returncode).name
+        raise FormatError(f"is damaged: HDF5 crashes when it reads it ({name})", subject=subject)
+    if probe.stdout:
+        found = json.loads(probe.stdout)
+        raise FormatError(found["message"], record=found["record"], subject=subject)
 
 
 def _told(error: Exception) -> str:

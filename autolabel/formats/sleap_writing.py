@@ -1,7 +1,7 @@
 """Writing a label file of SLEAP; ``sleap.py`` tells the format.
 
-sleap-io wants all labels in memory before it writes: measured here, about 6 kB a pose of 17 keypoints with scores. The
-file appears under its name only when it is complete.
+sleap-io wants all labels in memory before it writes: about 12.5 kB a pose of 17 keypoints with scores (20,000 poses,
+sleap-io 0.9.5). The file appears under its name only when it is complete.
 """
 
 # sleap-io ships no type marker: what comes out of it is Any.
@@ -27,6 +27,7 @@ from autolabel.skeleton import Skeleton
 CANNOT = frozenset(
     {
         *(Aspect.HIDDEN, Aspect.ABSENT, Aspect.UNLABELLED, Aspect.PRESENCE, Aspect.BOX, Aspect.AREA, Aspect.CROWD),
+        Aspect.BOXLESS,
         *(Aspect.DOUBT, Aspect.ORIGIN, Aspect.BY, Aspect.POSE_ID, Aspect.POSE_GROUP, Aspect.ATTRIBUTES),
         *(Aspect.IMAGE_ID, Aspect.DUPLICATE, Aspect.IMAGE_ATTRIBUTES),
     }

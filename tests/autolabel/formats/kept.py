@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from autolabel.formats import coco_results, csv_table, labelstudio, yolo_pose
+from autolabel.formats import coco_results, csv_table, deeplabcut, labelstudio, sleap, yolo_pose
 from autolabel.formats.coco import read_coco, write_coco
 from autolabel.formats.labels import Aspect, Labels, Written
 from autolabel.formats.policy import ImagePolicy
@@ -200,6 +200,18 @@ FORMATS: Mapping[str, Format] = {
         ),
         lambda folder: yolo_pose.read_yolo_pose(folder / "x", folder / "x"),
         yolo_pose.CANNOT,
+    ),
+    "dlc": Format(
+        lambda folder, samples, skeleton: deeplabcut.write_dlc(folder / "x", samples, skeleton, policy=ImagePolicy.ALL),
+        lambda folder: deeplabcut.read_dlc(folder / "x"),
+        deeplabcut.CANNOT,
+    ),
+    "sleap": Format(
+        lambda folder, samples, skeleton: sleap.write_sleap(
+            folder / "x.slp", samples, skeleton, policy=ImagePolicy.ALL
+        ),
+        lambda folder: sleap.read_sleap(folder / "x.slp"),
+        sleap.CANNOT,
     ),
 }
 

@@ -46,7 +46,7 @@ NAN = [np.nan, np.nan]
 # Round trips.
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(samples())
 def test_what_a_project_can_hold_comes_back(wanted: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +77,7 @@ paths = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(paths)
 def test_every_path_comes_back(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

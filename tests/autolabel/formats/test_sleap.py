@@ -39,7 +39,7 @@ def same(a: Any, b: Any) -> bool:
     return (known == ~np.isnan(b)).all() and a[known].tobytes() == b[known].tobytes()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(samples())
 def test_what_a_file_can_hold_comes_back(wanted: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
