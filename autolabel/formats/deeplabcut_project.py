@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
-from autolabel.errors import ConfigError, FormatError, SkeletonError
-from autolabel.formats.records import Record, read_json, read_text
+from autolabel.errors import FormatError, SkeletonError
+from autolabel.formats.records import Record, read_json
+from autolabel.formats.yaml_files import read_yaml
 from autolabel.skeleton import Skeleton
 
 LABELED_DATA = "labeled-data"
@@ -73,35 +74,6 @@ def folder_path(name: str) -> str:
     return "" if name == ROOT_FOLDER else unquote(name, errors="surrogateescape")
 
 
-def yaml_text(value: Any) -> str:
-    """The value as YAML of plain types.
-
-    Raises:
-        ConfigError: The library that writes it is missing.
-    """
-    yaml = _yaml(CONFIG)
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(value, Dumper=dumper, allow_unicode=True, sort_keys=False, width=120)
-
-
-def _yaml(subject: str) -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        remedy = "pip install 'skeleton-autolabel[formats]'"
-        raise ConfigError(f"needs a library that is missing: {error}", subject=subject, remedy=remedy) from error
-    return yaml
-
-
-def _load_yaml(path: Path) -> Any:
-    text = read_text(path)
-    yaml = _yaml(str(path))
-    try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # of plain types, like safe_load
-    except Exception as error:  # besides its own errors it lets through those of dates, numbers and recursion
-        raise FormatError(f"is not YAML: {' '.join(str(error).split())[:200]}", subject=str(path)) from error
-
-
 def _of_folder(folder: Path) -> Project:
     labeled = folder if folder.name == LABELED_DATA else folder / LABELED_DATA
     if not labeled.is_dir():
@@ -159,7 +131,7 @@ def _project(
 def _config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    config: object = _load_yaml(path)
+    config: object = read_yaml(path)
     if not isinstance(config, dict):
         raise FormatError("is not a mapping of names to values", subject=str(path))
     return cast("dict[str, Any]", config)

@@ -1,28 +1,21 @@
-"""Reading the ``data.yaml`` of a YOLO-pose data set; ``yolo_pose.py`` tells the dialect.
+"""Reading the ``data.yaml`` of a YOLO-pose data set; ``yolo_pose.py`` tells the dialect."""
 
-It is YAML from strangers: bounded in size, without tags, and without aliases, whose few bytes can stand for many.
-A key that stands twice is refused, where a YAML reader would silently take the last.
-"""
-
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from autolabel.errors import FormatError, SkeletonError
-from autolabel.formats.records import Record, read_text
+from autolabel.formats.records import Record
+from autolabel.formats.yaml_files import read_yaml
 from autolabel.skeleton import Skeleton
 
 SPLITS = ("train", "val", "test")
 OURS = "autolabel"
 """Key of our own block."""
 
-_MAX_BYTES = 2**20
+_MAX_CLASSES = 100_000
 _MAX_KEYPOINTS = 10_000
-_MAX_DEPTH = 20
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is fast, and not in every build
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ def read_data_file(file: Path) -> DataFile:
     Raises:
         FormatError: It is no YAML, or says what cannot be; names the line or the field.
     """
-    record = Record(_parse(file), "", str(file))
+    record = Record(read_yaml(file), "", str(file))
     num_keypoints, dims = _shape(record)
     classes = _classes(record)
     entries = _entries(record)
@@ -100,66 +93,6 @@ def read_data_file(file: Path) -> DataFile:
     )
 
 
-def _parse(file: Path) -> Any:
-    subject = str(file)
-    if file.exists() and not file.is_file():
-        raise FormatError("is not a file", subject=subject)
-    if file.is_file() and file.stat().st_size > _MAX_BYTES:
-        raise FormatError(f"is larger than {_MAX_BYTES >> 20} MiB: this is no data.yaml", subject=subject)
-    text = read_text(file)
-    try:
-        _refuse_unsafe(text, subject)
-        _refuse_repeated_keys(text, subject)
-        return yaml.load(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise FormatError(f"is not YAML: {error.problem or error.context}{place}", subject=subject) from error
-    except yaml.YAMLError as error:
-        raise FormatError(f"is not YAML: {' '.join(str(error).split())}", subject=subject) from error
-    except (ValueError, OverflowError) as error:
-        raise FormatError(f"holds a value that cannot be: {error}", subject=subject) from error
-
-
-def _refuse_unsafe(text: str, subject: str) -> None:
-    parse = cast("Callable[..., Iterable[yaml.Event]]", yaml.parse)  # pyright: ignore[reportUnknownMemberType]
-    depth = 0
-    for event in parse(text, Loader=_LOADER):
-        line = f"line {event.start_mark.line + 1}"
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise FormatError(f"is nested more than {_MAX_DEPTH} deep", record=line, subject=subject)
-        if isinstance(event, yaml.AliasEvent):
-            raise FormatError(
-                "YAML aliases are not read",
-                record=line,
-                subject=subject,
-                remedy="Write the value out where *name stands.",
-            )
-        if getattr(event, "tag", None):
-            raise FormatError(
-                "YAML tags are not read", record=line, subject=subject, remedy="Remove what begins with an !."
-            )
-
-
-def _refuse_repeated_keys(text: str, subject: str) -> None:
-    compose = cast("Callable[..., yaml.Node]", yaml.compose)  # pyright: ignore[reportUnknownMemberType]
-    pending = [compose(text, Loader=_LOADER)]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, yaml.SequenceNode):
-            pending.extend(cast("list[yaml.Node]", node.value))
-        elif isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in cast("list[tuple[yaml.Node, yaml.Node]]", node.value):
-                name = str(key.value)
-                if name in seen:
-                    line = f"line {key.start_mark.line + 1}"
-                    raise FormatError(f"the key {name!r} stands twice", record=line, subject=subject)
-                seen.add(name)
-                pending.append(value)
-
-
 def _shape(record: Record) -> tuple[int, int]:
     if "kpt_shape" not in record.data:
         record.fail("kpt_shape", "is missing: this is no pose data set", "Add kpt_shape: [K, 2] or [K, 3].")
@@ -174,7 +107,7 @@ def _shape(record: Record) -> tuple[int, int]:
 
 def _classes(record: Record) -> tuple[str, ...]:
     count = record.data.get("nc")
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= _MAX_BYTES):
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= _MAX_CLASSES):
         record.fail("nc", f"is {count!r}, expected the number of classes")
     given = record.data.get("names")
     if given is None and count is None:

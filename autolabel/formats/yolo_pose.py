@@ -23,6 +23,7 @@ How our values stand in it:
 * A keypoint without a place is ``0 0 0``. With v = 0, another place than 0 0 is kept.
 * Trainers refuse an image with a number outside 0..1. A keypoint outside the image is therefore written as
   ``0 0 0``, and a box is cut where it has to be; both are counted.
+* Crowd regions are not written: trainers could not skip them.
 * The class is in the attribute that the COCO reader uses for its category, so that either format writes what the
   other read.
 * ``autolabel.skeleton`` in ``data.yaml`` holds edges and OKS sigmas; other tools ignore it.

@@ -91,12 +91,13 @@ class _Reader:
 
     @property
     def digest(self) -> str:
-        """Of all bytes that were read as labels, and where."""
+        """Of ``data.yaml``, of which images are in which split, and of their labels."""
         return self._hash.hexdigest()
 
     def sample(self, image: LabelledImage) -> Sample:
         """An image and its poses."""
         content = self._bytes(image)
+        self._hash.update(f"{image.split}\0{image.path}\0{len(content)}\0".encode() + content)
         lines, errors = parse_lines(content, self.layout, str(image.labels))
         self.errors += errors
         self._count("repeated", lines.repeated, image)
@@ -152,10 +153,7 @@ class _Reader:
             if image.labels.is_file():
                 if image.labels.stat().st_size > _MAX_BYTES:
                     raise FormatError(f"is larger than {_MAX_BYTES >> 20} MiB", subject=str(image.labels))
-                content = image.labels.read_bytes()
-                self._hash.update(f"{image.path}\0{len(content)}\0".encode())
-                self._hash.update(content)
-                return content
+                return image.labels.read_bytes()
             if image.labels.exists():
                 raise FormatError("is not a file", subject=str(image.labels))
         except OSError as error:

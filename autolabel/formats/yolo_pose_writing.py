@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
 from autolabel.errors import ConfigError, FormatError, InputError
 from autolabel.formats.labels import Aspect, Tally, Written
 from autolabel.formats.output import new_folder
 from autolabel.formats.policy import ImagePolicy, select
+from autolabel.formats.yaml_files import yaml_text
 from autolabel.formats.yolo_classes import Classes, says_more
 from autolabel.formats.yolo_data import OURS, SPLITS
 from autolabel.formats.yolo_listing import labels_file
@@ -283,4 +283,4 @@ def _data_file(skeleton: Skeleton, classes: Classes, present: list[str]) -> str:
         "kpt_names": {i: list(skeleton.keypoints) for i in range(len(classes.names))},
         OURS: {"splits": present or [first], "skeleton": skeleton.to_dict()},
     }
-    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+    return yaml_text(content)

@@ -150,7 +150,9 @@ def test_the_digest_is_of_all_that_was_read(tmp_path: Path) -> None:
     digests.append(read_yolo_pose(folder, folder).digest)
     (folder / "data.yaml").write_text(YAML + "# more\n")
     digests.append(read_yolo_pose(folder, folder).digest)
-    assert digests[0] == digests[1] and len(set(digests)) == 3
+    image(folder / "images/val/c.png")
+    digests.append(read_yolo_pose(folder, folder).digest)
+    assert digests[0] == digests[1] and len(set(digests)) == 4
 
 
 def test_labels_that_are_no_file_are_refused(tmp_path: Path) -> None:
