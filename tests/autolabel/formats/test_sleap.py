@@ -1,6 +1,8 @@
 """The round trips of SLEAP's label files, which sleap-io writes and reads."""
 
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -186,3 +188,19 @@ def test_a_skeleton_larger_than_hdf5_takes(tmp_path: Path) -> None:
     huge = Skeleton("huge", names, (), tuple(range(2000)), (0.05,) * 2000, "test")
     with pytest.raises(FormatError, match="cannot be written: ValueError: Unable to fit"):
         write_sleap(tmp_path / "a.slp", [], huge)
+
+
+def test_without_sleap_io_the_error_says_how_to_get_it(tmp_path: Path) -> None:
+    program = """if True:
+        import sys
+        sys.modules["sleap_io"] = None  # as if it were not installed
+        from autolabel.errors import ConfigError
+        from autolabel.formats.sleap import read_sleap
+        try:
+            read_sleap("a.slp")
+        except ConfigError as error:
+            sys.exit(str(error))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "a.slp: needs sleap-io, which is missing" in done.stderr
+    assert done.stderr.strip().endswith("pip install 'skeleton-autolabel[formats]'")
