@@ -6,6 +6,7 @@ folder appears under its name only when it is complete.
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -288,7 +289,7 @@ def _score(value: float) -> dict[str, Any]:
 
 
 def _number(value: float) -> Any:
-    return shortest(np.array([value], np.float32))[0]
+    return None if math.isnan(value) else shortest(np.array([value], np.float32))[0]
 
 
 def _within(point: NDArray[Any], size: tuple[int, int]) -> bool:
