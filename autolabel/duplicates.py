@@ -177,15 +177,12 @@ class Duplicates:
 
     def _close(self, look: bytes) -> NDArray[np.uint32]:
         """In order, the images whose 64-bit hashes differ in at most ``MAX_HAMMING`` bits."""
-        found = [
-            np.array(bucket)
-            for band, key in zip(self._bands, _words(look), strict=True)
-            for flip in _PROBES
-            if (bucket := band[key ^ flip]) is not None
-        ]
-        if not found:
-            return np.empty(0, np.uint32)
-        members = np.unique(np.concatenate(found))
+        found = array("I")
+        for band, key in zip(self._bands, _words(look), strict=True):
+            for flip in _PROBES:
+                if (bucket := band[key ^ flip]) is not None:
+                    found.extend(bucket)
+        members = np.unique(np.array(found, np.uint32))
         hashes = self._looks[members, :_HASH_BYTES]
         return members[_hamming(hashes, np.frombuffer(look, np.uint8, _HASH_BYTES)) <= MAX_HAMMING]
 

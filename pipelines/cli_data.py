@@ -35,7 +35,7 @@ def scan(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES...",
+            metavar="IMAGES",
             help="Folders of images and videos, searched recursively, each optionally as NAME=DIR; or single files.",
         ),
     ],

@@ -1,5 +1,6 @@
 """Frames carry the number drawn in them, upright and in time; a broken video gives what is good, then says why."""
 
+import math
 import tracemalloc
 from itertools import islice
 from pathlib import Path
@@ -8,6 +9,8 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from autolabel.errors import ImageError
 from autolabel.images import Reason
@@ -181,6 +184,39 @@ def test_what_is_no_video(tmp_path: Path, data: bytes, reason: Reason, message: 
     seen, error = until_broken(path)
     assert (seen, error.reason, error.subject) == ([], reason, str(path))
     assert message in error.message
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    folder = tmp_path_factory.mktemp("seeds")
+    kinds = (("a.mp4", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.mpg", "mpeg2video"))
+    return [film(folder / name, range(8), codec=codec, sizes=[(64, 32)]).read_bytes() for name, codec in kinds]
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.integers(0, 3),
+    damage=st.lists(st.tuples(st.integers(0, 2**16), st.binary(min_size=1, max_size=8)), max_size=6),
+    cut=st.integers(0, 4000),
+)
+def test_damaged_bytes_give_frames_or_an_image_error(
+    seeds: list[bytes], tmp_path: Path, kind: int, damage: list[tuple[int, bytes]], cut: int
+) -> None:
+    data = bytearray(seeds[kind])
+    for position, piece in damage:
+        at = position % len(data)
+        data[at : at + len(piece)] = piece
+    path = tmp_path / "hostile"
+    path.write_bytes(bytes(data[: max(1, len(data) - cut)]))
+    seen = 0
+    try:
+        for frame in islice(read_video(path, 1, max_pixels=100_000), 200):
+            assert (frame.index, frame.pixels.dtype, frame.pixels.shape[2]) == (seen, np.uint8, 3)
+            assert math.isfinite(frame.time)
+            seen += 1
+    except ImageError as error:
+        assert error.reason in set(Reason)
+        assert error.message.isprintable()
 
 
 def test_sound_alone(tmp_path: Path) -> None:
