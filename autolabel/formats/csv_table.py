@@ -43,7 +43,7 @@ _PARTS = ("x", "y", "visibility", "score", "presence", "p_gross", "origin")
 _FIELD_LIMIT = 2**24
 """Characters of one cell: attributes can be long, but not endless."""
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _UNKNOWN = ("", "na", "nan")
 """What an unknown number looks like here, in pandas and in R."""
 

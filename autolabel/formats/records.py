@@ -135,7 +135,7 @@ class Record:
 
     def record(self, field: str) -> "Record":
         """The object in a field; an empty one where the field is missing."""
-        return Record(self.data.get(field, {}), f"{self.place}.{field}", self.subject)
+        return Record(self.data.get(field, {}), f"{self.place}.{field}" if self.place else field, self.subject)
 
     def records(self, field: str) -> Iterator["Record"]:
         """The objects of the list in a field; ``field`` alone is their place where this is the whole file."""
@@ -190,6 +190,8 @@ def parse_json(text: str, *, subject: str) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise FormatError(f"is not JSON: {error.msg} at {place}", subject=subject) from error
+    except ValueError as error:  # Python refuses integers of thousands of digits
+        raise FormatError(f"cannot be read: {error}", subject=subject) from error
     except RecursionError as error:
         raise FormatError("is nested too deeply to be read", subject=subject) from error
     # Walking every value is slow, so only files that show one of the two signs are searched for the place.

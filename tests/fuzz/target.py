@@ -23,11 +23,13 @@ class Target:
         seeds: Good inputs, made in an empty folder.
         read: Read an input; the folder is scratch space that stays between calls.
         mutate: How good inputs are broken.
+        mutations: How many of them the tests try.
     """
 
     seeds: Callable[[Path], Sequence[bytes]]
     read: Callable[[bytes, Path], object]
     mutate: Mutator
+    mutations: int = 100
 
 
 def attack(target: Target, data: bytes, folder: Path) -> str:

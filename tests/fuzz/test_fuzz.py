@@ -10,7 +10,6 @@ from tests.fuzz.targets import TARGETS
 
 KEPT = Path(__file__).parent / "seeds"
 FINDINGS = sorted(path for path in KEPT.glob("*/*") if path.is_file())
-MUTATIONS = 150
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -24,9 +23,9 @@ def test_good_files_are_taken(name: str, tmp_path: Path) -> None:
 def test_broken_files_are_refused_with_our_errors(name: str, tmp_path: Path) -> None:
     target, rng = TARGETS[name], random.Random(name)
     seeds = target.seeds(tmp_path)
-    refusals = [attack(target, broken(target, seeds, rng), tmp_path) for _ in range(MUTATIONS)]
+    refusals = [attack(target, broken(target, seeds, rng), tmp_path) for _ in range(target.mutations)]
     # Most mutations break something; a reader that takes nearly everything does not look.
-    assert sum(map(bool, refusals)) > MUTATIONS / 10
+    assert sum(map(bool, refusals)) > target.mutations / 10
 
 
 @pytest.mark.parametrize("path", FINDINGS, ids=[f"{path.parent.name}-{path.name[:12]}" for path in FINDINGS])

@@ -1,7 +1,9 @@
 """Readers of other tools' data sets that are folders, binary files or exports of servers."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from autolabel.formats.policy import ImagePolicy
 from tests.autolabel.formats.kept import PLAIN
@@ -15,13 +17,47 @@ def labelstudio_seeds(folder: Path) -> list[bytes]:
 
     out = folder / "seed-labelstudio"
     write_labelstudio(out, samples(), PLAIN, policy=ImagePolicy.ALL, overwrite=True)
-    return [next(out.glob("*.json")).read_bytes()]
+    return [(out / "tasks-00000.json").read_bytes(), json.dumps(foreign_export()).encode()]
+
+
+def foreign_export() -> list[Any]:
+    """Two people of another project, one of them in a box, with a visibility and a verdict."""
+    canvas = {"original_width": 64, "original_height": 48, "image_rotation": 0, "to_name": "img", "from_name": "k"}
+
+    def point(id: str, name: str, x: float, **more: Any) -> dict[str, Any]:
+        value = {"x": x, "y": 20.5, "width": 0.5, "keypointlabels": [name]}
+        return {"id": id, "type": "keypointlabels", "value": value, **canvas, **more}
+
+    box = {"x": 1, "y": 2, "width": 30, "height": 40, "rotation": 0, "rectanglelabels": ["person"]}
+    choice = {"choices": ["occluded"], "x": 30, "y": 20.5, "width": 0.5}
+    result = [
+        {"id": "b", "type": "rectanglelabels", "value": box, **canvas},
+        point("k1", "paw", 10, parentID="b"),
+        point("k2", "claw", 30.25, parentID="b", score=0.5),
+        {"id": "k2", "type": "choices", "value": choice, **canvas, "from_name": "vis"},
+        point("k3", "beak", 70),
+        {"from_id": "k3", "to_id": "b", "type": "relation", "direction": "right"},
+        {"id": "v", "type": "choices", "value": {"choices": ["good"]}, "from_name": "verdict", "to_name": "img"},
+    ]
+    annotation = {
+        "id": 1,
+        "completed_by": {"id": 3, "email": "a@example.com"},
+        "was_cancelled": False,
+        "updated_at": "2026-11-22T20:52:03Z",
+        "lead_time": 3.5,
+        "result": result,
+    }
+    return [{"id": 7, "data": {"img": "/data/upload/1/d4e4a592-a.png"}, "annotations": [annotation], "predictions": []}]
 
 
 def read_labelstudio(data: bytes, folder: Path) -> object:
+    from autolabel.formats.labelstudio import AnnotationChoice
     from autolabel.formats.labelstudio import read_labelstudio as read
 
-    return read(put(data, folder, "x.json"), pictures(folder), skeleton=PLAIN)
+    path = put(data, folder, "x.json")
+    if len(data) % 4 == 0:  # now and then the rarer ways in
+        read(path, pictures(folder), annotations=AnnotationChoice.PREDICTIONS, annotator="3")
+    return read(path, pictures(folder), skeleton=PLAIN if len(data) % 2 else None)
 
 
 def yolo_seeds(folder: Path) -> list[bytes]:
@@ -102,5 +138,5 @@ TARGETS: Mapping[str, Target] = {
     "labelling-config": Target(form_seeds, read_form, mutate_text),
     "yolo-pose": Target(yolo_seeds, read_yolo, mutate_text),
     "dlc": Target(dlc_seeds, read_dlc, mutate_text),
-    "sleap": Target(sleap_seeds, read_sleap, mutate_bytes),
+    "sleap": Target(sleap_seeds, read_sleap, mutate_bytes, mutations=15),  # each starts a process
 }

@@ -47,3 +47,14 @@ def test_the_place_of_a_nested_record() -> None:
         record.record("inner").number("x")
     assert str(caught.value) == "f.json: images[3].inner.x: is a text, expected a number"
     assert record.record("missing").data == {}
+
+
+def test_integers_without_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"id": ' + "9" * 5000 + "}")
+    with pytest.raises(FormatError, match="cannot be read: Exceeds the limit"):
+        read_json(tmp_path / "x.json")
+
+
+def test_a_record_of_the_whole_file_has_a_plain_place() -> None:
+    with pytest.raises(FormatError, match=r"x.json: skeleton.name: is missing"):
+        Record({"skeleton": {}}, "", "x.json").record("skeleton").text("name")
