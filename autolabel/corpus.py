@@ -95,7 +95,8 @@ def grouping(group_by: str | None) -> Callable[[str], str]:
     """How the place of a file gives the name of its group, "" for none.
 
     A place is the path below the corpus root; where there are several roots, the name of the root and the path.
-    For a frame it is that of its video, so that the frames of one video are always in one group.
+    For a frame it is that of its video, so that the frames of one video are always in one group; ``video`` is exactly
+    that for them.
 
     Args:
         group_by: None for no groups; ``folder``; ``video`` for images that are numbered frames, whose group is their
@@ -160,6 +161,8 @@ def _group(group_of: Callable[[str], str], file: ImageFile, several: bool) -> st
     frame = file.frame
     root, path = (file.root, file.path) if frame is None else (frame.root, frame.video)
     place = f"{root}/{path}" if several else path
+    if frame is not None and group_of is _film:
+        return place  # a number at the end of a video's name tells videos apart, not frames
     return group_of(place) or ("" if frame is None else place)
 
 

@@ -39,6 +39,20 @@ def sides(split: Splits, samples: Iterable[Sample]) -> list[str]:
 # What belongs together
 
 
+@pytest.mark.parametrize(
+    ("duplicate_of", "original"),
+    [
+        ("", None),
+        ("a.jpg", ("cam1", "a.jpg")),
+        ("cam2/a.jpg", ("cam1", "cam2/a.jpg")),  # a folder, not a root
+        ("/cam2/a.jpg", ("cam2", "a.jpg")),
+        ("/my cam/b/a.jpg", ("my cam", "b/a.jpg")),
+    ],
+)
+def test_what_a_copy_repeats_has_a_root_and_a_path(duplicate_of: str, original: tuple[str, str] | None) -> None:
+    assert sample("x", root="cam1", of=duplicate_of).original == original
+
+
 def test_a_group_is_never_parted() -> None:
     corpus = videos(40)
     split = assign_splits(corpus, SHARES)

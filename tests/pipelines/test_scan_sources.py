@@ -175,7 +175,8 @@ def test_groups_of_frames(films: Path, tmp_path: Path) -> None:
         return found
 
     assert groups("folder", "m1")["a/walk.mp4"] == {"a"} == groups("folder", "m1")["a/photo too.jpg"]
-    assert groups("video", "m2")["a/walk.mp4"] == {"a/walk"}
+    assert groups("video", "m2")["a/walk.mp4"] == {"a/walk.mp4"}
+    assert groups("video", "m2")["a/photo too.jpg"] == {"a/photo too"}
     assert groups("^(a)/", "m3") == {
         "photo.jpg": groups("^(a)/", "m3")["photo.jpg"],
         "a/photo too.jpg": {"a"},
