@@ -42,7 +42,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 """Which formats take which option."""
 
 QUARANTINE = "quarantine.jsonl"
-HEADER = "coco-header.json"
+HEADER = "header.json"
 """What the source said of itself (``info``, ``licenses``); ``export`` writes it again."""
 
 _LABEL_SUFFIXES = frozenset({".txt", ".yaml", ".yml", ".json", ".csv", ".h5", ".slp"})
