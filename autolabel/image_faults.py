@@ -6,6 +6,7 @@ says it is longer than the file, which kind of JPEG it is, whether a PNG has all
 
 import zlib
 from enum import StrEnum
+from mmap import mmap
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _LOSSLESS_OR_HIERARCHICAL = frozenset({0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF})
@@ -34,7 +35,7 @@ def fault_of(data: bytes) -> tuple[Reason, str] | None:
     """What is wrong with a file that a decoder refused, as far as its own first words tell; None when they do not."""
     if data[:3] == b"\xff\xd8\xff":
         return _jpeg_fault(data)
-    if _ends_early(data):
+    if ends_early(data):
         return Reason.TRUNCATED, "the file ends before it says it does"
     return None
 
@@ -97,8 +98,8 @@ def _jpeg_fault(data: bytes) -> tuple[Reason, str] | None:
     return (Reason.TRUNCATED, "the file ends in its header") if at + 4 > len(data) else None
 
 
-def _ends_early(data: bytes) -> bool:
-    """Whether a container (RIFF, or the boxes of ISO/IEC 14496-12 and 15444-1) is longer than the file."""
+def ends_early(data: bytes | mmap) -> bool:
+    """Whether a container (RIFF, or the boxes of ISO/IEC 14496-12 and 15444-1) says it is longer than the file."""
     if data[:4] == b"RIFF":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     if data[4:8] not in (b"ftyp", b"jP  "):

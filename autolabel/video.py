@@ -17,6 +17,7 @@ import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.errors import ConfigError, ImageError
+from autolabel.image_faults import ends_early
 from autolabel.images import MAX_PIXELS, Reason, access_error
 
 if TYPE_CHECKING:
@@ -206,7 +208,14 @@ def _check_size(width: int, height: int, subject: str, max_pixels: int) -> None:
 
 
 def _broken(message: str, subject: str) -> ImageError:
-    return ImageError(message, reason=Reason.DAMAGED, subject=subject)
+    """Damaged; or truncated, where the file itself says that it should be longer."""
+    try:
+        with Path(subject).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            cut = ends_early(data)
+    except OSError:
+        cut = False
+    reason, told = (Reason.TRUNCATED, ": the file is cut off") if cut else (Reason.DAMAGED, "")
+    return ImageError(f"{message}{told}", reason=reason, subject=subject)
 
 
 def _told(error: Exception) -> str:
