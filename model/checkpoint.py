@@ -375,7 +375,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what a killed run leaves, the next one removes
     try:
         write(temporary)
         temporary.replace(path)

@@ -20,7 +20,7 @@ app = commands()
 def predict(
     source: Annotated[Path, typer.Argument(metavar="M|IMAGES", help="Manifest with boxes, or a folder of images.")],
     weights: Annotated[
-        str, typer.Option(metavar="W", help="Checkpoint folder, Hugging Face folder or hub id, or official .pth.")
+        str, typer.Option(metavar="W", help="Checkpoint folder, Hugging Face folder or hub id, or .pth.")
     ],
     out: OutManifest,
     dataset: Annotated[

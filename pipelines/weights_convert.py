@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from autolabel.errors import ConfigError
 from autolabel.manifest import Existing
 from autolabel.progress import SILENT, Progress
-from autolabel.run import DONE, Run, RunState, read_done
+from autolabel.run import DONE, Run, RunState
 
 if TYPE_CHECKING:
     from model.vitpose import ViTPose
@@ -99,7 +99,7 @@ def weights_convert(
         ConfigError: An unknown layout or an impossible input size.
         ExistsError: ``out`` holds another result.
     """
-    from model.checkpoint import model_digest
+    from model.checkpoint import PTH, model_digest
 
     layout = _layout(to)
     model = _loaded(str(weights), dataset, merge or (), parse_input_size(input_size))
@@ -111,10 +111,10 @@ def weights_convert(
     ) as run:
         if run.state is not RunState.DONE:
             progress.note(f"writing {sum(p.numel() for p in model.parameters()):,} parameters")
-            run.finish({"weights": _writer(layout)(model, run.path).name})
-        written = (read_done(run.path) or {})["weights"]
+            _writer(layout)(model, run.path)
+            run.finish({"digest": digest})
     return WeightsConverted(
-        weights=Path(out) if written == Path(out).name else Path(out) / written,
+        weights=Path(out) / PTH if layout in (To.OFFICIAL, To.MMPOSE) else Path(out),
         layout=layout,
         datasets=model.config.datasets,
         keypoints=tuple(skeleton.num_keypoints for skeleton in model.skeletons),

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from autolabel.errors import CheckpointError, ConfigError
 from autolabel.skeleton import Skeleton
-from benchmarks.parity_network import randomise
+from benchmarks.parity_network import randomise, reference
 from model.checkpoint import load_model, model_digest, save_huggingface
 from model.config import DATASETS, PLUS_DATASETS, ViTPoseConfig
 from model.vitpose import ViTPose, build_vitpose
@@ -50,6 +50,14 @@ def assert_same(one: ViTPose, other: ViTPose) -> None:
 )
 def test_huggingface_folder_gives_the_same_network_back(model: ViTPose, tmp_path: Path) -> None:
     assert_same(load_model(save_huggingface(model, tmp_path)), model)
+
+
+@pytest.mark.parametrize(("decoder", "experts"), [("classic", 6), ("simple", 0)])
+def test_a_folder_of_transformers_comes_back_bit_for_bit(decoder: str, experts: int, tmp_path: Path) -> None:
+    reference("s", decoder, experts=experts, depth=2).save_pretrained(tmp_path / "theirs")
+    ours = save_huggingface(load_model(tmp_path / "theirs"), tmp_path / "ours")
+    files = [load_file(folder / "model.safetensors") for folder in (ours, tmp_path / "theirs")]
+    torch.testing.assert_close(*files, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,17 @@ def test_a_plus_is_kept_split_and_merged(tmp_path: Path) -> None:
         weights_convert(kept.weights, out=tmp_path / "mm", to="mmpose")
 
 
+def test_a_conversion_that_was_killed_is_finished(tmp_path: Path) -> None:
+    """What it leaves: a record, half a file under another name, and nothing that says it is done."""
+    save_model(network(), tmp_path / "source")
+    first = weights_convert(tmp_path / "source", out=tmp_path / "out", to="official")
+    (tmp_path / "out" / "done.json").unlink()
+    first.weights.rename(tmp_path / "out" / ".vitpose.pth.4711.tmp")
+    assert weights_convert(tmp_path / "source", out=tmp_path / "out", to="official") == first
+    assert model_digest(load_model(first.weights)) == first.digest
+    assert not list((tmp_path / "out").glob(".*.tmp"))
+
+
 def test_a_conversion_is_found_finished_or_refused(tmp_path: Path) -> None:
     save_model(network(), tmp_path / "source")
     first = weights_convert(tmp_path / "source", out=tmp_path / "out", to="official")
