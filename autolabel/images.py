@@ -36,10 +36,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM
 SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".tif", ".tiff"),
-        *(".bmp", ".gif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif"),
+        *(".bmp", ".gif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".jxl"),
+        *(".dng", ".nef", ".arw", ".cr2", ".cr3", ".raf", ".orf", ".rw2", ".pef", ".srw"),
     }
 )
-"""File names that promise an image; HEIC is among them so that it is refused aloud and not passed over."""
+"""File names that promise an image; what is not read (HEIC, JPEG XL, cameras' raw files) is among them so that it is
+refused aloud and not passed over."""
 
 SNIFF_BYTES = 32
 """How much of a file's beginning :func:`looks_like_image` needs."""
@@ -51,7 +53,18 @@ _MAGIC = (
     *(b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 )
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+_UNREAD = (
+    (4, b"ftypcrx", "a camera's raw file (CR3)"),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw file (RAF)"),
+    (0, b"II\x55\x00", "a camera's raw file (RW2)"),
+    (0, b"IIRO", "a camera's raw file (ORF)"),
+    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+)
+"""Formats that are known and not read: where their mark is, the mark, and what they are called."""
+
 _ORIENTATION = 0x0112
+_SUBFILE = 0x00FE
 _PHOTOMETRIC = 0x0106
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -233,6 +246,9 @@ def _opened(file: IO[bytes], subject: str, max_pixels: int | None) -> Image.Imag
     except Exception as error:  # plugins raise whatever their parsers stumble over
         file.seek(0)
         raise _undecodable(error, file.read(MAX_BYTES), subject) from error
+    if image.format == "TIFF" and int(_tag(image, _SUBFILE) or 0) & 1:
+        # Raw files of most cameras are TIFFs whose first picture is a preview, of another size than the photograph.
+        raise _not_read("a TIFF that begins with a preview (a camera's raw file)", subject)
     width, height = image.size
     if max_pixels is not None and width * height > max_pixels:
         raise ImageError(
@@ -320,8 +336,19 @@ def _rgb(image: Image.Image, subject: str) -> Image.Image:
 
 def _white_is_zero(image: Image.Image) -> bool:
     """Whether a TIFF counts its greys from white (TIFF 6.0, PhotometricInterpretation); Pillow heeds it at 8 bits."""
-    tags: Any = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
-    return tags is not None and tags.get(_PHOTOMETRIC) == 0
+    return image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == 0
+
+
+def _tag(image: Image.Image, number: int) -> Any:
+    """A field of a TIFF, None where it has none."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return tags.get(number)
+
+
+def _not_read(name: str, subject: str) -> ImageError:
+    return ImageError(
+        f"{name} is not read", reason=Reason.UNSUPPORTED, subject=subject, remedy="Convert it to JPEG or PNG."
+    )
 
 
 def _is_heic(head: bytes) -> bool:
@@ -333,13 +360,8 @@ def _unidentified(file: IO[bytes], subject: str) -> ImageError:
     head = file.read(SNIFF_BYTES)
     if not head:
         return ImageError("is empty", reason=Reason.EMPTY, subject=subject)
-    if _is_heic(head):
-        return ImageError(
-            "HEIC is not read",
-            reason=Reason.UNSUPPORTED,
-            subject=subject,
-            remedy="Convert it to JPEG or PNG.",
-        )
+    if unread := "HEIC" if _is_heic(head) else next((n for at, m, n in _UNREAD if head[at:].startswith(m)), ""):
+        return _not_read(unread, subject)
     file.seek(0)
     if found := fault_of(file.read(MAX_BYTES)):
         reason, message = found

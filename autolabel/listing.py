@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from autolabel.errors import ImageError, InputError
 from autolabel.images import SNIFF_BYTES, SUFFIXES, Reason, access_error, looks_like_image
@@ -228,7 +228,7 @@ def _file(file: str, path: str, root: str) -> Iterator[Listed]:
 
 def _kind(file: str, path: str) -> tuple[type[ImageFile] | type[VideoFile], os.stat_result] | None:
     """What a file is by its name, or by its first bytes where the name does not promise an image."""
-    suffix = PurePosixPath(path).suffix.lower()
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122 - pathlib would keep every name it ever saw
     kind = ImageFile if suffix in SUFFIXES else VideoFile if suffix in VIDEO_SUFFIXES else None
     try:
         status = os.stat(file)  # noqa: PTH116 - a million times faster is a reason

@@ -1,4 +1,4 @@
-"""Hostile images, 186 of them, made byte by byte, each with what has to come of it.
+"""Hostile images, 191 of them, made byte by byte, each with what has to come of it.
 
 Most show one picture: six blocks of colour, no two alike, so that the colour in the middle of each tells whether
 a file is upright, whole and in the right colours. ``tests/autolabel/test_hostile_images.py`` reads them all.
@@ -270,6 +270,8 @@ def _tiffs() -> Iterator[Hostile]:
     yield refused("tiff-32-bit.tif", encoded(Image.new("I", SIZE, 70_000), "TIFF"), Reason.UNSUPPORTED, "32-bit")
     yield refused("tiff-cut-in-pixels.tif", plain[: len(plain) // 2], Reason.TRUNCATED)
     yield refused("tiff-cut-in-lzw.tif", encoded(image, "TIFF", compression="tiff_lzw")[:-300], Reason.DAMAGED)
+    raw = tiff({**shape, 254: 1}, image.tobytes())
+    yield refused("tiff-preview-of-raw.nef", raw, Reason.UNSUPPORTED, "a camera's raw file")
     yield refused("tiff-no-fields.tif", b"II*\0\xff\xff\xff\x7f", Reason.DAMAGED)
     yield refused(
         "tiff-strip-outside.tif",
@@ -338,6 +340,10 @@ def _others() -> Iterator[Hostile]:
         "pnm-text.pgm", b"P2 3 2 255\n# a comment\n" + b" ".join(b"%d" % v for v in GREYS.ravel()), GREYS, size=(3, 2)
     )
     yield refused("pnm-cut.ppm", b"P6 48 32 255\n" + image.tobytes()[:100], Reason.TRUNCATED)
+    yield refused("raw.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1" + b"\0" * 200, Reason.UNSUPPORTED, "CR3")
+    yield refused("raw.raf", b"FUJIFILMCCD-RAW 0201" + b"\0" * 200, Reason.UNSUPPORTED, "RAF")
+    yield refused("jpeg-xl.jxl", b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 200, Reason.UNSUPPORTED, "JPEG XL is not read")
+    yield refused("jpeg-xl-bare.jxl", b"\xff\x0a" + b"\0" * 200, Reason.UNSUPPORTED, "JPEG XL is not read")
     yield refused("heic.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 200, Reason.UNSUPPORTED, "HEIC")
 
 
