@@ -20,6 +20,8 @@ from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.progress import Progress
 from autolabel.skeleton import Skeleton
 
+_COUNTED_TOGETHER = 256
+
 UNKNOWN_SIZE = (0, 0)
 """Size of a sample whose file says nothing about its image's size; whoever sees the image knows it."""
 
@@ -109,6 +111,7 @@ class Tally:
         self._cannot = cannot
         self._images = self._poses = self._left_out = 0
         self._lost = Counter[Aspect]()
+        self._uncounted: list[Sample] = []
 
     def samples(self, samples: Iterable[Sample], policy: ImagePolicy, progress: Progress) -> Iterator[Sample]:
         """The samples as the image policy wants them written, one after the other."""
@@ -134,6 +137,7 @@ class Tally:
 
     def written(self) -> Written:
         """What came of it; losses in the order of :class:`Aspect`."""
+        self._count_losses()
         lost = {aspect: self._lost[aspect] for aspect in Aspect if self._lost[aspect]}
         if Aspect.BOX in self._cannot and Aspect.BOX not in lost:
             lost.pop(Aspect.BOXLESS, None)  # where no pose has a box, that one has none needs no telling
@@ -143,7 +147,16 @@ class Tally:
         self._images += 1
         self._poses += len(sample.poses)
         if self._cannot:
-            self._lose({**_of_poses(sample.poses), **_of_sample(sample)})
+            self._uncounted.append(sample)
+            if len(self._uncounted) == _COUNTED_TOGETHER:
+                self._count_losses()
+
+    def _count_losses(self) -> None:
+        """Count many samples at once: an array of one image's poses is too short to be worth its overhead."""
+        if self._uncounted:
+            poses = Poses.concat([sample.poses for sample in self._uncounted])
+            self._lose({**_of_poses(poses), **_of_samples(self._uncounted, poses)})
+            self._uncounted.clear()
 
     def _lose(self, said: Mapping[Aspect, int]) -> None:
         self._lost.update({aspect: n for aspect, n in said.items() if n and aspect in self._cannot})
@@ -157,23 +170,24 @@ def _of_skeleton(skeleton: Skeleton) -> dict[Aspect, int]:
     }
 
 
-def _of_sample(sample: Sample) -> dict[Aspect, int]:
+def _of_samples(samples: Sequence[Sample], poses: Poses) -> dict[Aspect, int]:
+    """In how many images each aspect says something; ``poses`` are those of all samples."""
     return {
-        Aspect.EMPTY: int(not len(sample.poses)),
-        Aspect.IMAGE_ID: int(bool(sample.id)),
-        Aspect.GROUP: int(bool(sample.group) and sample.group != sample.id),
-        Aspect.DUPLICATE: int(bool(sample.duplicate_of)),
-        Aspect.IMAGE_ATTRIBUTES: int(any(sample.attributes.values())),
-        Aspect.OUTSIDE: _outside(sample),
+        Aspect.EMPTY: sum(not len(sample.poses) for sample in samples),
+        Aspect.IMAGE_ID: sum(bool(sample.id) for sample in samples),
+        Aspect.GROUP: sum(bool(sample.group) and sample.group != sample.id for sample in samples),
+        Aspect.DUPLICATE: sum(bool(sample.duplicate_of) for sample in samples),
+        Aspect.IMAGE_ATTRIBUTES: sum(any(sample.attributes.values()) for sample in samples),
+        Aspect.OUTSIDE: _outside(samples, poses),
     }
 
 
-def _outside(sample: Sample) -> int:
-    """Labelled keypoints outside the image."""
-    if sample.size == UNKNOWN_SIZE:
-        return 0
-    xy, size = sample.poses.xy, np.array(sample.size)
-    return int((sample.poses.labelled & ((xy < 0) | (xy > size)).any(axis=-1)).sum())
+def _outside(samples: Sequence[Sample], poses: Poses) -> int:
+    """Labelled keypoints outside their image, where its size is known."""
+    sizes = np.array([sample.size for sample in samples], np.float64)
+    size = np.repeat(sizes, [len(sample.poses) for sample in samples], axis=0)[:, None]
+    beyond = ((poses.xy < 0) | (poses.xy > size)).any(axis=-1) & (size != UNKNOWN_SIZE).all(axis=-1)
+    return int((poses.labelled & beyond).sum())
 
 
 def _of_poses(poses: Poses) -> dict[Aspect, int]:
