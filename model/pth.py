@@ -15,14 +15,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from autolabel.errors import CheckpointError
 from model.layouts import Tensors
 
 OURS = "autolabel"
 """Key in ``meta`` of files that we write, with the network's description as JSON."""
+
+# mmpose 1.x keeps arrays of numbers beside the weights (meta.dataset_meta: sigmas, colours). NumPy's functions that
+# put them together run nothing; its dtype of objects is not among them. The module was renamed in NumPy 2.
+_ARRAYS: list[Any] = [
+    *(
+        (made.__reduce__()[0], f"numpy.{core}.multiarray.{name}")
+        for made, name in ((np.zeros(1), "_reconstruct"), (np.float64(), "scalar"))
+        for core in ("core", "_core")
+    ),
+    *(np.ndarray, np.dtype),
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"},
+]
 
 _SNIFF = 512
 _DOWNLOAD_AGAIN = "Download it again, and compare its size with the one on the page."
@@ -50,7 +64,8 @@ def read_pth(path: Path, subject: str) -> PthFile:
     """
     refuse_other_files(path, subject)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals(_ARRAYS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _objects(str(error), subject) from error
     except _DAMAGED as error:

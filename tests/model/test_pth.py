@@ -41,6 +41,36 @@ def test_what_wraps_the_tensors_does_not_matter(wrapping: str, legacy: bool, tmp
     torch.testing.assert_close(found.state, TENSORS, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("core", ["core", "_core"], ids=["numpy 1", "numpy 2"])
+def test_arrays_of_numbers_beside_the_weights_do_not_matter(core: str, tmp_path: Path) -> None:
+    # What mmpose 1.x writes of its data set.
+    described = {"sigmas": np.full(17, 0.1, np.float32), "colors": np.zeros((17, 3), np.uint8), "acc": np.float64(0.5)}
+    content = {"meta": {"dataset_meta": {**described, "names": ["nose"]}}, "state_dict": TENSORS}
+    torch.save(content, tmp_path / "now.pth")
+    with zipfile.ZipFile(tmp_path / "now.pth") as now, zipfile.ZipFile(tmp_path / "a.pth", "w") as then:
+        for name in now.namelist():
+            then.writestr(name, now.read(name).replace(b"numpy._core.multiarray", f"numpy.{core}.multiarray".encode()))
+    torch.testing.assert_close(read_pth(tmp_path / "a.pth", "a.pth").state, TENSORS, rtol=0, atol=0)
+
+
+class Runs:
+    """Runs something when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return (eval, ("1 + 1",))
+
+
+@pytest.mark.parametrize(
+    "held",
+    [Runs(), np.array([1, "a"], object), np.array([Runs()], object)],
+    ids=["an object", "an array of objects", "an array of what runs"],
+)
+def test_objects_beside_the_weights_are_never_made(held: Any, tmp_path: Path) -> None:
+    torch.save({"meta": {"x": held}, "state_dict": TENSORS}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="holds Python objects besides tensors"):
+        read_pth(tmp_path / "a.pth", "a.pth")
+
+
 def test_what_we_write_says_what_it_is(tmp_path: Path) -> None:
     write_pth(tmp_path / "a.pth", TENSORS, {"network": {"width": 32}})
     found = read_pth(tmp_path / "a.pth", "a.pth")
