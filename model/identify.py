@@ -240,6 +240,12 @@ def _named_in_file(matching: list[str], subject: str, keypoints: int) -> list[st
             subject=subject,
             remedy=_DATASET_REMEDY,
         )
+    if matching == ["coco_25"]:  # easy_ViTPose's files always say so; others of 25 have other keypoints
+        raise CheckpointError(
+            f"its {keypoints} keypoints may be those of coco_25, but nothing says so",
+            subject=subject,
+            remedy=_DATASET_REMEDY,
+        )
     return ["coco"] if "coco" in matching else matching
 
 

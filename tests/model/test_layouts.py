@@ -106,7 +106,7 @@ def test_input_size_from_positions(tokens: int, input_size: tuple[int, int]) -> 
         (17, None, "vitpose+_apt36k.pth", "apt36k"),
         (17, None, "vitpose-b-multi-coco-aic-mpii.pth", "coco"),
         (25, None, "vitpose-s-coco_25.pth", "coco_25"),
-        (25, None, "b.pth", "coco_25"),
+        (25, "coco_25", "b.pth", "coco_25"),
         (14, None, "aic.pth", "aic"),
         (14, None, "vitpose_base_crowdpose.pth", "crowdpose"),
         (14, "aic", "b.pth", "aic"),
@@ -146,6 +146,7 @@ def wide_experts(width: int) -> dict[str, Tensor]:
         # what a lone head predicts
         (official(heads=(14,)), None, {}, r"14 keypoints may be those of aic or crowdpose.*--dataset"),
         (official(heads=(17,)), None, {"subject": "mpii.pth"}, "name says mpii, its head has 17 keypoints.*--dataset"),
+        (official(heads=(25,)), None, {}, "25 keypoints may be those of coco_25, but nothing says so.*--dataset"),
         (official(heads=(26,)), None, {}, r"26 keypoints, which is no known dataset's.*skeleton\.json"),
         (official(heads=(17,)), "mpii", {}, "its head has 17 keypoints, 'mpii16' has 16"),
         (official(heads=(17,)), "cocoo", {}, "no dataset 'cocoo'.*Known: coco, aic"),
