@@ -105,8 +105,8 @@ def export(
     written = _writer(format, source, options)(out, source, source.skeleton, **common)
     if written.left_out:
         progress.note(f"{written.left_out} images left out: rejected, or somebody in them is not settled.")
-    for note in written.notes():
-        progress.note(note)
+    if written.lost:
+        progress.note(written.note())
     lost = {aspect.value: n for aspect, n in written.lost.items()}
     return ExportResult(Path(out), written.images, written.poses, written.left_out, lost)
 

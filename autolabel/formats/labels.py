@@ -95,9 +95,10 @@ class Written:
     left_out: int
     lost: Mapping[Aspect, int] = field(default_factory=dict[Aspect, int])
 
-    def notes(self) -> list[str]:
-        """A sentence for everything that did not get through."""
-        return [f"not written, the format cannot hold it: {what.value} ({n:,})" for what, n in self.lost.items()]
+    def note(self) -> str:
+        """A sentence about everything that did not get through; "" where everything did."""
+        told = ", ".join(f"{what.value} ({n:,})" for what, n in self.lost.items())
+        return f"WARNING: this format cannot hold: {told}" if told else ""
 
 
 class Tally:
