@@ -24,11 +24,11 @@ class TextList:
 
     def __getitem__(self, i: int) -> str:
         start = self._ends[i - 1] if i else 0
-        return self._bytes[start : self._ends[i]].decode("utf-8", "surrogateescape")
+        return self._bytes[start : self._ends[i]].decode("utf-8", "surrogatepass")
 
     def append(self, text: str) -> None:
         """Add a text at the end."""
-        self._bytes += text.encode("utf-8", "surrogateescape")
+        self._bytes += text.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._bytes))
 
 
@@ -76,4 +76,4 @@ class NumberByText:
 
 
 def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=_KEY_BYTES).digest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES).digest()

@@ -218,7 +218,7 @@ def _file_key(root: str, path: str) -> int:
 
 def _key(kind: str, *names: str) -> int:
     """64 bits for a name; of a million names, two are taken for one with a chance of 3 in 10^8."""
-    text = "\0".join((kind, *names)).encode("utf-8", "surrogateescape")
+    text = "\0".join((kind, *names)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
 
 

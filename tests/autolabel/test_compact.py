@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from autolabel.compact import NumberByText, TextList
 
-TEXTS = st.text(st.characters() | st.just("\udcff"), max_size=12)  # file names hold halves of characters, too
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=12)  # file names and JSON hold halves of characters, too
 
 
 @given(st.lists(TEXTS, max_size=50))
