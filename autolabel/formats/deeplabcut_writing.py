@@ -94,7 +94,7 @@ def write_dlc(
     plan = _Plan.make(samples, policy, name_of)
     tally = Tally(CANNOT - {Aspect.ATTRIBUTES})
     tally.skeleton(skeleton)
-    with new_folder(path, overwrite=overwrite, marker=OURS) as folder:
+    with new_folder(path, overwrite=overwrite) as folder:
         with _Tables(folder, scorer, skeleton, plan) as tables:
             for sample in tally.samples(samples, policy, progress):
                 name = name_of(sample)

@@ -90,7 +90,7 @@ def write_labelstudio(
     """
     tally, outside, unshown = Tally(CANNOT), 0, 0
     tally.skeleton(skeleton)
-    with new_folder(path, overwrite=overwrite, marker=FORM) as folder, closing(_TaskFiles(folder)) as files:
+    with new_folder(path, overwrite=overwrite) as folder, closing(_TaskFiles(folder)) as files:
         (folder / FORM).write_text(whole_image_form(skeleton), encoding="utf-8")
         (folder / SKELETON).write_text(_dump(skeleton.to_dict()) + "\n", encoding="utf-8")
         for sample in tally.samples(samples, policy, progress):

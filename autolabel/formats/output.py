@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from autolabel.errors import ExistsError
+from autolabel.manifest import make_folder
+
+MARKER = ".autolabel-export"
+"""In every folder that an export made: no other tool writes it, and none minds it."""
 
 _SUFFIX = ".tmp"
 
@@ -46,8 +50,8 @@ def new_path(path: str | Path, *, overwrite: bool) -> Generator[Path]:
     Raises:
         ExistsError: Something stands already.
     """
-    path = Path(path)
-    _require_free(path, overwrite=overwrite and path.is_file())
+    given, path = path, Path(path).resolve()
+    _require_free(given, free=not path.exists() or (overwrite and path.is_file()))
     temporary = _temporary(path)
     try:
         yield temporary
@@ -59,24 +63,24 @@ def new_path(path: str | Path, *, overwrite: bool) -> Generator[Path]:
 
 
 @contextmanager
-def new_folder(path: str | Path, *, overwrite: bool, marker: str) -> Generator[Path]:
+def new_folder(path: str | Path, *, overwrite: bool) -> Generator[Path]:
     """A folder to fill, which takes its name when the block ends well.
 
     Args:
         path: Its name; folders above it are made. An empty folder may stand there.
-        overwrite: Replace a folder that stands already, if it holds ``marker``: only what an export made is removed.
-        marker: A file that the block writes into every such folder.
+        overwrite: Replace a folder that stands already, if this function made it, which ``MARKER`` in it tells.
 
     Raises:
         ExistsError: Something stands already.
     """
-    path = Path(path)
+    given, path = path, Path(path).resolve()
     empty = path.is_dir() and not any(path.iterdir())
-    _require_free(path, overwrite=empty or (overwrite and (path / marker).is_file()))
+    _require_free(given, free=not path.exists() or empty or (overwrite and (path / MARKER).is_file()))
     temporary = _temporary(path)
     temporary.mkdir()
     try:
         yield temporary
+        (temporary / MARKER).write_text("Made by autolabel export, which may replace this folder.\n", encoding="utf-8")
         if path.exists():
             old = _temporary(path.with_name(f"{path.name}.old"))
             path.rename(old)
@@ -88,15 +92,15 @@ def new_folder(path: str | Path, *, overwrite: bool, marker: str) -> Generator[P
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _require_free(path: Path, *, overwrite: bool) -> None:
-    if (path.exists() or path.is_symlink()) and not overwrite:
-        remedy = "Give another --out, or --overwrite where an export made it."
+def _require_free(path: str | Path, *, free: bool) -> None:
+    if not free:
+        remedy = "Give another --out; --overwrite replaces only what an export made."
         raise ExistsError("stands already", subject=str(path), remedy=remedy)
 
 
 def _temporary(path: Path) -> Path:
     """The hidden name of this process; what dead processes left under theirs is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     prefix = f".{path.name}."
     for leftover in path.parent.iterdir():
         pid = leftover.name.removeprefix(prefix).removesuffix(_SUFFIX)

@@ -98,7 +98,7 @@ def write_yolo_pose(
     tally = Tally(CANNOT - _COUNTED_HERE)
     tally.skeleton(skeleton)
     classes = Classes(samples, header or {}, skeleton.name)
-    with new_folder(path, overwrite=overwrite, marker=_DATA_FILE) as folder:
+    with new_folder(path, overwrite=overwrite) as folder:
         writer = _Writer(folder, classes, tally)
         for sample in tally.samples(samples, policy, progress):
             split = split_of(sample)
