@@ -22,6 +22,9 @@ from autolabel.skeleton import Skeleton
 
 _COUNTED_TOGETHER = 256
 
+TRACK = "track"
+"""Attribute of a pose: what SLEAP's track, or DeepLabCut's individual, is called."""
+
 UNKNOWN_SIZE = (0, 0)
 """Size of a sample whose file says nothing about its image's size; whoever sees the image knows it."""
 
@@ -101,6 +104,16 @@ class Written:
         return f"WARNING: this format cannot hold: {told}" if told else ""
 
 
+def say_something(attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes say anything: 0 and false are answers, null and what is empty are none."""
+    return any(value is not None and value not in ("", [], {}) for value in attributes.values())
+
+
+def path_below_root(sample: Sample) -> str:
+    """What a writer calls a sample's image where it is not told otherwise."""
+    return sample.path
+
+
 class Tally:
     """Hands a writer the samples that are to be written, and counts them and what the format cannot hold.
 
@@ -178,7 +191,7 @@ def _of_samples(samples: Sequence[Sample], poses: Poses) -> dict[Aspect, int]:
         Aspect.IMAGE_ID: sum(bool(sample.id) for sample in samples),
         Aspect.GROUP: sum(bool(sample.group) and sample.group != sample.id for sample in samples),
         Aspect.DUPLICATE: sum(bool(sample.duplicate_of) for sample in samples),
-        Aspect.IMAGE_ATTRIBUTES: sum(any(sample.attributes.values()) for sample in samples),
+        Aspect.IMAGE_ATTRIBUTES: sum(say_something(sample.attributes) for sample in samples),
         Aspect.OUTSIDE: _outside(samples, poses),
     }
 
@@ -219,5 +232,5 @@ def _of_poses(poses: Poses) -> dict[Aspect, int]:
         Aspect.BY: said(poses.by),
         Aspect.POSE_ID: said(poses.id),
         Aspect.POSE_GROUP: said(poses.group),
-        Aspect.ATTRIBUTES: sum(any(attributes.values()) for attributes in poses.attributes),
+        Aspect.ATTRIBUTES: sum(map(say_something, poses.attributes)),
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 from autolabel.formats.coco_reading import THEIRS
+from autolabel.formats.labels import say_something
 from autolabel.poses import Sample
 
 
@@ -43,11 +44,11 @@ def says_more(attributes: Mapping[str, Any]) -> bool:
     """Whether a pose's attributes say anything but its class."""
     theirs = attributes.get(THEIRS)
     others = {name: value for name, value in attributes.items() if name != THEIRS or not isinstance(value, Mapping)}
-    if any(others.values()):
+    if say_something(others):
         return True
     rest = {name: value for name, value in _mapping(theirs).items() if name != "category"}
     category = {name: value for name, value in _category(attributes).items() if name not in ("id", "name")}
-    return any(rest.values()) or any(category.values())
+    return say_something(rest) or say_something(category)
 
 
 def _category(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
