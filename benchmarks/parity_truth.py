@@ -229,7 +229,7 @@ def _truth(folder: Path, codec: Codec, way: str) -> tuple[Manifest, int]:
     for file in (DATA / "images").iterdir():
         (folder / "images").mkdir(exist_ok=True)
         (folder / "images" / file.name).write_bytes(file.read_bytes())
-    source = import_("coco", DATA / "annotations.json", images=folder / "images", out=folder / "source")
+    source = import_("coco", DATA / "annotations.json", images=folder / "images", out=folder / "source").manifest
     rng = np.random.default_rng(0)
     samples: list[Sample] = []
     outside = 0
@@ -250,7 +250,7 @@ def _out_and_in(folder: Path, predicted: list[Sample], truth: Manifest) -> Manif
     """Through a COCO file and back."""
     write_manifest(folder / "predicted", predicted, truth.skeleton, truth.roots, stage="predict")
     export("coco", folder / "predicted", out=folder / "predicted.json", images="all")
-    return import_("coco", folder / "predicted.json", images=folder / "images", out=folder / "found")
+    return import_("coco", folder / "predicted.json", images=folder / "images", out=folder / "found").manifest
 
 
 def _unequal(maps: np.ndarray, drawn: np.ndarray, codec: Codec) -> int:

@@ -1,8 +1,8 @@
 """``autolabel export``: a manifest as files that other tools read."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from autolabel.errors import ConfigError
 from autolabel.formats.labels import Written
 from autolabel.formats.policy import ImagePolicy
+from autolabel.images import SUFFIXES
 from autolabel.manifest import Manifest
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.split import parse_shares
-from pipelines.import_ import HEADER, choice, require_format, require_options
+from pipelines.import_ import HEADER
+from pipelines.import_formats import choice, require_format, require_options
 
 FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose", "dlc", "sleap")
 
@@ -96,13 +98,18 @@ def export(
     if images not in policies:
         raise ConfigError(f"is {images!r}", subject="--images", remedy=f"Known: {', '.join(policies)}.")
     source = Manifest.open(manifest)
+    _require_harmless(Path(out), source)
+    several = len(source.roots) > 1
+    samples = _ByWrittenName(source) if several else source
     common: dict[str, Any] = {
         "policy": ImagePolicy(images),
-        "file_name": _with_root if len(source.roots) > 1 else None,
+        "file_name": _with_root if several else None,
         "overwrite": overwrite,
         "progress": progress,
     }
-    written = _writer(format, source, options)(out, source, source.skeleton, **common)
+    written = _writer(format, source, options)(out, samples, source.skeleton, **common)
+    if not written.images:
+        progress.note("WARNING: no image was written")
     if written.left_out:
         progress.note(f"{written.left_out} images left out: rejected, or somebody in them is not settled.")
     if written.lost:
@@ -158,6 +165,37 @@ def _header(source: Manifest) -> dict[str, Any] | None:
     """What the source of an imported manifest said of itself."""
     file = source.path / HEADER
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _require_harmless(out: Path, source: Manifest) -> None:
+    """Refuse a place where writing, or replacing what stands, would take away what is to be written.
+
+    Raises:
+        ConfigError: It is the manifest or in it, holds it or the images, or is an image.
+    """
+    place, manifest = out.resolve(), source.path.resolve()
+    roots = [root.resolve() for root in source.roots.values()]
+    inside = place.is_relative_to(manifest)
+    around = place.exists() and any(folder.is_relative_to(place) for folder in (manifest, *roots))
+    image = place.is_file() and place.suffix.lower() in SUFFIXES
+    if inside or around or image:
+        what = "is an image" if image else "is in the manifest" if inside else "holds the manifest or its images"
+        raise ConfigError(what, subject=str(out), remedy="Give another --out.")
+
+
+class _ByWrittenName:
+    """The samples of a manifest of several roots, a copy's original named as its own file is written."""
+
+    def __init__(self, source: Manifest) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._source:
+            original = sample.original
+            yield sample if original is None else replace(sample, duplicate_of="/".join(original))
 
 
 def _with_root(sample: Sample) -> str:

@@ -8,17 +8,18 @@ poses lost with it. A killed job goes on where it stopped.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
 from autolabel.corpus import ROOT, ImageFile, Quarantined, scan_images, thumbnail_reader
 from autolabel.duplicates import Duplicates, Learned
-from autolabel.errors import ConfigError, InputError
+from autolabel.errors import FormatError, InputError
 from autolabel.formats.coco_reading import THEIRS
 from autolabel.formats.labels import UNKNOWN_SIZE, Labels
 from autolabel.manifest import PART_SIZE, Existing, Manifest, ManifestWriter, Parent, write_text
@@ -26,29 +27,47 @@ from autolabel.poses import Poses, Sample, pose_id
 from autolabel.progress import SILENT, Progress, Task
 from autolabel.run import Run, RunState, file_digest
 from autolabel.skeleton import Skeleton
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose", "dlc", "sleap")
-OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "category": ("coco", "coco-results"),
-    "listing": ("coco-results",),
-    "labelling_config": ("labelstudio",),
-    "annotator": ("labelstudio",),
-    "annotations": ("labelstudio",),
-    "skeleton": ("csv", "labelstudio", "yolo-pose", "dlc", "sleap"),
-    "split": ("yolo-pose",),
-}
-"""Which formats take which option."""
+from autolabel.tables import digest_samples
+from pipelines.import_formats import FORMATS, OPTIONS, read_labels, require_format, require_options
 
 QUARANTINE = "quarantine.jsonl"
 HEADER = "header.json"
 """What the source said of itself (``info``, ``licenses``); ``export`` writes it again."""
 
+_TOGETHER = 1024
 _LABEL_SUFFIXES = frozenset({".txt", ".yaml", ".yml", ".json", ".csv", ".h5", ".slp"})
 
 OTHER_SIZE = "other size"
 """Reason to set an image aside that :class:`autolabel.images.Reason` does not have."""
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What ``import`` made.
+
+    Attributes:
+        manifest: Its manifest.
+        quarantined: How many images were set aside, by reason.
+        poses_lost: Poses of these images.
+        notes: What the labels held and did not come in, a sentence each.
+    """
+
+    manifest: Manifest
+    quarantined: dict[str, int]
+    poses_lost: int
+    notes: tuple[str, ...]
+
+    def summary(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {
+            "manifest": self.manifest.path,
+            **self.manifest.counts,
+            "digest": self.manifest.digest,
+            "quarantined": sum(self.quarantined.values()),
+            "reasons": self.quarantined,
+            "poses_lost": self.poses_lost,
+            "notes": self.notes,
+        }
 
 
 def import_(
@@ -67,7 +86,7 @@ def import_(
     overwrite: bool = False,
     part_size: int = PART_SIZE,
     progress: Progress = SILENT,
-) -> Manifest:
+) -> ImportResult:
     """Make a manifest of another tool's labels.
 
     Args:
@@ -102,14 +121,13 @@ def import_(
     options |= {"labelling_config": labelling_config, "annotator": annotator, "annotations": annotations}
     options |= {"split": split}
     require_options(format, options, OPTIONS)
-    data = _read(format, src, images, options)
+    given = Skeleton.load(skeleton) if skeleton is not None else None
+    data = read_labels(format, src, images, given, options)
     _require_images(data, src, images)
+    _require_different_poses(data, src)
     named = {name: str(value) for name, value in options.items() if value is not None}
     config = {"format": format, "images": str(images.resolve()), "part_size": part_size, **named}
-    files = {"listing": listing, "labelling_config": labelling_config}
-    inputs = {"labels": data.digest or labels_digest(src)} | {
-        n: file_digest(file) for n, file in files.items() if file is not None
-    }
+    inputs = _inputs(data, src, images, {"listing": listing, "labelling_config": labelling_config})
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "import", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
@@ -122,47 +140,17 @@ def import_(
                 existing=Existing.RESUME,
             )
             _write_parts(_Job(data, images, src.name), writer, part_size, progress)
-            _finish(writer, data, progress)
-        return Manifest.open(run.path)
+            _finish(writer, data)
+        result = _result(run.path, data)
+    _tell(result, data.skeleton, progress)
+    return result
 
 
-def require_format(format: str, known: Sequence[str]) -> None:
-    """Refuse a format that is not known.
-
-    Raises:
-        ConfigError: It is not.
-    """
-    if format not in known:
-        raise ConfigError(f"unknown format {format!r}", subject="FORMAT", remedy=f"Known: {', '.join(known)}.")
-
-
-def require_options(format: str, given: Mapping[str, Any], takes: Mapping[str, Sequence[str]]) -> None:
-    """Refuse an option that a format does not take.
-
-    Args:
-        format: The format.
-        given: Options by name, None where they were not given.
-        takes: By option, the formats that take it.
-
-    Raises:
-        ConfigError: It was given all the same.
-    """
-    for name, value in given.items():
-        if value is not None and format not in takes[name]:
-            option = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"means nothing to {format!r}", subject=option, remedy=f"For: {', '.join(takes[name])}.")
-
-
-def choice(choices: type[_Choice], value: str, option: str) -> _Choice:
-    """The member of an enum that an option names.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    known = [str(member) for member in choices]
-    if value not in known:
-        raise ConfigError(f"is {value!r}", subject=option, remedy=f"Known: {', '.join(known)}.")
-    return choices(value)
+def _inputs(data: Labels, src: Path, images: Path, files: Mapping[str, str | Path | None]) -> dict[str, str]:
+    """Digests of the files, of what was understood of them (and of what lies beside), and of the images as they are."""
+    given = {name: file_digest(file) for name, file in files.items() if file is not None}
+    read, seen = _read_digest(data), _images_digest(data, images)
+    return {"labels": data.digest or labels_digest(src), "read": read, "images": seen, **given}
 
 
 def labels_digest(src: Path) -> str:
@@ -175,49 +163,27 @@ def labels_digest(src: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(format: str, src: Path, images: Path, options: Mapping[str, Any]) -> Labels:
-    """The labels, checked whole; a format's reader is loaded only where it is asked for."""
-    given = options["skeleton"]
-    skeleton = Skeleton.load(given) if given is not None else None
-    match format:
-        case "coco":
-            from autolabel.formats.coco import read_coco
+def _read_digest(data: Labels) -> str:
+    """Hex digest of everything that was read: the same labels give the same one, wherever they stood."""
+    total = 0
+    for start in range(0, len(data.samples), _TOGETHER):
+        samples = data.samples[start : start + _TOGETHER]
+        total += digest_samples(samples, Poses.concat([sample.poses for sample in samples]))
+    said = [data.skeleton.to_dict(), f"{total % 2**256:064x}", data.header, data.notes]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
-            return read_coco(src, category=options["category"])
-        case "coco-results":
-            from autolabel.formats.coco_results import read_coco_results
 
-            return read_coco_results(src, options["listing"], category=options["category"])
-        case "csv":
-            from autolabel.formats.csv_table import read_csv
-
-            return read_csv(src, skeleton=skeleton)
-        case "labelstudio":
-            from autolabel.formats.labelstudio import AnnotationChoice, read_labelstudio
-
-            return read_labelstudio(
-                src,
-                images,
-                skeleton=skeleton,
-                labelling_config=options["labelling_config"],
-                annotator=options["annotator"],
-                annotations=choice(AnnotationChoice, options["annotations"] or "latest", "--annotations"),
-            )
-        case "yolo-pose":
-            from autolabel.formats.yolo_pose import WhichSplit, read_yolo_pose
-
-            which = choice(WhichSplit, options["split"] or "all", "--split")
-            return read_yolo_pose(src, images, skeleton=skeleton, split=which)
-        case "dlc":
-            from autolabel.formats.deeplabcut import read_dlc
-
-            return read_dlc(src, images=images, skeleton=skeleton)
-        case "sleap":
-            from autolabel.formats.sleap import read_sleap
-
-            return read_sleap(src, images=images, skeleton=skeleton)
-        case _:
-            raise AssertionError(f"{format} is in FORMATS and has no reader")
+def _images_digest(data: Labels, images: Path) -> str:
+    """Hex digest of which images are there, how large, and of when: an image that came later is another input."""
+    digest = hashlib.sha256()
+    for sample in data.samples:
+        try:
+            status = (images / sample.path).stat()
+            there = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            there = "missing"
+        digest.update(f"{sample.path!r} {there}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,15 +194,47 @@ class _Job:
     images: Path
     source: str
 
+    @cached_property
+    def paths(self) -> frozenset[str]:
+        """Of all images that the labels name."""
+        return frozenset(sample.path for sample in self.data.samples)
+
 
 def _require_images(data: Labels, src: Path, images: Path) -> None:
     """A wrong folder is told at once, not by a quarantine that holds everything."""
-    if data.samples and not any((images / sample.path).is_file() for sample in data.samples):
+    if data.samples and not any(_is_file(images / sample.path) for sample in data.samples):
         raise InputError(
             f"holds none of the images that {src.name} names, such as {data.samples[0].path}",
             subject=str(images),
             remedy="Give the folder that the file names start from.",
         )
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file system can hold is none's."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _require_different_poses(data: Labels, src: Path) -> None:
+    """Corrections, routing and blame find a pose by its id.
+
+    Raises:
+        FormatError: Two poses have one.
+    """
+    seen: set[str] = set()
+    for sample in data.samples:
+        for pose in sample.poses.id.tolist():
+            if pose and pose in seen:
+                raise FormatError(
+                    f"the pose id {pose!r} stands twice",
+                    record=sample.path,
+                    subject=str(src),
+                    remedy="Remove one of them, or its id.",
+                )
+            seen.add(pose)
 
 
 def _write_parts(job: _Job, writer: ManifestWriter, part_size: int, progress: Progress) -> None:
@@ -270,7 +268,7 @@ def _inspect(
     quarantined: list[dict[str, Any]] = []
     for mine, image in zip(labelled, scanned, strict=True):
         task.advance()
-        usable = _joined(mine, image)
+        usable = _joined(mine, image, job.paths)
         if isinstance(usable, Sample):
             samples.append(_with_ids(usable, job.source))
         else:
@@ -278,8 +276,11 @@ def _inspect(
     return samples, quarantined
 
 
-def _joined(labelled: Sample, image: Sample | Quarantined) -> Sample | Quarantined:
-    """The labels on their image, if it is the one that they were drawn on."""
+def _joined(labelled: Sample, image: Sample | Quarantined, known: Container[str]) -> Sample | Quarantined:
+    """The labels on their image, if it is the one that they were drawn on.
+
+    What the image repeats is seen; what the labels say of it counts where that is one of the ``known`` images.
+    """
     if isinstance(image, Quarantined):
         return image
     if labelled.size not in (image.size, UNKNOWN_SIZE):
@@ -290,7 +291,7 @@ def _joined(labelled: Sample, image: Sample | Quarantined) -> Sample | Quarantin
         poses=labelled.poses,
         attributes=labelled.attributes,
         group=labelled.group or image.group,
-        duplicate_of=labelled.duplicate_of or image.duplicate_of,
+        duplicate_of=image.duplicate_of or (labelled.duplicate_of if labelled.duplicate_of in known else ""),
     )
 
 
@@ -309,24 +310,41 @@ def _new_id(sample: Sample, poses: Poses, i: int, source: str) -> str:
     return pose_id(sample.id, sample.path, poses.box[i], source, record)
 
 
-def _finish(writer: ManifestWriter, data: Labels, progress: Progress) -> None:
-    """Gather the reports, commit, and say what did not come in."""
+def _finish(writer: ManifestWriter, data: Labels) -> None:
+    """Gather the reports and commit."""
     parts = sorted(writer.finished_parts())
     aside = [line for i in parts for line in _read_report(writer, i)["quarantined"]]
     if aside:
-        lines = [json.dumps(line, ensure_ascii=False) for line in aside]
-        write_text(writer.path / QUARANTINE, "\n".join(lines) + "\n")
-        lost = sum(line["poses"] for line in aside)
-        progress.note(f"WARNING: {len(aside)} images with {lost} poses set aside: {writer.path / QUARANTINE}")
-    if data.skeleton.sigmas_guessed:
-        progress.note(f"OKS sigmas of {data.skeleton.name!r}: {data.skeleton.sigma_source}.")
-    for note in data.notes:
-        progress.note(note)
+        write_text(writer.path / QUARANTINE, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in aside))
     if data.header:
         write_text(writer.path / HEADER, json.dumps(data.header, ensure_ascii=False) + "\n")
     writer.commit()
     for i in parts:
         _report_file(writer, i).unlink()
+
+
+def _result(folder: Path, data: Labels) -> ImportResult:
+    aside: list[dict[str, Any]] = []
+    if (folder / QUARANTINE).is_file():
+        text = (folder / QUARANTINE).read_text(encoding="utf-8")
+        aside = [json.loads(line) for line in text.split("\n") if line]
+    return ImportResult(
+        Manifest.open(folder),
+        quarantined=dict(Counter(line["reason"] for line in aside)),
+        poses_lost=sum(line["poses"] for line in aside),
+        notes=data.notes,
+    )
+
+
+def _tell(result: ImportResult, skeleton: Skeleton, progress: Progress) -> None:
+    """Say what did not come in, also where the work was done before."""
+    if count := sum(result.quarantined.values()):
+        where = result.manifest.path / QUARANTINE
+        progress.note(f"WARNING: {count} images with {result.poses_lost} poses set aside: {where}")
+    if skeleton.sigmas_guessed:
+        progress.note(f"OKS sigmas of {skeleton.name!r}: {skeleton.sigma_source}.")
+    for note in result.notes:
+        progress.note(note)
 
 
 def _report_file(writer: ManifestWriter, i: int) -> Path:

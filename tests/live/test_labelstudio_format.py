@@ -77,7 +77,9 @@ def bring_back(server: Server, project: Project, manifest: Manifest, out: Path, 
     out.mkdir()
     (out / "export.json").write_bytes(server.call("GET", url))
     images = manifest.roots["images"]
-    back = import_("labelstudio", out / "export.json", images=images, out=out / "m", skeleton="coco17", **options)
+    back = import_(
+        "labelstudio", out / "export.json", images=images, out=out / "m", skeleton="coco17", **options
+    ).manifest
     assert not (back.path / QUARANTINE).exists()
     return {sample.path: sample for sample in back}
 

@@ -123,7 +123,7 @@ def test_the_same_truth_serves_both_manifests_from_a_coco_file(tmp_path: Path) -
 def test_real_people_against_themselves_moved(tmp_path: Path) -> None:
     if not REAL.is_dir():
         pytest.skip("shared/data/coco25 is not here")
-    truth = import_("coco", REAL / "annotations.json", images=REAL / "images", out=tmp_path / "truth")
+    truth = import_("coco", REAL / "annotations.json", images=REAL / "images", out=tmp_path / "truth").manifest
     rng = np.random.default_rng(0)
 
     def shaken(sample: Sample) -> Sample:

@@ -12,6 +12,7 @@ from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
 from pipelines.export import export
 from pipelines.import_ import import_
+from tests.doubles import Recorder
 
 PAIR = Skeleton("pair", ("left_a", "right_a"), ((0, 1),), (1, 0), (0.03, 0.03), "test")
 REAL = Path(__file__).parents[3] / "shared/data/coco25"
@@ -73,9 +74,9 @@ def test_errors(tmp_path: Path) -> None:
 
 
 def round_trip(labels: Path, images: Path, folder: Path) -> tuple[Manifest, Manifest, dict[str, Any]]:
-    first = import_("coco", labels, images=images, out=folder / "m1")
+    first = import_("coco", labels, images=images, out=folder / "m1").manifest
     export("coco", first.path, out=folder / "again.json")
-    second = import_("coco", folder / "again.json", images=images, out=folder / "m2")
+    second = import_("coco", folder / "again.json", images=images, out=folder / "m2").manifest
     return first, second, json.loads((folder / "again.json").read_text())
 
 
@@ -110,3 +111,57 @@ def test_real_people_come_back(tmp_path: Path) -> None:
     for kind in ("images", "annotations"):
         stripped = [{k: v for k, v in record.items() if k != "autolabel"} for record in again[kind]]
         assert sorted(stripped, key=lambda r: r["id"]) == sorted(wanted[kind], key=lambda r: r["id"])
+
+
+@pytest.mark.parametrize("format", ["coco", "csv", "labelstudio"])
+def test_copies_in_several_roots_stay_with_what_they_repeat(tmp_path: Path, format: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+    poses = Poses.create(2, xy=[[[1, 2], [3, 4]]], visibility=[[2, 2]], box=[[0, 0, 9, 9]])
+    places = [
+        ("one", "a.png", ""),
+        ("two", "a.png", "/one/a.png"),
+        ("two", "b.png", "a.png"),
+        ("one", "c.png", "a.png"),
+    ]
+    samples = [
+        Sample(f"{i:032x}", root, path, (64, 64), poses, duplicate_of=of) for i, (root, path, of) in enumerate(places)
+    ]
+    for i, (root, path, _) in enumerate(places):
+        (tmp_path / root).mkdir(exist_ok=True)
+        noise.rotate(90 * i).save(tmp_path / root / path)  # alike to nobody: only the marks tell
+    made = write_manifest(
+        tmp_path / "m", samples, PAIR, {"one": tmp_path / "one", "two": tmp_path / "two"}, stage="test"
+    )
+    out = tmp_path / {"coco": "out.json", "csv": "out.csv", "labelstudio": "out"}[format]
+    export(format, made.path, out=out, images="all")
+    given = {} if format == "coco" else {"skeleton": tmp_path / "pair.json"}
+    (tmp_path / "pair.json").write_text(json.dumps(PAIR.to_dict()))
+    back = import_(format, out, images=tmp_path, out=tmp_path / "again", **given).manifest
+    assert {s.path: s.duplicate_of for s in back} == {
+        "one/a.png": "", "two/a.png": "one/a.png", "two/b.png": "two/a.png", "one/c.png": "one/a.png"
+    }  # fmt: skip
+
+
+def test_nothing_that_is_to_be_written_is_taken_away(tmp_path: Path) -> None:
+    made = manifest(tmp_path, sample("a.jpg", "accepted"))
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (10, 10)).save(tmp_path / "images" / "a.jpg")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    wrong = [
+        ("coco", made.path / "samples-00000.parquet", "is in the manifest"),
+        ("coco", made.path / "new.json", "is in the manifest"),
+        ("coco", tmp_path / "images" / "a.jpg", "is an image"),
+        ("yolo-pose", tmp_path / "images", "holds the manifest or its images"),
+        ("yolo-pose", tmp_path, "holds the manifest or its images"),
+    ]
+    for format, out, message in wrong:
+        with pytest.raises(ConfigError, match=message):
+            export(format, made.path, out=out, overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_export_of_nothing_says_so(tmp_path: Path) -> None:
+    made = manifest(tmp_path, sample("a.jpg", "review"))
+    progress = Recorder()
+    assert export("coco", made.path, out=tmp_path / "out.json", progress=progress).images == 0
+    assert "WARNING: no image was written" in progress.notes

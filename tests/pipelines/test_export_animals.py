@@ -41,11 +41,11 @@ def places(manifest: Manifest) -> dict[str, list[list[list[float]]]]:
 
 
 def test_from_deeplabcut_to_sleap_and_back(project: Path, tmp_path: Path) -> None:
-    mice = import_("dlc", project, images=project, out=tmp_path / "mice.m")
+    mice = import_("dlc", project, images=project, out=tmp_path / "mice.m").manifest
     assert mice.skeleton == MOUSE and {sample.group for sample in mice} == {"a", "b"}
     written = export("sleap", mice.path, out=tmp_path / "mice.slp")
     assert (written.images, written.poses) == (3, 3) and "attributes of poses" not in written.lost
-    again = import_("sleap", tmp_path / "mice.slp", images=project, out=tmp_path / "again.m")
+    again = import_("sleap", tmp_path / "mice.slp", images=project, out=tmp_path / "again.m").manifest
     assert again.skeleton == MOUSE and places(again) == places(mice)
     assert [sample.group for sample in again] == [sample.group for sample in mice]
     tracks = [[pose["track"] for pose in sample.poses.attributes] for sample in again]
@@ -53,11 +53,13 @@ def test_from_deeplabcut_to_sleap_and_back(project: Path, tmp_path: Path) -> Non
     export("dlc", mice.path, out=tmp_path / "out")
     assert len(list((tmp_path / "out").rglob("CollectedData_me.csv"))) == 2  # the scorer is the project's
     assert all(path.is_file() for path in (tmp_path / "out").rglob("*.png"))
-    assert places(import_("dlc", tmp_path / "out", images=tmp_path / "out", out=tmp_path / "last.m")) == places(mice)
+    assert places(
+        import_("dlc", tmp_path / "out", images=tmp_path / "out", out=tmp_path / "last.m").manifest
+    ) == places(mice)
 
 
 def test_options(project: Path, tmp_path: Path) -> None:
-    mice = import_("dlc", project, images=project, out=tmp_path / "mice.m")
+    mice = import_("dlc", project, images=project, out=tmp_path / "mice.m").manifest
     export("dlc", mice.path, out=tmp_path / "out", scorer="anna")
     assert len(list((tmp_path / "out").rglob("CollectedData_anna.csv"))) == 2
     with pytest.raises(ConfigError, match="--scorer: means nothing to 'sleap'"):

@@ -45,7 +45,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def run(corpus: Path, **options: Any) -> Manifest:
     given = {"images": corpus / "images", "out": corpus / "m"} | options
-    return import_("coco", corpus / "labels.json", **given)
+    return import_("coco", corpus / "labels.json", **given).manifest
 
 
 def quarantine(corpus: Path) -> list[dict[str, Any]]:
@@ -173,3 +173,60 @@ def test_wrong_folders(corpus: Path, options: dict[str, str], error: type[Except
 def test_an_unknown_format() -> None:
     with pytest.raises(ConfigError, match=r"unknown format 'yolo'.*Known: coco"):
         import_("yolo", "a", images="b", out="c")
+
+
+def test_an_image_that_came_later_is_taken_in(corpus: Path) -> None:
+    (corpus / "images/x/2.png").rename(corpus / "away.png")
+    progress = Recorder()
+    assert run(corpus, progress=progress).counts["samples"] == 4
+    # Done before, and still told.
+    again = Recorder()
+    run(corpus, progress=again)
+    assert [note for note in again.notes if "1 images with 1 poses set aside" in note] and again.notes == progress.notes
+    (corpus / "away.png").rename(corpus / "images/x/2.png")
+    with pytest.raises(ExistsError, match="another run"):
+        run(corpus)
+    assert run(corpus, overwrite=True).counts["samples"] == 5
+
+
+def test_a_skeleton_file_is_an_input_by_what_it_says(tmp_path: Path) -> None:
+    draw(tmp_path / "images/a.png", 0)
+    (tmp_path / "t.csv").write_text("image,a.x,a.y,b.x,b.y\na.png,1,2,3,4\n")
+    said: dict[str, Any] = {"name": "two", "keypoints": ["a", "b"], "sigmas": [0.1, 0.1]}
+
+    def bring_in(**options: Any) -> Manifest:
+        (tmp_path / "two.json").write_text(json.dumps(said))
+        given = {"images": tmp_path / "images", "out": tmp_path / "m", "skeleton": tmp_path / "two.json"}
+        return import_("csv", tmp_path / "t.csv", **given, **options).manifest
+
+    bring_in()
+    said["sigmas"] = [0.2, 0.2]
+    with pytest.raises(ExistsError, match="another run"):
+        bring_in()
+    assert bring_in(overwrite=True).skeleton.sigmas == (0.2, 0.2)
+
+
+def test_a_pose_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    draw(tmp_path / "images/a.png", 0)
+    draw(tmp_path / "images/b.png", 1)
+    (tmp_path / "t.csv").write_text("image,pose,a.x,a.y\na.png,P,1,2\nb.png,P,1,2\n")
+    with pytest.raises(FormatError, match=r"t.csv: b.png: the pose id 'P' stands twice"):
+        import_("csv", tmp_path / "t.csv", images=tmp_path / "images", out=tmp_path / "m")
+
+
+def test_what_did_not_come_in_stands_in_the_summary(corpus: Path) -> None:
+    (corpus / "images/x/2.png").unlink()
+    (corpus / "images/x/3.png").write_text("no image")
+    summary = import_("coco", corpus / "labels.json", images=corpus / "images", out=corpus / "m").summary()
+    assert summary["quarantined"] == 2 and summary["poses_lost"] == 2
+    assert summary["reasons"] == {"vanished": 1, "not an image": 1}
+
+
+def test_a_mark_that_names_no_image_is_dropped(tmp_path: Path) -> None:
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        draw(tmp_path / "images" / name, i)
+    rows = ["a.png,,1,2", "b.png,a.png,1,2", "c.png,gone.png,1,2"]
+    (tmp_path / "t.csv").write_text("\n".join(["image,duplicate_of,a.x,a.y", *rows]) + "\n")
+    samples = import_("csv", tmp_path / "t.csv", images=tmp_path / "images", out=tmp_path / "m").manifest
+    # b is no copy that can be seen, but the file says so of an image that is there.
+    assert [sample.duplicate_of for sample in samples] == ["", "a.png", ""]

@@ -33,7 +33,7 @@ def person(id: str, x: float = 0) -> list[ls.Item]:
 def imported(folder: Path, *tasks: dict[str, object], out: str = "m", **options: object) -> Manifest:
     src = ls.export(folder, *tasks)
     given = {"images": folder / "images", "out": folder / out, "skeleton": folder / "face.json", **options}
-    return import_("labelstudio", src, **given)  # pyright: ignore[reportArgumentType]
+    return import_("labelstudio", src, **given).manifest  # pyright: ignore[reportArgumentType]
 
 
 def test_what_does_not_fit_its_image_is_set_aside(images: Path, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_out_and_back_is_the_same_manifest(images: Path, tmp_path: Path) -> None
     assert (result.images, result.poses, result.lost) == (1, 2, {})
     (task,) = json.loads((tmp_path / "tasks" / "tasks-00000.json").read_text())
     assert task["data"]["image"] == "s3://bucket/photos/1.jpg"
-    back = import_("labelstudio", tmp_path / "tasks", images=images, out=tmp_path / "back")
+    back = import_("labelstudio", tmp_path / "tasks", images=images, out=tmp_path / "back").manifest
     assert back.digest == sent.digest
 
 

@@ -100,9 +100,9 @@ def test_real_photographs_go_out_and_come_back(name: str, annotations: str, tmp_
     if not (DATA / name / annotations).is_file():
         pytest.skip(f"shared/data/{name} is not here")
     images = DATA / name / "images"
-    first = import_("coco", DATA / name / annotations, images=images, out=tmp_path / "first.m")
+    first = import_("coco", DATA / name / annotations, images=images, out=tmp_path / "first.m").manifest
     export("yolo-pose", first.path, out=tmp_path / "yolo", image_files="link")
-    second = import_("yolo-pose", tmp_path / "yolo", images=tmp_path / "yolo", out=tmp_path / "second.m")
+    second = import_("yolo-pose", tmp_path / "yolo", images=tmp_path / "yolo", out=tmp_path / "second.m").manifest
     assert second.skeleton == first.skeleton
     found = {sample.id: sample for sample in second}
     assert len(second) == len(first) and set(found) == {sample.id for sample in first}
@@ -134,7 +134,7 @@ def test_a_data_set_of_others_goes_through_the_product(tmp_path: Path) -> None:
         "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
         "kpt_shape: [2, 3]\nflip_idx: [1, 0]\nnc: 1\nnames: ['fox']\nroboflow: {version: 3}\n"
     )
-    manifest = import_("yolo-pose", folder, images=folder, out=tmp_path / "m")
+    manifest = import_("yolo-pose", folder, images=folder, out=tmp_path / "m").manifest
     assert len(manifest) == 5
     quarantined = json.loads((tmp_path / "m/quarantine.jsonl").read_text())
     assert quarantined["path"] == "train/images/train_3.png" and quarantined["poses"] == 1
@@ -158,8 +158,8 @@ def test_changed_labels_are_another_import(tmp_path: Path) -> None:
     (folder / "labels").mkdir()
     (folder / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.4 0.25 0.5 2")
     (folder / "data.yaml").write_text("train: images\nnames: [fox]\nkpt_shape: [1, 3]\n")
-    once = import_("yolo-pose", folder / "data.yaml", images=folder, out=tmp_path / "m")
-    assert import_("yolo-pose", folder / "data.yaml", images=folder, out=tmp_path / "m").digest == once.digest
+    once = import_("yolo-pose", folder / "data.yaml", images=folder, out=tmp_path / "m").manifest
+    assert import_("yolo-pose", folder / "data.yaml", images=folder, out=tmp_path / "m").manifest.digest == once.digest
     (folder / "labels/a.txt").write_text("0 0.5 0.5 0.2 0.4 0.26 0.5 2")
     with pytest.raises(ExistsError):
         import_("yolo-pose", folder / "data.yaml", images=folder, out=tmp_path / "m")
