@@ -29,6 +29,7 @@ def identify(tensors: Tensors, origin: Origin) -> Weights:
     Raises:
         CheckpointError: An unknown size, experts that do not fit, or keypoints that nothing identifies.
     """
+    _require_whole_heads(tensors, origin.subject)
     fields = _fields_from_shapes(tensors, origin.subject)
     experts = count(tensors, r"blocks\.0\.mlp\.experts\.(\d+)\.")
     if experts and len(tensors["blocks.0.mlp.fc2.weight"]) == fields["width"]:
@@ -117,6 +118,18 @@ def _experts(tensors: Tensors, experts: int, width: int, subject: str) -> dict[s
             "192 and fits none of them): give the released file, or fix what wrote this one.",
         )
     return {"experts": experts, "expert_width": own, "datasets": plus_datasets(experts, subject)}
+
+
+def _require_whole_heads(tensors: Tensors, subject: str) -> None:
+    """Refuse heads that are not numbered without a gap, or whose last layer lacks a part."""
+    for head in range(count_heads(tensors)):
+        for part in ("weight", "bias"):
+            if f"keypoint_heads.{head}.final_layer.{part}" not in tensors:
+                raise CheckpointError(
+                    f"lacks the {part} of the last layer of keypoint head {head}",
+                    subject=subject,
+                    remedy="It is damaged: download it again.",
+                )
 
 
 def _tell_heads_apart(tensors: Tensors, origin: Origin) -> tuple[tuple[str, ...], Tensors]:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,7 @@ def round_trip(format: Format, aspect: Aspect, folder: Path) -> Outcome:
     return Outcome(found == wanted, aspect in written.lost)
 
 
+@cache
 def table() -> str:
     """What every format keeps, in Markdown."""
     with tempfile.TemporaryDirectory() as folder:

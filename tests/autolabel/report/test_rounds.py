@@ -53,7 +53,7 @@ def test_null_is_not_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"routed": {"test": {**MEASURED, "bad": 25}}}, r"\.routed\.test\.bad: is 25, expected a share"),
+        ({"routed": {"test": {**MEASURED, "bad": 25}}}, r": routed\.test\.bad: is 25, expected a share"),
         ({"routed": {"test": {**MEASURED, "oks": -0.1}}}, r"oks: is -0\.1, expected a share"),
         ({"routed": {"test": {"n": 3}}}, "bad: is missing"),
         ({"effort": {"clicks": 1}}, "poses_opened: is missing"),
