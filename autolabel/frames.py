@@ -78,7 +78,7 @@ class FrameFolder:
                 raise ExistsError(
                     f"holds other frames of the video: {_told(record['of'])} there, {_told(self._of())} asked for",
                     subject=str(folder),
-                    remedy="Give another --frames, or --overwrite to replace them.",
+                    remedy="Give another --frames; --overwrite replaces only those inside --out.",
                 )
             shutil.rmtree(folder)
             record = None

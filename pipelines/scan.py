@@ -94,7 +94,7 @@ def scan(
         skeleton: The skeleton that the manifest's poses will have: a built-in one or a file.
         part_size: Files a part.
         max_pixels: Larger images are set aside.
-        overwrite: Replace another result in ``out``.
+        overwrite: Replace another result in ``out``; frames elsewhere are never replaced.
         progress: Where to report.
 
     Raises:
@@ -123,7 +123,7 @@ def scan(
     with Run.open(out, "scan", config=job.config(), inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
             taken = [job.folder(video) for video in videos] if every else []
-            found = _extract(job, taken, overwrite, progress) if taken else 0
+            found = _extract(job, taken, overwrite and job.owns_frames, progress) if taken else 0
             with progress.task("scan", total - len(taken) + found, "files") as task:
                 _scan_parts(job, run, inputs, taken, task)
         result = _result(run.path)
@@ -166,6 +166,11 @@ class _Job:
                     subject="IMAGES",
                     remedy="Name the folder otherwise: NAME=DIR.",
                 )
+
+    @property
+    def owns_frames(self) -> bool:
+        """Whether the frames lie in the result's own folder; elsewhere other manifests may show them."""
+        return self.frames.resolve().is_relative_to(self.out.resolve())
 
     def config(self) -> dict[str, Any]:
         """What changes the result. The folders are in it because the manifest names them."""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autolabel.errors import ConfigError, InputError
+from autolabel.errors import ConfigError, ExistsError, InputError
 from autolabel.images import read_image
 from autolabel.manifest import Manifest
 from autolabel.split import assign_splits
@@ -315,12 +315,19 @@ def test_a_moved_manifest_is_still_done(films: Path, tmp_path: Path) -> None:
 
 
 def test_overwriting_takes_other_frames(films: Path, tmp_path: Path) -> None:
-    few = scan(films, out=tmp_path / "m", every=20, frames=tmp_path / "frames")
+    few = scan(films, out=tmp_path / "m", every=20)
     with pytest.raises(InputError):
-        scan(films, out=tmp_path / "m", every=10, frames=tmp_path / "frames")
-    more = scan(films, out=tmp_path / "m", every=10, frames=tmp_path / "frames", overwrite=True)
+        scan(films, out=tmp_path / "m", every=10)
+    more = scan(films, out=tmp_path / "m", every=10, overwrite=True)
     assert more.frames > few.frames
-    assert len(list((tmp_path / "frames").rglob("*.jpg"))) == more.frames
+    assert len(list((tmp_path / "m" / "frames").rglob("*.jpg"))) == more.frames
+
+
+def test_frames_that_others_may_show_are_never_replaced(films: Path, tmp_path: Path) -> None:
+    first = scan(films, out=tmp_path / "a", every=10, frames=tmp_path / "shared").manifest
+    with pytest.raises(ExistsError, match="Give another --frames"):
+        scan(films, out=tmp_path / "b", every=20, frames=tmp_path / "shared", overwrite=True)
+    assert all(first.image_path(sample).is_file() for sample in first)
 
 
 # Names
