@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from autolabel.errors import FormatError, PosesError, SkeletonError
+from autolabel.formats.file_skeletons import file_skeleton, our_skeleton
 from autolabel.formats.labels import Labels
 from autolabel.formats.records import Record, read_json
 from autolabel.poses import Origin, Poses, Sample, Visibility
-from autolabel.skeleton import DEFAULT_SIGMA, Skeleton, builtin_skeletons, flip_from_names
+from autolabel.skeleton import Skeleton
 
 OURS = "autolabel"
 """Key of our own block in images, annotations and categories."""
@@ -23,12 +24,19 @@ THEIRS = "coco"
 """Attribute of samples and poses that carries what the source said and we have no field for."""
 
 _TOP = ("images", "annotations", "categories")
-_IMAGE = ("file_name", "width", "height", OURS)
-_ANNOTATION = (
+IMAGE_KEYS = ("file_name", "width", "height", OURS)
+"""Keys of an image that have a field of ours."""
+
+ANNOTATION_KEYS = (
     *("image_id", "category_id", "keypoints", "num_keypoints", "absent", "keypoint_scores"),
     *("bbox", "area", "score", "iscrowd", OURS),
 )
-_CATEGORY = ("keypoints", "skeleton", OURS)
+"""Keys of an annotation that have a field of ours."""
+
+CATEGORY = "category"
+"""Key of a pose's category in what the attribute carries."""
+
+_CATEGORY_KEYS = ("keypoints", "skeleton", OURS)
 
 
 def read_coco(path: str | Path, *, category: str | int | None = None) -> Labels:
@@ -67,7 +75,7 @@ def read_coco(path: str | Path, *, category: str | int | None = None) -> Labels:
             skipped += 1
     samples = [_sample(images[image], found, chosen, skeleton) for image, found in by_image.items()]
     _refuse_repeated_poses(samples, file)
-    header = {**file.without(_TOP), "categories": [record.without(_CATEGORY) for record in chosen.values()]}
+    header = {**file.without(_TOP), "categories": [record.without(_CATEGORY_KEYS) for record in chosen.values()]}
     notes = (f"{skipped:,} annotations of other categories left out.",) if skipped else ()
     return Labels(skeleton, samples, header, notes)
 
@@ -181,27 +189,20 @@ def _refuse_repeated_poses(samples: Iterable[Sample], file: Record) -> None:
 
 
 def _skeleton(category: Record) -> Skeleton:
+    """What our own block says, else what the names tell; the file's own edges in either case."""
     names = tuple(str(name) for name in category.items("keypoints"))
+    ours = our_skeleton(category.record(OURS))
+    skeleton = ours if ours is not None and ours.keypoints == names else _named(category, names)
+    edges = _edges(category)
     try:
-        skeleton = _known_skeleton(category, names) or Skeleton(
-            name=category.text("name", "skeleton"),
-            keypoints=names,
-            edges=(),
-            flip=flip_from_names(names),
-            sigmas=(DEFAULT_SIGMA,) * len(names),
-            sigma_source=f"{DEFAULT_SIGMA} for every keypoint: a COCO file holds no sigmas",
-        )
-        edges = _edges(category)
         return replace(skeleton, edges=edges) if edges else skeleton
     except SkeletonError as error:
-        category.fail(None, error.message)
+        category.fail("skeleton", error.message)
 
 
-def _known_skeleton(category: Record, names: tuple[str, ...]) -> Skeleton | None:
-    """The skeleton that our own block describes, or the built-in one of these names in this order."""
-    ours = category.record(OURS).record("skeleton").data
-    candidates = (Skeleton.from_dict(ours),) if ours else map(Skeleton.load, builtin_skeletons())
-    return next((skeleton for skeleton in candidates if skeleton.keypoints == names), None)
+def _named(category: Record, names: tuple[str, ...]) -> Skeleton:
+    name = category.text("name", "skeleton")
+    return file_skeleton(names, name=name, subject=category.subject, record=category.place, tool="a COCO file")
 
 
 def _edges(category: Record) -> tuple[tuple[int, int], ...]:
@@ -221,7 +222,7 @@ def _sample(
 ) -> Sample:
     ours = image.record(OURS)
     path = image.relative_path("file_name")
-    theirs = image.without(_IMAGE)
+    theirs = image.without(IMAGE_KEYS)
     if path != image.data["file_name"]:
         theirs["file_name"] = image.data["file_name"]
     return Sample(
@@ -241,8 +242,10 @@ def _poses(annotations: Sequence[Record], categories: dict[int | str, Record], n
         return Poses.empty(num_keypoints)
     rows = [_row(annotation, num_keypoints) for annotation in annotations]
     for row, annotation in zip(rows, annotations, strict=True):
-        category = categories[annotation.data["category_id"]].without(_CATEGORY)
-        theirs = {**annotation.without(_ANNOTATION), "category": category}
+        category = categories[annotation.data["category_id"]].without(_CATEGORY_KEYS)
+        theirs = {**annotation.without(ANNOTATION_KEYS), CATEGORY: category}
+        if CATEGORY in annotation.data:
+            theirs[OURS] = {CATEGORY: annotation.data[CATEGORY]}
         row["attributes"] = {THEIRS: theirs, **annotation.record(OURS).record("attributes").data}
     try:
         return Poses.create(num_keypoints, **{name: [row[name] for row in rows] for name in rows[0]})

@@ -2,15 +2,15 @@
 
 A list of ``{"image_id", "category_id", "keypoints": [x, y, s, ...], "score"}``. Results name neither image files nor
 keypoints, so reading needs the COCO file that lists them, and writing needs images whose COCO ids are known. The third
-number of a keypoint is the network's score, as ViTPose's and mmpose's evaluation write it; a file whose third numbers
-are all 0, 1 or 2 holds flags there and no scores.
+number of a keypoint is the network's score, as ViTPose's and mmpose's evaluation write it. A file whose third numbers
+are all 0, 1 or 2 holds flags there and no scores: those of annotations, or, where none is 2, the 1 that COCO's page
+tells to write for every keypoint that is stated.
 
 ``score`` is the instance's: the box's score times the mean of the confident keypoint scores (``suppress.rescore``).
 Reading divides it out again, so that ``evaluate`` ranks poses as the file does.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.errors import FormatError
-from autolabel.formats.coco_reading import THEIRS, known, read_coco, xyxy
+from autolabel.formats.coco_reading import CATEGORY, THEIRS, known, read_coco, xyxy
+from autolabel.formats.coco_source import category, source_id
 from autolabel.formats.coco_writing import shortest
+from autolabel.formats.json_text import json_text
 from autolabel.formats.labels import Aspect, Labels, Tally, Written
 from autolabel.formats.output import new_file
 from autolabel.formats.policy import ImagePolicy
@@ -29,7 +31,7 @@ from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import rescore
 
-CANNOT = frozenset(Aspect) - {Aspect.COORDINATES, Aspect.OUTSIDE, Aspect.SCORE, Aspect.PLACE, Aspect.EMPTY}
+CANNOT = frozenset(Aspect) - {Aspect.COORDINATES, Aspect.OUTSIDE, Aspect.SCORE, Aspect.EMPTY}
 """What results cannot hold; images without people stand in the listing."""
 
 
@@ -55,7 +57,7 @@ def read_coco_results(path: str | Path, listing: str | Path | None, *, category:
             remedy="Give the COCO file that lists the images with --listing.",
         )
     listed = read_coco(listing, category=category)
-    images = {_source(sample)["id"]: sample for sample in listed.samples}
+    images = {sample.attributes[THEIRS]["id"]: sample for sample in listed.samples}
     categories = {record["id"]: record for record in listed.header["categories"]}
     whole: dict[str, Any] = {"results": content}
     records = list(Record(whole, "", str(path)).records("results"))
@@ -68,15 +70,15 @@ def read_coco_results(path: str | Path, listing: str | Path | None, *, category:
         else:
             others += 1
     triples = _triples([r for found in by_image.values() for r in found], listed.skeleton.num_keypoints)
-    scored = not np.isin(triples[..., 2], (0, 1, 2)).all()
+    flags = _flags(triples)
     samples: list[Sample] = []
     start = 0
     for image, found in by_image.items():
-        own = triples[start : start + len(found)]
+        own = slice(start, start + len(found))
         start += len(found)
-        samples.append(images[image].with_poses(_poses(found, own, categories, scored=scored)))
-    notes = (f"{others:,} results of other categories left out.",) if others else ()
-    return Labels(listed.skeleton, samples, listed.header, notes)
+        poses = _poses(found, triples[own], categories, None if flags is None else flags[own])
+        samples.append(images[image].with_poses(poses))
+    return Labels(listed.skeleton, samples, listed.header, tuple(_notes(others, flags)))
 
 
 def write_coco_results(
@@ -113,7 +115,7 @@ def write_coco_results(
         out.write("[")
         for sample in tally.samples(samples, policy, progress):
             for record in _results(sample):
-                out.write(separator + json.dumps(record))
+                out.write(separator + json_text(record))
                 separator = ",\n"
         out.write("\n]\n")
     return tally.written()
@@ -125,26 +127,50 @@ def _triples(records: Sequence[Record], num_keypoints: int) -> NDArray[np.float6
     return np.array(rows, np.float64).reshape(len(rows), num_keypoints, 3)
 
 
+def _flags(triples: NDArray[np.float64]) -> NDArray[np.uint8] | None:
+    """(N, K) visibility that the third numbers of a file's results say; None where they are scores."""
+    third = triples[..., 2]
+    if not np.isin(third, (0, 1, 2)).all():
+        return None
+    stated = third.astype(np.uint8)
+    return stated if (third == 2).any() else np.where(stated == 1, np.uint8(Visibility.VISIBLE), stated)
+
+
+def _notes(others: int, flags: NDArray[np.uint8] | None) -> Iterator[str]:
+    if others:
+        yield f"{others:,} results of other categories left out."
+    if flags is not None and flags.size:
+        hidden = int((flags == Visibility.HIDDEN).sum())
+        yield (
+            "The third number of every keypoint is 0, 1 or 2: taken as whether it is labelled "
+            f"({hidden:,} hidden), not as its score."
+        )
+
+
 def _poses(
-    records: Sequence[Record], triples: NDArray[np.float64], categories: Mapping[int | str, Any], *, scored: bool
+    records: Sequence[Record],
+    triples: NDArray[np.float64],
+    categories: Mapping[int | str, Any],
+    flags: NDArray[np.uint8] | None,
 ) -> Poses:
     k = triples.shape[1]
     if not records:
         return Poses.empty(k)
     there = (triples != 0).any(axis=2)
     xy = np.where(there[..., None], triples[..., :2], np.nan)
-    score = np.where(there & scored, triples[..., 2], np.nan).astype(np.float32)
+    score = np.where(there & (flags is None), triples[..., 2], np.nan).astype(np.float32)
+    visibility = np.where(there, Visibility.VISIBLE if flags is None else flags, Visibility.UNLABELLED)
     instance = np.array([record.number("score", np.nan) for record in records])
     share = rescore(np.ones(len(records)), score)
     return Poses.create(
         k,
         xy=xy,
         score=score,
-        visibility=np.where(there, Visibility.VISIBLE, Visibility.UNLABELLED),
-        origin=np.where(there, Origin.MODEL, Origin.NONE),
+        visibility=visibility,
+        origin=np.where(visibility == Visibility.UNLABELLED, Origin.NONE, Origin.MODEL),
         box=[xyxy(record) if "bbox" in record.data else [np.nan] * 4 for record in records],
         box_score=np.where(share > 0, instance / np.where(share > 0, share, 1.0), instance),
-        attributes=[{THEIRS: {"category": categories[record.data["category_id"]]}} for record in records],
+        attributes=[{THEIRS: {CATEGORY: categories[record.data["category_id"]]}} for record in records],
     )
 
 
@@ -152,7 +178,7 @@ def _results(sample: Sample) -> list[dict[str, Any]]:
     poses = sample.poses.take(~sample.poses.crowd & ~np.isnan(sample.poses.xy[..., 0]).all(axis=1))
     if not len(poses):
         return []
-    image = _source(sample).get("id")
+    image = source_id(sample.attributes)
     if image is None:
         raise FormatError(
             "has no COCO id, which is how results name an image",
@@ -168,13 +194,9 @@ def _results(sample: Sample) -> list[dict[str, Any]]:
     return [
         {
             "image_id": image,
-            "category_id": poses.attributes[i].get(THEIRS, {}).get("category", {}).get("id", 1),
+            "category_id": category(poses.attributes[i]).get("id", 1),
             "keypoints": flat[i * width : (i + 1) * width],
             "score": shortest(instance[i : i + 1])[0],
         }
         for i in range(len(poses))
     ]
-
-
-def _source(sample: Sample) -> dict[str, Any]:
-    return dict(sample.attributes.get(THEIRS, {}))

@@ -10,13 +10,15 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import FormatError
 from autolabel.formats.coco_reading import OURS, THEIRS
+from autolabel.formats.coco_source import annotation_keys, category, image_keys, source_id
+from autolabel.formats.coco_source import file_name as source_name
+from autolabel.formats.json_text import json_text
 from autolabel.formats.labels import Tally, Written
 from autolabel.formats.output import new_file
 from autolabel.formats.policy import ImagePolicy
@@ -63,7 +65,7 @@ def write_coco(
     plan, tally = _Plan(samples, header or {}), Tally()
     with new_file(path, overwrite=overwrite) as out, _spool(path.parent) as annotations:
         _write_head(out, header or {}, plan.categories(skeleton))
-        writer = _Writer(out, annotations, skeleton, plan, file_name or _path_below_root)
+        writer = _Writer(out, annotations, skeleton, plan, file_name or source_name)
         for sample in tally.samples(samples, policy, progress):
             writer.write(sample)
         out.write('\n],\n"annotations": [')
@@ -114,16 +116,14 @@ class _Plan:
     def __init__(self, samples: Iterable[Sample], header: Mapping[str, Any]) -> None:
         self.image_ids, self.annotation_ids = _Ids(), _Ids()
         self._categories: dict[int | str, Mapping[str, Any]] = {}
-        for category in header.get("categories", ()):
-            self._categories[category["id"]] = category
+        for stated in header.get("categories", ()):
+            self._categories[stated["id"]] = stated
         for sample in samples:
-            self.image_ids.announce(_source_id(_theirs(sample.attributes)))
+            self.image_ids.announce(source_id(sample.attributes))
             for attributes in sample.poses.attributes:
-                theirs = _theirs(attributes)
-                self.annotation_ids.announce(_source_id(theirs))
-                category = theirs.get("category", {})
-                if (key := _source_id(category)) is not None:
-                    self._categories.setdefault(key, category)
+                self.annotation_ids.announce(source_id(attributes))
+                if found := category(attributes):
+                    self._categories.setdefault(found["id"], found)
         if not self._categories:
             self._categories[1] = {"id": 1}
         self.default_category = next(iter(self._categories))
@@ -135,7 +135,7 @@ class _Plan:
             "skeleton": [[i + 1, j + 1] for i, j in skeleton.edges],
             OURS: {"skeleton": skeleton.to_dict()},
         }
-        return [{"name": skeleton.name, **category, **ours} for category in self._categories.values()]
+        return [{"name": skeleton.name, **stated, **ours} for stated in self._categories.values()]
 
 
 class _Writer:
@@ -155,20 +155,19 @@ class _Writer:
 
     def write(self, sample: Sample) -> None:
         """Write an image and its annotations."""
-        image_id = self._plan.image_ids.claim(_source_id(_theirs(sample.attributes)))
+        image_id = self._plan.image_ids.claim(source_id(sample.attributes))
         record = _image(sample, image_id, self._file_name(sample))
         _append(self._image_file, record, first=self._images == 0)
         self._images += 1
         areas = similarity_area(sample.poses)
         for i in range(len(sample.poses)):
-            theirs = _theirs(sample.poses.attributes[i])
+            attributes = sample.poses.attributes[i]
             ids = {
-                "id": self._plan.annotation_ids.claim(_source_id(theirs)),
+                "id": self._plan.annotation_ids.claim(source_id(attributes)),
                 "image_id": image_id,
-                "category_id": theirs.get("category", {}).get("id", self._plan.default_category),
+                "category_id": category(attributes).get("id", self._plan.default_category),
             }
-            record = {**theirs, **ids, **_annotation(sample.poses[i], float(areas[i]))}
-            record.pop("category", None)
+            record = {**annotation_keys(attributes), **ids, **_annotation(sample.poses[i], float(areas[i]))}
             _append(self._annotation_file, record, first=self._poses == 0)
             self._poses += 1
 
@@ -182,7 +181,7 @@ def _image(sample: Sample, image_id: int | str, file_name: str) -> dict[str, Any
     }
     width, height = sample.size
     fixed = {"id": image_id, "file_name": file_name, "width": width, "height": height}
-    return _with_ours({**fixed, **_theirs(sample.attributes), "id": image_id}, ours)
+    return _with_ours({**fixed, **image_keys(sample.attributes), "id": image_id}, ours)
 
 
 def _annotation(pose: Pose, area: float) -> dict[str, Any]:
@@ -260,18 +259,8 @@ def _plain(value: float, limit: float = 2.0**53) -> float | int | None:
     return int(value) if whole else value
 
 
-def _theirs(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    theirs = attributes.get(THEIRS, {})
-    return cast("Mapping[str, Any]", theirs) if isinstance(theirs, Mapping) else {}
-
-
 def _not_theirs(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if name != THEIRS}
-
-
-def _source_id(theirs: Mapping[str, Any]) -> int | str | None:
-    value = theirs.get("id")
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
 
 
 def _with_ours(record: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
@@ -280,28 +269,16 @@ def _with_ours(record: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any
     return {**record, OURS: block} if block else record
 
 
-def _path_below_root(sample: Sample) -> str:
-    name = _theirs(sample.attributes).get("file_name")
-    return str(name) if name else sample.path
-
-
 def _write_head(out: IO[str], header: Mapping[str, Any], categories: list[dict[str, Any]]) -> None:
     out.write("{")
     for name, value in header.items():
         if name != "categories":
-            out.write(f"{json.dumps(name)}: {_dump(value)},\n")
-    out.write('"categories": [\n' + ",\n".join(_dump(category) for category in categories) + '\n],\n"images": [')
+            out.write(f"{json.dumps(name)}: {json_text(value)},\n")
+    out.write('"categories": [\n' + ",\n".join(json_text(category) for category in categories) + '\n],\n"images": [')
 
 
 def _append(out: IO[str], record: Mapping[str, Any], *, first: bool) -> None:
-    out.write(("\n" if first else ",\n") + _dump(record))
-
-
-def _dump(value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"an attribute cannot be written as JSON: {error}", record=str(value)[:80]) from error
+    out.write(("\n" if first else ",\n") + json_text(record))
 
 
 def _spool(folder: Path) -> IO[str]:

@@ -28,8 +28,12 @@ class ImagePolicy(Enum):
 
 def settled(poses: Poses) -> NDArray[np.bool_]:
     """(N,) whether nothing about the pose waits for a person; crowd regions never do."""
-    states = [attributes.get("state") in _SETTLED for attributes in poses.attributes]
-    return np.array(states, bool) | poses.crowd
+    return np.array([_is_settled(attributes.get("state")) for attributes in poses.attributes], bool) | poses.crowd
+
+
+def _is_settled(state: object) -> bool:
+    """Attributes hold whatever a table said: a state that is no word is one that we do not know."""
+    return (state is None or isinstance(state, str)) and state in _SETTLED
 
 
 def rejected(poses: Poses) -> NDArray[np.bool_]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autolabel.errors import FormatError
-from autolabel.formats.coco import read_coco
+from autolabel.formats.coco import read_coco, write_coco
 from autolabel.poses import Origin, Visibility
 from autolabel.skeleton import Skeleton
 
@@ -231,7 +231,7 @@ IMAGE, POSE = ("images", 1), ("annotations", 0)
             "skeleton[0]",
             "COCO counts keypoints from 1",
         ),
-        (put("categories", 0, "skeleton", [[1, 3]]), "categories[0]", None, "outside 0..1"),
+        (put("categories", 0, "skeleton", [[1, 3]]), "categories[0]", "skeleton", "outside 0..1"),
         (put("categories", 0, "skeleton", [[1]]), "categories[0].skeleton[0]", "edge", "expected 2"),
         (drop("categories", 0, "keypoints"), None, "categories", "no category with keypoints"),
         # Shape of the file
@@ -264,3 +264,14 @@ def test_two_poses_of_one_id_are_refused(tmp_path: Path) -> None:
         annotation["autolabel"] = {"id": "abc"}
     with pytest.raises(FormatError, match="pose id 'abc' stands twice"):
         read(tmp_path, content)
+
+
+def test_an_annotations_own_category_comes_out_again(tmp_path: Path) -> None:
+    content = copy.deepcopy(GOOD)
+    content["annotations"][0]["category"] = {"supercategory": "fish"}
+    data = read(tmp_path, content)
+    assert data.samples[0].poses.attributes[0]["coco"]["category"] == {"id": 1, "name": "thing"}
+    write_coco(tmp_path / "out.json", data.samples, data.skeleton)
+    first, second = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert first["category"] == {"supercategory": "fish"} and first["category_id"] == 1
+    assert "category" not in second and "autolabel" not in first

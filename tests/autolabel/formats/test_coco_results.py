@@ -49,9 +49,44 @@ def test_results_and_the_images_they_mean(tmp_path: Path) -> None:
     assert pose.score[0] == np.float32(0.9) and pose.box_score == pytest.approx(0.5)
 
 
-def test_flags_are_no_scores(tmp_path: Path) -> None:
-    pose = read(tmp_path, [result(keypoints=[1, 2, 2, 3, 4, 1])]).samples[0].poses[0]
+@pytest.mark.parametrize(
+    ("third", "visibility", "hidden"),
+    [
+        ((2, 1), [Visibility.VISIBLE, Visibility.HIDDEN], 1),
+        ((2, 0), [Visibility.VISIBLE, Visibility.UNLABELLED], 0),
+        ((1, 0), [Visibility.VISIBLE, Visibility.UNLABELLED], 0),  # 1 is what COCO's page tells to write
+        ((1, 1), [Visibility.VISIBLE, Visibility.VISIBLE], 0),
+    ],
+)
+def test_flags_are_no_scores(third: tuple[int, int], visibility: list[int], hidden: int, tmp_path: Path) -> None:
+    data = read(tmp_path, [result(keypoints=[1, 2, third[0], 3, 4, third[1]])])
+    pose = data.samples[0].poses[0]
     assert np.isnan(pose.score).all() and pose.box_score == np.float32(0.45)
+    assert pose.visibility.tolist() == visibility and pose.xy.tolist() == [[1, 2], [3, 4]]
+    assert pose.origin.tolist() == [Origin.MODEL if v else Origin.NONE for v in visibility]
+    (note,) = data.notes
+    assert f"({hidden} hidden), not as its score" in note
+
+
+def test_one_score_makes_all_of_them_scores(tmp_path: Path) -> None:
+    data = read(tmp_path, [result(keypoints=[1, 2, 0.5, 3, 4, 0])])
+    assert data.samples[0].poses.score.tolist() == [[0.5, 0]] and data.notes == ()
+    assert data.samples[0].poses.visibility.tolist() == [[2, 2]]
+
+
+def test_the_place_of_an_unlabelled_keypoint_is_told_as_lost(tmp_path: Path) -> None:
+    data = read(tmp_path, [])
+    poses = Poses.create(2, xy=[[[1, 2], [3, 4]]], visibility=[[2, 0]])
+    written = write_coco_results(tmp_path / "out.json", [data.samples[0].with_poses(poses)], data.skeleton)
+    assert written.lost[Aspect.PLACE] == 1
+
+
+@pytest.mark.parametrize("carried", ["text", {"category": "dog"}, {"category": {"id": [1]}}, {"category": None}])
+def test_a_category_that_is_none_is_the_first(carried: Any, tmp_path: Path) -> None:
+    data = read(tmp_path, [])
+    poses = Poses.create(2, xy=[[[1, 2], [3, 4]]], visibility=[[2, 2]], attributes=[{"coco": carried}])
+    write_coco_results(tmp_path / "out.json", [data.samples[0].with_poses(poses)], data.skeleton)
+    assert json.loads((tmp_path / "out.json").read_text())[0]["category_id"] == 1
 
 
 def test_results_come_back(tmp_path: Path) -> None:

@@ -186,6 +186,39 @@ def test_file_names_can_be_given(tmp_path: Path) -> None:
     assert got["images"][0]["file_name"] == "images/a.jpg"
 
 
+def test_given_names_go_before_those_of_the_source(tmp_path: Path) -> None:
+    source = {"id": 7, "file_name": "./a.jpg", "width": 3, "height": 4, "license": 3}
+    record = written(tmp_path, sample("a.jpg", image=source))["images"][0]
+    assert record["file_name"] == "./a.jpg"  # as the source spelled the same path
+    assert (record["width"], record["height"], record["license"]) == (10, 10, 3)
+    moved = written(tmp_path, sample("b.jpg", image=source), overwrite=True)["images"][0]
+    assert moved["file_name"] == "b.jpg"
+    named = written(tmp_path, sample("a.jpg", image=source), file_name=lambda s: f"{s.root}/{s.path}", overwrite=True)
+    assert named["images"][0]["file_name"] == "images/a.jpg"
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [
+        "text",
+        {"category": "dog"},
+        {"category": {"id": [1], "name": "dog"}},
+        {"category": {"name": "dog"}},
+        {"id": [1], "autolabel": "x", "bbox": "x", "score": "x", "keypoint_scores": 1, "absent": 5},
+    ],
+)
+def test_what_no_coco_file_said_is_not_taken_for_it(carried: Any, tmp_path: Path) -> None:
+    odd = sample(attributes=({"coco": carried},), image=carried)
+    written(tmp_path, odd)
+    back = read_coco(tmp_path / "out.json").samples[0]
+    assert back.path == "a.jpg" and back.poses.equals(odd.poses.replace(attributes=back.poses.attributes))
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="cannot be written as JSON"):
+        written(tmp_path, sample("\udcff.jpg"))
+
+
 def test_visibility_three_is_not_known_to_coco(tmp_path: Path) -> None:
     record = written(tmp_path, sample(visibility=[[Visibility.ABSENT, Visibility.HIDDEN]]))["annotations"][0]
     assert record["keypoints"] == [1, 2, 0, 3, 4, 1] and record["num_keypoints"] == 1

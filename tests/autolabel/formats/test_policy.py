@@ -8,7 +8,7 @@ from autolabel.formats.policy import ImagePolicy, select, settled
 from autolabel.poses import Poses, Sample
 
 
-def sample(*states: str | None, box: Any = (0, 0, 9, 9), **given: Any) -> Sample:
+def sample(*states: Any, box: Any = (0, 0, 9, 9), **given: Any) -> Sample:
     n = len(states)
     poses = Poses.create(
         1,
@@ -35,9 +35,11 @@ def sample(*states: str | None, box: Any = (0, 0, 9, 9), **given: Any) -> Sample
         ("audit", False),
         ("expert", False),
         ("rejected by the model", False),  # any other word
+        (["review"], False),  # no word at all: attributes hold what a table said
+        (0, False),
     ],
 )
-def test_settled(state: str | None, is_settled: bool) -> None:
+def test_settled(state: Any, is_settled: bool) -> None:
     assert settled(sample(state).poses).tolist() == [is_settled]
 
 
