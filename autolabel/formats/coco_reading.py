@@ -13,7 +13,7 @@ import numpy as np
 from autolabel.errors import FormatError, PosesError, SkeletonError
 from autolabel.formats.file_skeletons import file_skeleton, our_skeleton
 from autolabel.formats.labels import Labels
-from autolabel.formats.records import Record, read_json
+from autolabel.formats.records import Record, read_json, refuse_repeated_images
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
 
@@ -64,7 +64,8 @@ def read_coco(path: str | Path, *, category: str | int | None = None) -> Labels:
     chosen = choose_category(categories, category, file)
     skeleton = _skeleton(next(iter(chosen.values())))
     images = _index(file.records("images"), "id")
-    _refuse_repeated_files(images.values())
+    named = ((image.relative_path("file_name"), image.place, image.subject) for image in images.values())
+    refuse_repeated_images(named, "file_name")
     by_image: dict[int | str, list[Record]] = {image: [] for image in images}
     skipped = 0
     for annotation in _index(file.records("annotations"), "id").values():
@@ -164,15 +165,6 @@ def _index(records: Iterable[Record], field: str) -> dict[int | str, Record]:
             record.fail(field, f"{key!r} is the id of {table[key].place} already")
         table[key] = record
     return table
-
-
-def _refuse_repeated_files(images: Iterable[Record]) -> None:
-    seen: dict[str, Record] = {}
-    for image in images:
-        name = image.relative_path("file_name")
-        if name in seen:
-            image.fail("file_name", f"{name!r} is the file of {seen[name].place} already")
-        seen[name] = image
 
 
 def _refuse_repeated_poses(samples: Iterable[Sample], file: Record) -> None:

@@ -2,7 +2,8 @@
 
 Addresses are of many kinds (uploads, local files, cloud storage, the web), and what stands before the image's own
 path is the server's business. So ever shorter ends of an address are tried; where none is a file, the file's name is
-looked for below the folder, and must be there once. Nothing leads out of the folder.
+looked for below the folder, and must be there once. No address leads out of the folder. Links in it are the user's own
+and are followed, but the search by name does not enter a folder that is a link.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
-from autolabel.errors import FormatError
+from autolabel.formats.image_files import is_file
 from autolabel.formats.labelstudio_writing import OURS
 from autolabel.formats.records import Record
 
@@ -75,7 +76,7 @@ class ImageFinder:
         """
         ours = task.record("meta").record(OURS)
         stated = ours.relative_path("path") if "path" in ours.data else None
-        if stated is not None and (self._folder is None or self._is_file(stated)):
+        if stated is not None and (self._folder is None or is_file(self._folder / stated)):
             return stated
         parts = self._parts(task)
         names = ["/".join(variant) for variant in parts]
@@ -84,7 +85,7 @@ class ImageFinder:
         for variant in parts:
             for start in range(len(variant)):
                 path = "/".join(variant[start:])
-                if self._is_file(path):
+                if is_file(self._folder / path):
                     return path
         return self._by_name(task, parts) or stated or names[0]
 
@@ -133,32 +134,6 @@ class ImageFinder:
             for name in files:
                 index.setdefault(name, []).append((below / name).as_posix())
         return index
-
-    def _is_file(self, path: str) -> bool:
-        assert self._folder is not None
-        try:
-            return (self._folder / path).is_file()
-        except (OSError, ValueError):
-            return False
-
-
-def refuse_repeated(paths: Sequence[tuple[str, Record]]) -> None:
-    """Refuse two answered tasks of one image.
-
-    Raises:
-        FormatError: There are such; names both.
-    """
-    seen: dict[str, Record] = {}
-    for path, task in paths:
-        if path in seen:
-            first = seen[path]
-            raise FormatError(
-                f"shows {path!r}, as {first.place} of {first.subject} does",
-                record=task.place,
-                subject=task.subject,
-                remedy="Delete one of the tasks, or import only one's annotations.",
-            )
-        seen[path] = task
 
 
 def _paths(address: str) -> list[str]:

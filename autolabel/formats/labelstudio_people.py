@@ -158,5 +158,5 @@ def _without_frames(drawing: Drawing, people: Mapping[str, Person]) -> list[Pers
         if region in posed or not (region in framing or above[region] & posed):
             kept.append(person)
         else:
-            drawing.ignored["rectanglelabels around or within a person"] += 1
+            drawing.leave_out("rectanglelabels around or within a person", "no person of their own")
     return kept

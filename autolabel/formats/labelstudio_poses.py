@@ -13,7 +13,7 @@ import numpy as np
 from autolabel.errors import SkeletonError
 from autolabel.formats.labelstudio_form import CROWD
 from autolabel.formats.labelstudio_people import Person
-from autolabel.formats.labelstudio_regions import Point, meta_of
+from autolabel.formats.labelstudio_regions import Point, meta_of, other_meta
 from autolabel.formats.labelstudio_tasks import Answer
 from autolabel.formats.labelstudio_writing import THEIRS, shown_box, shown_point
 from autolabel.formats.records import Record
@@ -171,6 +171,9 @@ class _PersonReader:
         box, attributes = self._person.box, dict(self._block.record("attributes").data)
         said: dict[str, Any] = {} if self._ours else {"region": self._person.id, "label": box.label if box else ""}
         said["answers"] = dict(box.said) if box else {}
+        said["meta"] = other_meta(box.record) if box else {}
+        notes = {point.label: other_meta(point.record) for point in self._person.points.values()}
+        said["keypoint_meta"] = {label: meta for label, meta in notes.items() if meta}
         if said := {name: value for name, value in said.items() if value}:
             before = attributes.get(THEIRS)
             attributes[THEIRS] = {**cast("dict[str, Any]", before), **said} if isinstance(before, dict) else said

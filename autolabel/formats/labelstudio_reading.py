@@ -11,22 +11,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autolabel.errors import FormatError, PosesError
+from autolabel.formats.file_skeletons import file_skeleton
 from autolabel.formats.labels import UNKNOWN_SIZE, Labels
 from autolabel.formats.labelstudio_form import LabellingConfig, read_labelling_config
-from autolabel.formats.labelstudio_image import ImageFinder, image_key, refuse_repeated
+from autolabel.formats.labelstudio_image import ImageFinder, image_key
 from autolabel.formats.labelstudio_people import Person, people_of
 from autolabel.formats.labelstudio_poses import PoseReader
-from autolabel.formats.labelstudio_regions import Drawing, meta_of, read_drawing
+from autolabel.formats.labelstudio_regions import Drawing, meta_of, other_meta, read_drawing
 from autolabel.formats.labelstudio_tasks import AnnotationChoice, Answer, choose, read_tasks, task_name
 from autolabel.formats.labelstudio_writing import SKELETON, THEIRS
-from autolabel.formats.records import Record
+from autolabel.formats.records import Record, refuse_repeated_images
 from autolabel.labelstudio.tasks import MARKER
 from autolabel.poses import Poses, Sample
-from autolabel.skeleton import DEFAULT_SIGMA, Skeleton, builtin_skeletons, flip_from_names
+from autolabel.skeleton import Skeleton, builtin_skeletons
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _MENTIONED = 20
+_REPEATED = "Delete one of the tasks, or import only one's annotations."
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,6 @@ def read_labelstudio(
 
     Raises:
         FormatError: The file is malformed or ambiguous, naming the task, the record and the field.
-        SkeletonError: The file's keypoints cannot be a skeleton.
     """
     src = Path(src)
     tasks = read_tasks(src)
@@ -79,7 +80,7 @@ def read_labelstudio(
     key = image_key((a.task for a in answers), config.image_key if config else "")
     finder = ImageFinder(None if images is None else Path(images), key)
     read = _each(answers, lambda answer: _read(answer, finder), _task_of)
-    refuse_repeated([(item.path, item.task) for item in read])
+    refuse_repeated_images(((item.path, item.task.place, item.task.subject) for item in read), remedy=_REPEATED)
     if skeleton is None:
         skeleton, note = _skeleton(src, read, config)
         notes += [note] if note else []
@@ -102,7 +103,8 @@ def _each(items: Iterable[_T], work: Callable[[_T], _R], task: Callable[[_T], st
         error = wrong[0][1]
         if others := [task(item) for item, _ in wrong[1 : 1 + _MENTIONED]]:
             more = f" and {len(wrong) - 1 - _MENTIONED:,} more" if len(wrong) - 1 > _MENTIONED else ""
-            error.remedy = f"{error.remedy or 'Mend it.'} Something is wrong with {', '.join(others)}{more} too."
+            too = f"Something is wrong with {', '.join(others)}{more} too."
+            error.remedy = " ".join(filter(None, [error.remedy, too]))
         raise error
     return results
 
@@ -156,7 +158,9 @@ def _theirs(item: _Read, key: str) -> dict[str, Any]:
         "annotation": answer.record.data.get("id"),
         "annotations": answer.count if answer.count > 1 else None,
         "lead_time": answer.record.data.get("lead_time"),
+        "ground_truth": True if answer.record.data.get("ground_truth") is True else None,
         "answers": item.drawing.answers or None,
+        "meta": other_meta(item.task) or None,
         "data": item.task.record("data").without([key]) or None,
     }
     return {name: value for name, value in said.items() if value is not None}
@@ -170,8 +174,7 @@ def _skeleton(src: Path, read: Sequence[_Read], config: LabellingConfig | None) 
         found = Skeleton.load(beside)
         if not fingerprints or found.fingerprint in fingerprints:
             return found, ""
-    known = [Skeleton.load(name) for name in builtin_skeletons()]
-    for candidate in known:
+    for candidate in map(Skeleton.load, builtin_skeletons()):
         if fingerprints == {candidate.fingerprint}:
             return candidate, ""
     labels = dict.fromkeys(point.label for item in read for point in item.drawing.points)
@@ -179,17 +182,11 @@ def _skeleton(src: Path, read: Sequence[_Read], config: LabellingConfig | None) 
     if not names:
         remedy = "Give --skeleton, or the project's labelling configuration with --labelling-config."
         raise FormatError("has no keypoints, so that their names are not known", subject=str(src), remedy=remedy)
-    for candidate in known:
-        if set(candidate.keypoints) == set(names):
-            return candidate, ""
-    made = Skeleton(
-        name=src.stem or "skeleton",
-        keypoints=names,
-        edges=(),
-        flip=flip_from_names(names),
-        sigmas=(DEFAULT_SIGMA,) * len(names),
-        sigma_source=f"{DEFAULT_SIGMA} for every keypoint: a Label Studio export holds no sigmas",
+    made = file_skeleton(
+        names, name=src.stem or "skeleton", subject=str(src), tool="a Label Studio export", any_order=True
     )
+    if made in map(Skeleton.load, builtin_skeletons()):
+        return made, ""
     note = "" if config else f"Keypoints in the order they are first seen in, without edges: {', '.join(names)}."
     return made, note and f"{note} Another order is told by --skeleton or --labelling-config."
 
@@ -216,8 +213,8 @@ def _without_other_boxes(read: Sequence[_Read], notes: list[str]) -> list[_Read]
 
 
 def _notes(read: Sequence[_Read]) -> list[str]:
-    ignored = sum((item.drawing.ignored for item in read), Counter[str]())
-    notes = [f"{n:,} {kind} left out: no keypoints and no boxes of people." for kind, n in sorted(ignored.items())]
+    left_out = sum((item.drawing.left_out for item in read), Counter[str]())
+    notes = [f"{n:,} {what}." for what, n in sorted(left_out.items())]
     empty = sum(not item.people and bool(item.answer.by) for item in read)
     placed, turned = sum(item.placed for item in read), sum(item.drawing.turned for item in read)
     if empty:

@@ -94,7 +94,7 @@ class Drawing:
         answers: What is said about the whole task, by control.
         shown: Name of the image that the regions are on.
         size: Width and height that the regions state, or None where nothing does.
-        ignored: What was not taken, by kind.
+        left_out: What was not taken and why, such as "brushlabels left out: no keypoints and no boxes of people".
         turned: Rectangles that were turned.
     """
 
@@ -105,8 +105,12 @@ class Drawing:
     answers: dict[str, Any] = field(default_factory=dict[str, Any])
     shown: str | None = None
     size: tuple[int, int] | None = None
-    ignored: Counter[str] = field(default_factory=Counter[str])
+    left_out: Counter[str] = field(default_factory=Counter[str])
     turned: int = 0
+
+    def leave_out(self, what: str, why: str) -> None:
+        """Count something that is not taken."""
+        self.left_out[f"{what} left out: {why}"] += 1
 
 
 def read_drawing(answer: Record) -> Drawing:
@@ -190,7 +194,8 @@ def _read_region(drawing: Drawing, item: _Item, *, has_points: bool) -> None:
         drawing.parents[region] = parent
     usable = ("keypointlabels", "rectanglelabels", *(() if has_points else ("vectorlabels",)))
     if item.kind not in usable:
-        drawing.ignored[item.kind] += 1
+        bare = item.kind in ("keypoint", "rectangle", "vector")
+        drawing.leave_out(item.kind, "without a label" if bare else "no keypoints and no boxes of people")
         return
     _read_canvas(drawing, record)
     value = record.record("value")
@@ -206,6 +211,8 @@ def _read_region(drawing: Drawing, item: _Item, *, has_points: bool) -> None:
         drawing.boxes[region] = Box(region, item.label(), percent, parent, answers, record)
         drawing.turned += turned
     else:
+        if other_meta(record):
+            drawing.leave_out("notes on a skeleton", "of vectors only the vertices are taken")
         for vertex in value.records("vertices"):
             # A skeleton: the ids of its vertices are the names of the keypoints.
             name, place = str(vertex.identifier("id")), (_percent(vertex, "x"), _percent(vertex, "y"))
@@ -225,7 +232,7 @@ def _visibility(drawing: Drawing, label: str, said: Said) -> Visibility | None:
         states |= known
         if len(known) < max(len(words), 1):
             others.append((words[0] if words else "", record))
-            drawing.ignored[f"{kind} about a keypoint"] += 1
+            drawing.leave_out(f"{kind} about a keypoint", "of a keypoint only the visibility has a place")
         if len(set(states.values())) > 1:
             record.fail("value.choices", f"call keypoint {label!r} {' and '.join(states)}", "Keep one answer.")
     word, record = next(((word, record) for word, record in others if word), ("", None))
@@ -299,6 +306,12 @@ def _control(record: Record) -> str:
 
 def _plain(word: str) -> str:
     return " ".join(word.lower().replace("_", " ").split())
+
+
+def other_meta(record: Record) -> dict[str, Any]:
+    """What others keep in the ``meta`` of a task or a region, such as the note that the editor calls ``text``."""
+    meta = record.data.get("meta")
+    return record.record("meta").without([OURS]) if isinstance(meta, dict) else {}
 
 
 def meta_of(record: Record) -> Record:

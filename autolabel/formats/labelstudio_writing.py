@@ -5,7 +5,6 @@ folder appears under its name only when it is complete.
 """
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,9 @@ from numpy.typing import NDArray
 
 from autolabel.errors import FormatError
 from autolabel.formats.coco_writing import shortest
-from autolabel.formats.labels import UNKNOWN_SIZE, Aspect, Tally, Written
+from autolabel.formats.json_text import json_text
+from autolabel.formats.keypoint_box import keypoint_box
+from autolabel.formats.labels import UNKNOWN_SIZE, Aspect, Tally, Written, path_below_root
 from autolabel.formats.labelstudio_form import CROWD, KEYPOINTS, PERSON, whole_image_form
 from autolabel.formats.output import new_folder
 from autolabel.formats.policy import ImagePolicy
@@ -92,9 +93,9 @@ def write_labelstudio(
     tally.skeleton(skeleton)
     with new_folder(path, overwrite=overwrite) as folder, closing(_TaskFiles(folder)) as files:
         (folder / FORM).write_text(whole_image_form(skeleton), encoding="utf-8")
-        (folder / SKELETON).write_text(_dump(skeleton.to_dict()) + "\n", encoding="utf-8")
+        (folder / SKELETON).write_text(json_text(skeleton.to_dict()) + "\n", encoding="utf-8")
         for sample in tally.samples(samples, policy, progress):
-            name = file_name(sample) if file_name else sample.path
+            name = (file_name or path_below_root)(sample)
             people = _People(sample, skeleton, kind)
             files.write(_task(sample, skeleton, name, _url(image_url, name), people.answer()))
             outside, unshown = outside + people.outside, unshown + people.unshown
@@ -137,7 +138,7 @@ class _TaskFiles:
         if number and not place:
             self.close()
             self._file = self._open(self._folder, number)
-        self._file.write(("\n" if not place else ",\n") + _dump(task))
+        self._file.write(("\n" if not place else ",\n") + json_text(task))
         self._tasks += 1
 
     def close(self) -> None:
@@ -214,8 +215,8 @@ class _People:
         box, boxless = pose.box, bool(np.isnan(pose.box[0]))
         if boxless:
             # Keypoints need one all the same: it is what says that they are one person's.
-            placed = pose.xy[~np.isnan(pose.xy[:, 0])].astype(np.float64)
-            box = np.concatenate([placed.min(0), placed.max(0) + 1]) if len(placed) else np.array([0, 0, width, height])
+            placed = pose.xy[~np.isnan(pose.xy[:, 0])]
+            box = keypoint_box(placed, (width, height)) if len(placed) else np.array([0, 0, width, height])
         else:
             self.outside += not (_within(box[:2], self._sample.size) and _within(box[2:], self._sample.size))
         x, y, w, h = shown_box(box, self._sample.size)
@@ -305,12 +306,3 @@ def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value for name, value in values.items() if not (value is None or value is False or value in ("", [], {}))
     }
-
-
-def _dump(value: Any) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"an attribute cannot be written as JSON: {error}", record=str(value)[:80]) from error
-    return text

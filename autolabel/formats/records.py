@@ -7,7 +7,7 @@ kind or refuse the file. JSON's own extensions (NaN, Infinity) are refused where
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn, cast
 
@@ -151,6 +151,29 @@ class Record:
         if isinstance(value, int | float) and not isinstance(value, bool):
             self.fail(field, "is not a finite number in single precision")
         self.fail(field, f"is {_kind(value)}, expected a number")
+
+
+def refuse_repeated_images(
+    images: Iterable[tuple[str, str, str]], field: str | None = None, remedy: str | None = None
+) -> None:
+    """Refuse two records of one image.
+
+    Args:
+        images: Of each one its path, the record that names it, and the file that the record stands in.
+        field: Of the record, which holds the path.
+        remedy: What to do about it.
+
+    Raises:
+        FormatError: There are such; names both.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for path, record, subject in images:
+        if path in seen:
+            first, where = seen[path]
+            place = first if where == subject else f"{first} of {where}"
+            message = f"is {path!r}, the image of {place} already"
+            raise FormatError(message, record=record, field=field, subject=subject, remedy=remedy)
+        seen[path] = (record, subject)
 
 
 def read_json(path: str | Path) -> Any:

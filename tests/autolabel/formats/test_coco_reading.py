@@ -205,8 +205,8 @@ IMAGE, POSE = ("images", 1), ("annotations", 0)
         (put(*POSE, "category_id", 9), "annotations[0]", "category_id", "any of the categories"),
         (put("annotations", 1, "id", 1), "annotations[1]", "id", "is the id of annotations[0] already"),
         (put(*IMAGE, "id", 5), "images[1]", "id", "5 is the id of images[0] already"),
-        (put(*IMAGE, "file_name", "a.jpg"), "images[1]", "file_name", "is the file of images[0] already"),
-        (put(*IMAGE, "file_name", "./a.jpg"), "images[1]", "file_name", "is the file of images[0] already"),
+        (put(*IMAGE, "file_name", "a.jpg"), "images[1]", "file_name", "is 'a.jpg', the image of images[0] already"),
+        (put(*IMAGE, "file_name", "./a.jpg"), "images[1]", "file_name", "is 'a.jpg', the image of images[0] already"),
         (drop(*POSE, "image_id"), "annotations[0]", "image_id", "is missing"),
         (drop(*POSE, "id"), "annotations[0]", "id", "is missing"),
         # Files outside the folder

@@ -83,7 +83,9 @@ def test_an_image_in_the_task_itself_is_known_by_its_upload(tmp_path: Path) -> N
 
 def test_two_answered_tasks_of_one_image_are_refused(tmp_path: Path) -> None:
     pair = [task(ANSWER, id=i, image="/data/upload/1/0123abcd-a.jpg") for i in (4, 9)]
-    with pytest.raises(FormatError, match=r"task 9: tasks\[1\]: shows .* as tasks\[0\] of .*task 4 does.* Delete one"):
+    with pytest.raises(
+        FormatError, match=r"task 9: tasks\[1\]: is '.*a.jpg', the image of tasks\[0\] of .*task 4 already.* Delete one"
+    ):
         read(tmp_path, *pair)
     # One that nobody answered is a copy that does not matter.
     labels = read(tmp_path, pair[0], {**pair[1], "annotations": []})

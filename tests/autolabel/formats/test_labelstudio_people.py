@@ -108,6 +108,6 @@ def test_what_could_be_anybodys_is_refused(result: list[Item], message: str, tmp
 def test_what_was_inferred_or_left_out_is_said(tmp_path: Path) -> None:
     labels = read(tmp_path, task(annotation(kp("nose", 30), kp("nose", 70), A, HEAD, B)))
     assert labels.notes == (
-        "1 rectanglelabels around or within a person left out: no keypoints and no boxes of people.",
+        "1 rectanglelabels around or within a person left out: no person of their own.",
         "2 keypoints without a parent given to the only box around them that lacked one.",
     )

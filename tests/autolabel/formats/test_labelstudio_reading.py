@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autolabel.errors import FormatError, SkeletonError
+from autolabel.errors import FormatError
 from autolabel.formats.labels import UNKNOWN_SIZE, Labels
-from autolabel.formats.labelstudio import AnnotationChoice
+from autolabel.formats.labelstudio import AnnotationChoice, read_labelstudio
 from autolabel.formats.labelstudio_regions import VISIBILITY_WORDS
 from autolabel.poses import Origin, Poses, Visibility
 from autolabel.skeleton import DEFAULT_SIGMA, Skeleton
-from tests.autolabel.formats.labelstudio_exports import FACE, Item, annotation, box, kp, read, said, task
+from tests.autolabel.formats.labelstudio_exports import FACE, Item, annotation, box, export, kp, read, said, task
 
 MARKER = {"autolabel": {"schema": 1, "points": "percent of (x + 0.5) / width"}}
 
@@ -86,7 +86,7 @@ def test_shapes_and_labels_may_be_separate_controls(tmp_path: Path) -> None:
     # Without a label it is nobody's keypoint.
     labels = read(tmp_path, task(annotation(*together, apart[0] | {"id": "x"})))
     assert labels.samples[0].poses.equals(expected)
-    assert labels.notes == ("1 keypoint left out: no keypoints and no boxes of people.",)
+    assert labels.notes == ("1 keypoint left out: without a label.",)
 
 
 # Visibility
@@ -104,10 +104,10 @@ def test_answers_of_other_controls_are_left_out_beside_one_that_is_understood(tm
     answers = [said("n", "blond", control="hair"), said("n", "hidden"), said("n", 4, kind="rating", control="quality")]
     labels = read(tmp_path, task(annotation(kp("nose", id="n"), *answers)))
     assert labels.samples[0].poses.visibility[0, 0] == Visibility.HIDDEN
-    assert [note.split(" left out")[0] for note in labels.notes] == [
-        "1 choices about a keypoint",
-        "1 rating about a keypoint",
-    ]
+    assert labels.notes == tuple(
+        f"1 {kind} about a keypoint left out: of a keypoint only the visibility has a place."
+        for kind in ("choices", "rating")
+    )
 
 
 # What is refused
@@ -192,6 +192,12 @@ def test_other_names_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert "tail, left_ear, right_ear" in note and "--labelling-config" in note
 
 
+def test_a_file_called_like_a_built_in_skeleton_is_none(tmp_path: Path) -> None:
+    path = export(tmp_path, task(annotation(kp("tail"), kp("beak", 20))), name="coco17.json")
+    labels = read_labelstudio(path)
+    assert labels.skeleton.keypoints == ("tail", "beak") and len(labels.notes) == 1
+
+
 def test_a_labelling_configuration_tells_the_order(tmp_path: Path) -> None:
     names = ("left_ear", "tail", "right_ear", "beak")
     labels = "".join(f'<Label value="{name}"/>' for name in names)
@@ -206,7 +212,7 @@ def test_a_labelling_configuration_tells_the_order(tmp_path: Path) -> None:
 def test_without_keypoints_the_skeleton_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"has no keypoints.*--skeleton"):
         named(tmp_path)
-    with pytest.raises(SkeletonError, match="no empty name"):
+    with pytest.raises(FormatError, match=r"export\.json: .*no empty name"):
         named(tmp_path, "")
 
 
@@ -233,6 +239,25 @@ def test_what_has_no_field_travels_in_the_attributes(tmp_path: Path) -> None:
     told = {"posture": ["standing"], "note": ["old", "thin"]}
     assert sample.poses.attributes == ({"labelstudio": {"region": "a", "label": "person", "answers": told}},)
     assert read(tmp_path, task(annotation(kp("nose")))).samples[0].poses.attributes == ({},)
+
+
+def test_notes_and_marks_travel_in_the_attributes(tmp_path: Path) -> None:
+    result = [
+        kp("nose", parent="a", meta={"text": ["under the hat"]}), kp("left_eye", parent="a"),
+        box("a", 0, 0, 50, 50, meta={"text": ["twin"], "autolabel": {}}),
+    ]  # fmt: skip
+    (sample,) = read(tmp_path, task(annotation(*result, ground_truth=True), meta={"camera": 3})).samples
+    assert sample.attributes["labelstudio"]["ground_truth"] is True
+    assert sample.attributes["labelstudio"]["meta"] == {"camera": 3}
+    told = {"meta": {"text": ["twin"]}, "keypoint_meta": {"nose": {"text": ["under the hat"]}}}
+    assert sample.poses.attributes == ({"labelstudio": {"region": "a", "label": "person", **told}},)
+
+
+def test_a_note_on_a_skeleton_of_vectors_is_told(tmp_path: Path) -> None:
+    vector = {**kp("nose"), "type": "vectorlabels", "meta": {"text": ["twin"]}}
+    vector["value"] = {"vertices": [{"id": "nose", "x": 1, "y": 2}], "vectorlabels": ["person"]}
+    labels = read(tmp_path, task(annotation(vector)))
+    assert labels.notes == ("1 notes on a skeleton left out: of vectors only the vertices are taken.",)
 
 
 def test_the_skeleton_that_is_given_is_taken(tmp_path: Path) -> None:
