@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from autolabel.formats.labelstudio_regions import Box, Drawing, Point
+from autolabel.formats.labelstudio_tree import Tree
 
 _REMEDY = "Drag the keypoint onto its person's box in Label Studio's list of regions, and update the annotation."
 
@@ -57,7 +58,8 @@ def people_of(drawing: Drawing) -> tuple[list[Person], int]:
     Raises:
         FormatError: A keypoint of nobody, of several, or twice in one person; names it.
     """
-    owners = _by_parent(drawing)
+    tree = Tree(drawing.parents, drawing.boxes)
+    owners = _by_parent(drawing, tree)
     people = {box.id: Person(box.id, box) for box in drawing.boxes.values()}
     for point, owner in zip(drawing.points, owners, strict=True):
         if owner:
@@ -65,14 +67,13 @@ def people_of(drawing: Drawing) -> tuple[list[Person], int]:
     _by_relations(drawing, owners, people)
     loose = [point for point, owner in zip(drawing.points, owners, strict=True) if not owner]
     guessed = _by_place(loose, people)
-    return _without_frames(drawing, people), guessed
+    return _without_frames(drawing, tree, people), guessed
 
 
-def _by_parent(drawing: Drawing) -> list[str]:
+def _by_parent(drawing: Drawing, tree: Tree) -> list[str]:
     """The region that each keypoint belongs to, "" for those that hang on nothing."""
-    chains = [_chain(point.parent, drawing.parents) for point in drawing.points]
-    boxes = [[region for region in chain if region in drawing.boxes] for chain in chains]
-    outer = [(found or chain or [""])[-1] for found, chain in zip(boxes, chains, strict=True)]
+    above = [tree.above(point.parent) for point in drawing.points]
+    outer = [there.outer or there.last for there in above]
     # Keypoints may hang on a keypoint.
     roots = set(outer)
     outer = [
@@ -80,17 +81,9 @@ def _by_parent(drawing: Drawing) -> list[str]:
     ]
     seen = Counter((owner, point.label) for point, owner in zip(drawing.points, outer, strict=True))
     crowded = {owner for (owner, _), n in seen.items() if n > 1}
-    return [found[0] if found and owner in crowded else owner for found, owner in zip(boxes, outer, strict=True)]
-
-
-def _chain(region: str, parents: Mapping[str, str]) -> list[str]:
-    """A region and those that it hangs on, one after the other; of a circle the same one is the last."""
-    chain: dict[str, None] = {}
-    while region and region not in chain:
-        chain[region] = None
-        region = parents.get(region, "")
-    found = list(chain)
-    return [*found, min(found[found.index(region) :])] if region else found
+    return [
+        there.inner if there.inner and owner in crowded else owner for there, owner in zip(above, outer, strict=True)
+    ]
 
 
 def _by_relations(drawing: Drawing, owners: list[str], people: dict[str, Person]) -> None:
@@ -101,10 +94,13 @@ def _by_relations(drawing: Drawing, owners: list[str], people: dict[str, Person]
         neighbours.setdefault(b, set()).add(a)
     belongs = {point.id: owner for point, owner in zip(drawing.points, owners, strict=True) if owner}
     belongs |= {region: region for region in people}
+    known: dict[str, set[str]] = {}
     for i, point in enumerate(drawing.points):
         if owners[i] or point.id not in neighbours:
             continue
-        joined = _joined(point.id, neighbours, belongs)
+        if (joined := known.get(point.id)) is None:
+            joined = _joined(point.id, neighbours, belongs)
+            known |= dict.fromkeys(joined - belongs.keys(), joined)  # the same for all of them
         found = {belongs[region] for region in joined if region in belongs}
         if len(found) <= 1:
             owners[i] = found.pop() if found else min(joined)
@@ -148,14 +144,13 @@ def _around(person: Person, point: Point) -> bool:
     return 0 <= point.percent[0] - x <= width and 0 <= point.percent[1] - y <= height
 
 
-def _without_frames(drawing: Drawing, people: Mapping[str, Person]) -> list[Person]:
+def _without_frames(drawing: Drawing, tree: Tree, people: Mapping[str, Person]) -> list[Person]:
     """The people, without empty boxes around them or within theirs (a group, a head)."""
     posed = {person.id for person in people.values() if person.points}
-    above = {region: set(_chain(region, drawing.parents)) for region in people}
-    framing = {region for person in posed for region in above.get(person, ())}
+    framing, within = tree.over(posed), tree.under(posed, people)
     kept: list[Person] = []
     for region, person in people.items():
-        if region in posed or not (region in framing or above[region] & posed):
+        if region in posed or region not in framing | within:
             kept.append(person)
         else:
             drawing.leave_out("rectanglelabels around or within a person", "no person of their own")
