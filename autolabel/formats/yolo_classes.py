@@ -42,13 +42,13 @@ class Classes:
 
 def says_more(attributes: Mapping[str, Any]) -> bool:
     """Whether a pose's attributes say anything but its class."""
-    theirs = attributes.get(THEIRS)
     others = {name: value for name, value in attributes.items() if name != THEIRS or not isinstance(value, Mapping)}
     if say_something(others):
         return True
-    rest = {name: value for name, value in _mapping(theirs).items() if name != "category"}
-    category = {name: value for name, value in _category(attributes).items() if name not in ("id", "name")}
-    return say_something(rest) or say_something(category)
+    theirs, category = _mapping(attributes.get(THEIRS)), _category(attributes)
+    written = ("id", "name") if _name(category) else ()
+    rest = {name: value for name, value in theirs.items() if name != "category" or not isinstance(value, Mapping)}
+    return say_something(rest) or say_something({n: value for n, value in category.items() if n not in written})
 
 
 def _category(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from autolabel.errors import FormatError, SkeletonError
+from autolabel.errors import FormatError
+from autolabel.formats.file_skeletons import our_skeleton
 from autolabel.formats.records import Record
 from autolabel.formats.yaml_files import read_yaml
 from autolabel.skeleton import Skeleton
@@ -75,7 +76,12 @@ def read_data_file(file: Path) -> DataFile:
     Raises:
         FormatError: It is no YAML, or says what cannot be; names the line or the field.
     """
-    record = Record(read_yaml(file), "", str(file))
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        message = "is empty" if content is None else "is not a mapping of names to values"
+        remedy = "It names the images (train, val), the classes (names) and the keypoints (kpt_shape)."
+        raise FormatError(message, subject=str(file), remedy=remedy)
+    record = Record(cast("dict[str, Any]", content), "", str(file))
     num_keypoints, dims = _shape(record)
     classes = _classes(record)
     entries = _entries(record)
@@ -88,7 +94,7 @@ def read_data_file(file: Path) -> DataFile:
         dims=dims,
         flip=_flip(record, num_keypoints),
         keypoints=_keypoint_names(record, num_keypoints, len(classes)),
-        skeleton=_our_skeleton(record),
+        skeleton=our_skeleton(record.record(OURS)),
         splits=_our_splits(record, tuple(entries)),
     )
 
@@ -199,18 +205,6 @@ def _keypoint_names(record: Record, num_keypoints: int, num_classes: int) -> tup
             record.fail(field, "differs from that of another class", "Make a data set of each class.")
         names = own
     return names
-
-
-def _our_skeleton(record: Record) -> Skeleton | None:
-    if OURS not in record.data:
-        return None
-    block = record.record(OURS)
-    if "skeleton" not in block.data:
-        return None
-    try:
-        return Skeleton.from_dict(block.record("skeleton").data, subject=f"{record.subject}: {OURS}.skeleton")
-    except SkeletonError as error:
-        block.fail("skeleton", error.message, error.remedy)
 
 
 def _our_splits(record: Record, stated: tuple[str, ...]) -> tuple[str, ...]:

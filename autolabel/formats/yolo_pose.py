@@ -32,7 +32,8 @@ Every image has a file of labels; an empty one is an image without people. Sourc
 sets of Ultralytics, and what its users report of its refusals.
 """
 
+from autolabel.formats.image_files import ImageFiles
 from autolabel.formats.yolo_pose_reading import WhichSplit, read_yolo_pose
-from autolabel.formats.yolo_pose_writing import CANNOT, ImageFiles, write_yolo_pose
+from autolabel.formats.yolo_pose_writing import CANNOT, write_yolo_pose
 
 __all__ = ["CANNOT", "ImageFiles", "WhichSplit", "read_yolo_pose", "write_yolo_pose"]

@@ -4,18 +4,19 @@ Labels are written image by image, so that memory does not grow with the corpus.
 is complete.
 """
 
-import shutil
+import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from autolabel.errors import ConfigError, FormatError, InputError
-from autolabel.formats.labels import Aspect, Tally, Written
+from autolabel.errors import ConfigError, FormatError
+from autolabel.formats.image_files import ImageFiles, put_image
+from autolabel.formats.keypoint_box import keypoint_box
+from autolabel.formats.labels import Aspect, Tally, Written, say_something
 from autolabel.formats.output import new_folder
 from autolabel.formats.policy import ImagePolicy, select
 from autolabel.formats.yaml_files import yaml_text
@@ -42,17 +43,6 @@ _COUNTED_HERE = frozenset({Aspect.ATTRIBUTES, Aspect.IMAGE_ATTRIBUTES})
 _DATA_FILE = "data.yaml"
 
 
-class ImageFiles(StrEnum):
-    """How the images come into the data set."""
-
-    LINK = "link"
-    """A symbolic link to where each image lies: no space, until the images are moved."""
-    COPY = "copy"
-    """The bytes: a folder that can be handed on."""
-    NONE = "none"
-    """Not at all: labels alone, for whoever puts the images there."""
-
-
 def write_yolo_pose(
     path: str | Path,
     samples: Iterable[Sample],
@@ -71,7 +61,7 @@ def write_yolo_pose(
 
     An image's split is, in this order: as ``shares`` divide them, the sample's attribute ``split``, ``train``.
     Crowd regions are not written, because the format cannot tell trainers to skip them. A pose without a box gets
-    the tight box of its labelled keypoints.
+    a box around its labelled keypoints.
 
     Args:
         path: The folder.
@@ -104,7 +94,7 @@ def write_yolo_pose(
             split = split_of(sample)
             image = writer.labels(sample, split, _name(sample, split, file_name))
             if image_path is not None:
-                _put(image_path(sample), image, image_files)
+                put_image(image_path(sample), image, image_files, option="--image-files")
         present = [split for split in SPLITS if writer.images[split]]
         for split in present or SPLITS[:1]:
             (folder / "images" / split).mkdir(parents=True, exist_ok=True)
@@ -135,22 +125,27 @@ class _Writer:
             raise FormatError("has no size, without which there are no parts of it", subject=sample.path)
         image = self.folder / "images" / split / name
         file = Path(labels_file(str(image)))
-        file.parent.mkdir(parents=True, exist_ok=True)
         lines = self._lines(sample)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
             with file.open("x", encoding="utf-8", newline="\n") as out:
                 out.write("".join(f"{line}\n" for line in lines))
-        except FileExistsError as error:
+        except (FileExistsError, NotADirectoryError) as error:
             raise FormatError(
                 f"would share its labels with another image, called the same but for the suffix: {file.name}",
                 subject=f"{sample.root}/{sample.path}",
                 remedy="YOLO knows an image by its name without the suffix: rename one, or leave it out.",
             ) from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            remedy = "YOLO's labels are called as the image, with .txt: rename it, or leave it out."
+            raise FormatError("has too long a name", subject=f"{sample.root}/{sample.path}", remedy=remedy) from error
         self.images[split] += 1
         self.undivided += SPLIT not in sample.attributes
         self.poses += len(lines)
         others = {key: value for key, value in sample.attributes.items() if key != SPLIT or value != split}
-        self.tally.lose(Aspect.IMAGE_ATTRIBUTES, int(any(others.values())))
+        self.tally.lose(Aspect.IMAGE_ATTRIBUTES, int(say_something(others)))
         return image
 
     def notes(self, present: list[str], *, divided: bool) -> list[str]:
@@ -168,7 +163,7 @@ class _Writer:
                 "the people in them for background. With --images complete no image has an unsettled person."
             )
         if self.boxed:
-            notes.append(f"{self.boxed:,} poses had no box: written with the tight box of their labelled keypoints.")
+            notes.append(f"{self.boxed:,} poses had no box: written with a box around their labelled keypoints.")
         if self.cut:
             notes.append(f"{self.cut:,} boxes cut to their image, because trainers refuse numbers outside 0..1.")
         return notes
@@ -181,7 +176,7 @@ class _Writer:
         self.tally.lose(Aspect.ATTRIBUTES, sum(map(says_more, poses.attributes)))
         visibility, places = _keypoints(poses, sample.size, self.tally)
         rows: list[str] = []
-        for i, box in enumerate(self._boxes(poses, visibility)):
+        for i, box in enumerate(self._boxes(poses, visibility, sample.size)):
             if box is None:
                 self.tally.lose(Aspect.UNLABELLED)
                 continue
@@ -193,16 +188,16 @@ class _Writer:
             rows.append(" ".join([str(self.classes.index(poses.attributes[i])), *numbers, *points]))
         return rows
 
-    def _boxes(self, poses: Poses, visibility: np.ndarray[Any, Any]) -> list[list[float] | None]:
+    def _boxes(self, poses: Poses, visibility: np.ndarray[Any, Any], size: tuple[int, int]) -> list[list[float] | None]:
         """The poses' own boxes, else those of their keypoints, else nothing."""
         boxes: list[list[float] | None] = []
         for i in range(len(poses)):
             if not np.isnan(poses.box[i, 0]):
                 boxes.append(poses.box[i].tolist())
                 continue
-            points = poses.xy[i][visibility[i] > 0].astype(np.float64)
+            points = poses.xy[i][visibility[i] > 0]
             self.boxed += int(len(points) > 0)
-            boxes.append([*points.min(axis=0).tolist(), *points.max(axis=0).tolist()] if len(points) else None)
+            boxes.append(keypoint_box(points, size).tolist() if len(points) else None)
         return boxes
 
 
@@ -248,23 +243,6 @@ def _name(sample: Sample, split: str, file_name: Callable[[Sample], str] | None)
     if set(folders[:2]) == {"images", split}:
         folders = folders[2:]
     return "/".join([*(f"{name}_" if name in ("images", "labels") else name for name in folders), pure.name])
-
-
-def _put(source: Path, target: Path, how: ImageFiles) -> None:
-    if how is ImageFiles.NONE:
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not source.is_file():
-        raise InputError("is not there", subject=str(source), remedy="Scan again, or give --image-files none.")
-    try:
-        if how is ImageFiles.COPY:
-            shutil.copyfile(source, target)
-        else:
-            target.symlink_to(source.resolve())
-    except OSError as error:
-        raise InputError(
-            f"cannot be made of {source}: {error.strerror}", subject=str(target), remedy="Try --image-files copy."
-        ) from error
 
 
 def _data_file(skeleton: Skeleton, classes: Classes, present: list[str]) -> str:

@@ -48,6 +48,11 @@ def test_what_the_classes_are(samples: list[Sample], header: dict[str, Any], nam
         ({"coco": {"id": 4, "category": {"id": 1, "name": "a"}}}, True),
         ({"coco": {"category": {"id": 1, "name": "a", "supercategory": "animal"}}}, True),
         ({"coco": "mine"}, True),
+        ({"note": 0}, True),
+        ({"coco": {"iscrowd": False}}, True),
+        ({"coco": {"category": "fox"}}, True),  # names no class that we know of
+        ({"coco": {"category": {"id": 0, "name": " "}}}, True),
+        ({"coco": {"category": {}}}, False),
     ],
 )
 def test_whether_more_than_the_class_would_be_lost(attributes: dict[str, Any], more: bool) -> None:

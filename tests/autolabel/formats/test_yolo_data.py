@@ -45,8 +45,8 @@ def test_other_ways_to_say_it(tmp_path: Path, text: str, classes: object, keypoi
     ("text", "message"),
     [
         # The file
-        pytest.param("", "is null, expected an object", id="empty"),
-        pytest.param("- a\n", "is a list, expected an object", id="a list"),
+        pytest.param("", r"is empty. It names the images \(train, val\), the classes", id="empty"),
+        pytest.param("- a\n", "is not a mapping of names to values. It names", id="a list"),
         # Keypoints
         pytest.param("train: x\nnames: [a]\n", "kpt_shape: is missing: this is no pose data set", id="detection"),
         pytest.param(GOOD.replace("[2, 3]", "[2]"), "kpt_shape: has 1 entries", id="kpt_shape of one"),

@@ -82,13 +82,22 @@ def test_the_data_set(tmp_path: Path) -> None:
             id="outside the image",
         ),
         pytest.param(
-            {"box": [[np.nan] * 4]}, "0 0.5 0.5 0.5 0 0.25 0.5 2 0.75 0.5 1", {Aspect.BOXLESS: 1}, id="without a box"
+            {"box": [[np.nan] * 4]},
+            "0 0.505 0.51 0.51 0.02 0.25 0.5 2 0.75 0.5 1",
+            {Aspect.BOXLESS: 1},
+            id="without a box",
         ),
         pytest.param(
             {"box": [[np.nan] * 4], "xy": [[[25, 25], [200, 25]]]},
-            "0 0.25 0.5 0 0 0.25 0.5 2 0 0 0",
+            "0 0.255 0.51 0.01 0.02 0.25 0.5 2 0 0 0",
             {Aspect.OUTSIDE: 1, Aspect.BOXLESS: 1},
-            id="a made box holds no keypoint outside",
+            id="a made box holds no keypoint outside, and one keypoint has a box of a pixel",
+        ),
+        pytest.param(
+            {"box": [[np.nan] * 4], "xy": [[[100, 50], NAN]], "visibility": [[2, 0]]},
+            "0 0.995 0.99 0.01 0.02 1 1 2 0 0 0",
+            {Aspect.BOXLESS: 1},
+            id="a made box stays in the image",
         ),
         pytest.param(
             {"box": [[np.nan] * 4], "visibility": [[0, 0]], "xy": [[NAN, NAN]]},
@@ -105,6 +114,12 @@ def test_the_data_set(tmp_path: Path) -> None:
             "0 0.5 0.5 0.2 0.4 0.25 0.5 2 0.75 0.5 1",
             {Aspect.ATTRIBUTES: 1},
             id="a note",
+        ),
+        pytest.param(
+            {"attributes": [{"difficult": 0, "seen": False}]},
+            "0 0.5 0.5 0.2 0.4 0.25 0.5 2 0.75 0.5 1",
+            {Aspect.ATTRIBUTES: 1},
+            id="answers that are no",
         ),
     ],
 )
@@ -176,9 +191,11 @@ def test_the_given_name_counts(tmp_path: Path) -> None:
             [sample("f/a.png"), sample("f/a.jpg")],
             r"images/f/a.jpg: would share its labels with another image, .* a.txt",
         ),
+        ([sample("a"), sample("a.txt/x/b.png")], r"images/a.txt/x/b.png: would share its labels with another image"),
         ([sample("../a.png")], r"\.\./a.png: leaves its folder"),
         ([sample("/a.png")], "/a.png: leaves its folder"),
         ([sample(size=(0, 0))], "a.png: has no size"),
+        ([sample("x" * 255)], r"images/x{255}: has too long a name. YOLO's labels are called as the image, with .txt"),
     ],
 )
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(
