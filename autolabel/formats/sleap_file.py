@@ -73,6 +73,11 @@ def sleap_io(subject: str) -> ModuleType:
     return sleap_io
 
 
+def is_prediction(instance: Any) -> bool:
+    """Whether an instance of sleap-io is a network's, not a user's."""
+    return isinstance(instance, sleap_io("").PredictedInstance)
+
+
 def _require_hdf5(path: str | Path) -> None:
     try:
         with Path(path).open("rb") as file:

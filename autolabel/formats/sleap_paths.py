@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from autolabel.errors import FormatError
+from autolabel.formats.image_files import is_file
 
 FRAME = "{:08d}.jpg"
 """What ``autolabel scan --every N`` calls a frame (:mod:`autolabel.frames`)."""
@@ -65,7 +66,7 @@ class VideoPlace:
         voters = whole[:: max(1, len(whole) // _VOTES)]
         best, most = 0, 0
         for drop in range(max((len(parts) for parts in whole), default=0)):
-            found = sum(_is_file(images.joinpath(*parts[min(drop, len(parts) - 1) :])) for parts in voters)
+            found = sum(is_file(images.joinpath(*parts[min(drop, len(parts) - 1) :])) for parts in voters)
             if found > most:
                 best, most = drop, found
             if found == len(voters):
@@ -97,10 +98,3 @@ def _parts(name: str) -> tuple[str, ...]:
     if parts and re.fullmatch("[A-Za-z]:", parts[0]):
         parts = parts[1:]
     return tuple(parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long for the system
-        return False

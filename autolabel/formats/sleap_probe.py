@@ -1,10 +1,10 @@
 """A program that reads a ``.slp`` file before anybody else does: ``python sleap_probe.py FILE``.
 
 The library under HDF5 can crash on damaged files, and then takes its process with it. So each file is read in a process
-that has nothing to lose (:mod:`autolabel.formats.sleap_file` starts it): links to other files and data sets that are
-mostly claimed are refused, and then everything that sleap-io will read is read, which takes a fraction of its time.
-It writes one JSON object, ``{"record": ..., "message": ...}``, when something is wrong, and else nothing. It imports
-nothing of ours, so that it starts fast.
+that has nothing to lose (:mod:`autolabel.formats.sleap_file` starts it): links to other files, and data sets that are
+mostly claimed or larger than any memory, are refused, and then everything that sleap-io will read is read, which takes
+a fraction of its time. It writes one JSON object, ``{"record": ..., "message": ...}``, when something is wrong, and
+else nothing. It imports nothing of ours, so that it starts fast.
 """
 
 # h5py ships no types: what comes out of it is unknown to pyright.
@@ -18,6 +18,9 @@ from typing import Any
 
 PLENTY = 256
 """A data set that claims more bytes than this many times those that it holds is made to fill the memory."""
+
+MOST = 2**31
+"""Bytes that are read of a file. sleap-io makes twenty times as much of them: this is more than memories hold."""
 
 _SMALL = 2**20
 _PICTURES = re.compile(r"video[0-9]+/video")
@@ -41,6 +44,11 @@ def main(path: str) -> int:
         with h5py.File(path, "r") as file:
             check("/", file)
             file.visititems(check)
+            claimed = sum(dataset.nbytes for dataset in datasets)
+            if claimed > MOST:
+                found.append(
+                    {"record": "/", "message": f"claims {claimed:,} bytes, of which {MOST:,} are read at most"}
+                )
             if found:
                 sys.stdout.write(json.dumps(found[0]))
                 return 0

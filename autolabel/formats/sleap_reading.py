@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autolabel.errors import FormatError, PosesError, SkeletonError
-from autolabel.formats.file_skeletons import file_skeleton
-from autolabel.formats.labels import UNKNOWN_SIZE, Labels
-from autolabel.formats.sleap_file import OURS, load
+from autolabel.formats.file_skeletons import file_skeleton, our_skeleton
+from autolabel.formats.labels import TRACK, UNKNOWN_SIZE, Labels
+from autolabel.formats.records import Record
+from autolabel.formats.sleap_file import OURS, is_prediction, load
 from autolabel.formats.sleap_paths import VideoPlace, common_folder
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
-
-TRACK = "track"
-"""Attribute of a pose: the name of its track."""
 
 _LARGEST = float(np.finfo(np.float32).max)
 _UNMARKED = "frames without instances that nobody marked as negative"
@@ -148,13 +147,13 @@ class _Reader:
 
     def _chosen(self, frame: Any) -> Iterator[Any]:
         """The user's instances, and the predictions that none of them replaces."""
-        users = [one for one in frame.instances if not _predicted(one)]
+        users = [one for one in frame.instances if not is_prediction(one)]
         replaced = {id(one.from_predicted) for one in users}
         tracks = {id(one.track) for one in users if one.track is not None}
         for one in frame.instances:
             if id(one.skeleton) not in self.nodes.orders:
                 self.left_out["instances of other skeletons"] += 1
-            elif not _predicted(one) or (id(one) not in replaced and id(one.track) not in tracks):
+            elif not is_prediction(one) or (id(one) not in replaced and id(one.track) not in tracks):
                 yield one
             elif id(one) not in replaced:
                 self.left_out["predicted instances whose track a user's instance has"] += 1
@@ -164,7 +163,7 @@ class _Reader:
         if not visible.any():
             self.left_out["instances without a visible point"] += 1
             return None
-        predicted = _predicted(instance)
+        predicted = is_prediction(instance)
         origin = Origin.MODEL if predicted else Origin.IMPORTED
         total = float(instance.score) if predicted else np.nan
         source = instance.from_predicted
@@ -172,7 +171,7 @@ class _Reader:
             place, scores, _ = self._points(source, record)
             same = ((place == xy) | (np.isnan(place) & np.isnan(xy))).all(axis=1)
             score = np.where(same, scores, np.nan)
-            total = float(source.score) if same.all() and _predicted(source) else np.nan
+            total = float(source.score) if same.all() and is_prediction(source) else np.nan
         name = instance.track.name if instance.track is not None else ""
         return {
             "xy": xy,
@@ -192,13 +191,11 @@ class _Reader:
             raise FormatError(message, record=record, subject=self.subject)
         points = points[order]
         xy = np.array(points["xy"], np.float64)
-        score = np.array(points["score"] if _predicted(instance) else np.full(len(points), np.nan), np.float64)
-        for k, name in enumerate(self.nodes.skeleton.keypoints):
-            values = [*xy[k], score[k]]
-            if any(abs(value) > _LARGEST for value in values):
-                self._fail(record, name, "is not a finite number in single precision")
-            if np.isnan(xy[k]).any() and not np.isnan(xy[k]).all():
-                self._fail(record, name, "has one coordinate and no other")
+        score = np.array(points["score"] if is_prediction(instance) else np.full(len(points), np.nan), np.float64)
+        self._refuse(
+            _too_large(xy).any(axis=1) | _too_large(score), record, "is not a finite number in single precision"
+        )
+        self._refuse(np.isnan(xy[:, 0]) != np.isnan(xy[:, 1]), record, "has one coordinate and no other")
         return xy, score, np.array(points["visible"], bool) & ~np.isnan(xy[:, 0])
 
     def _number(self, value: float, record: str) -> float:
@@ -206,12 +203,16 @@ class _Reader:
             self._fail(record, "score", "is not a finite number in single precision")
         return value
 
+    def _refuse(self, wrong: NDArray[np.bool_], record: str, message: str) -> None:
+        if wrong.any():
+            self._fail(record, self.nodes.skeleton.keypoints[int(wrong.argmax())], message)
+
     def _fail(self, record: str, name: str, message: str) -> None:
         raise FormatError(message, record=record, field=name, subject=self.subject)
 
 
-def _predicted(instance: Any) -> bool:
-    return hasattr(instance, "score")
+def _too_large(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.greater(np.abs(values), _LARGEST)
 
 
 def _our_block(file: Any) -> dict[str, Any]:
@@ -245,8 +246,8 @@ def _skeleton(theirs: Any, names: tuple[str, ...], file: Any, given: Skeleton | 
             message = f"{' and '.join(names[i] for i in pair)} are not one of the pairs that change sides"
             raise FormatError(message, record="skeletons", field="symmetries", subject=subject)
         flip[pair[0]], flip[pair[1]] = pair[1], pair[0]
-    ours = None if given is not None else _our_skeleton(file, names, subject)
-    if ours is not None:
+    ours = our_skeleton(Record(_our_block(file), f"provenance.{OURS}", subject)) if given is None else None
+    if ours is not None and ours.keypoints == names:  # else somebody changed the nodes since
         try:
             return replace(ours, edges=ours.edges if set(ours.edges) == set(edges) else tuple(edges), flip=tuple(flip))
         except SkeletonError as error:
@@ -260,18 +261,6 @@ def _skeleton(theirs: Any, names: tuple[str, ...], file: Any, given: Skeleton | 
         edges=edges,
         flip=flip if theirs.symmetries else None,
     )
-
-
-def _our_skeleton(file: Any, names: tuple[str, ...], subject: str) -> Skeleton | None:
-    """The skeleton that we wrote, unless its nodes are others now."""
-    said = _our_block(file).get("skeleton")
-    if not isinstance(said, dict):
-        return None
-    try:
-        skeleton = Skeleton.from_dict(cast("dict[str, Any]", said))
-    except SkeletonError as error:
-        raise FormatError(error.message, record=f"provenance.{OURS}", field="skeleton", subject=subject) from error
-    return skeleton if skeleton.keypoints == names else None
 
 
 def _place(video: Any, i: int, subject: str) -> VideoPlace:

@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import FormatError
-from autolabel.formats.labels import UNKNOWN_SIZE, Aspect, Tally, Written
+from autolabel.formats.image_files import require_image, require_slashes
+from autolabel.formats.labels import TRACK, UNKNOWN_SIZE, Aspect, Tally, Written, path_below_root, say_something
 from autolabel.formats.output import new_path
 from autolabel.formats.policy import ImagePolicy, settled
 from autolabel.formats.sleap_file import OURS, save, sleap_io
-from autolabel.formats.sleap_reading import TRACK
 from autolabel.poses import Origin, Poses, Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
@@ -62,6 +61,7 @@ def write_sleap(
     Raises:
         ExistsError: The file stands already.
         FormatError: A path with a backslash, which sleap-io takes for a folder's end; or what sleap-io refuses.
+        InputError: An image is not there.
         ConfigError: sleap-io is missing.
     """
     tally = Tally(CANNOT - {Aspect.ATTRIBUTES})
@@ -69,10 +69,10 @@ def write_sleap(
     labels = _Labels(sleap_io(str(path)), skeleton)
     with new_path(path, overwrite=overwrite) as temporary:
         for sample in tally.samples(samples, policy, progress):
-            name = str(image_file(sample).absolute()) if image_file else (file_name or _path_below_root)(sample)
-            if "\\" in name:
-                raise FormatError("has a backslash in its path, which SLEAP takes for a slash", record=name)
-            labels.add(sample, name, negative=policy is not ImagePolicy.ALL)
+            name = (file_name or path_below_root)(sample)
+            if image_file is not None:
+                name = str(require_image(image_file(sample)).absolute())
+            labels.add(sample, require_slashes(name, "SLEAP"), negative=policy is not ImagePolicy.ALL)
             tally.lose(Aspect.ATTRIBUTES, sum(map(_loses, sample.poses.attributes)))
         save(labels.finished(), temporary, str(path))
     return tally.written()
@@ -197,8 +197,4 @@ def _metadata(names: list[str], size: tuple[int, int]) -> dict[str, Any]:
 
 def _loses(attributes: Mapping[str, Any]) -> bool:
     """Whether a pose's attributes say something that is not written."""
-    return any(value for name, value in attributes.items() if name != TRACK or not isinstance(value, str))
-
-
-def _path_below_root(sample: Sample) -> str:
-    return sample.path
+    return say_something({k: value for k, value in attributes.items() if k != TRACK or not isinstance(value, str)})

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 import sleap_io
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from autolabel.errors import ExistsError, FormatError
+from autolabel.errors import ExistsError, FormatError, InputError
 from autolabel.formats.coco import read_coco
 from autolabel.formats.labels import Aspect
 from autolabel.formats.policy import ImagePolicy
@@ -41,9 +43,10 @@ def same(a: Any, b: Any) -> bool:
     return (known == ~np.isnan(b)).all() and a[known].tobytes() == b[known].tobytes()
 
 
-@settings(max_examples=20, deadline=None)
-@given(samples())
-def test_what_a_file_can_hold_comes_back(wanted: list[Sample]) -> None:
+@settings(max_examples=6, deadline=None)  # each reads a file by another process, so each has several lists in one
+@given(st.lists(samples(), min_size=4, max_size=4))
+def test_what_a_file_can_hold_comes_back(lists: list[list[Sample]]) -> None:
+    wanted = [replace(one, path=f"{i}/{one.path}") for i, drawn in enumerate(lists) for one in drawn]
     with tempfile.TemporaryDirectory() as folder:
         written = write_sleap(Path(folder) / "a.slp", wanted, TRIANGLE, policy=ImagePolicy.ALL)
         data = read_sleap(Path(folder) / "a.slp")
@@ -80,25 +83,23 @@ def test_tracks_groups_and_sizes_come_back(tmp_path: Path) -> None:
     assert data.notes == ()
 
 
-@pytest.mark.parametrize(
-    ("attributes", "origin", "kinds"),
-    [
-        pytest.param({}, Origin.IMPORTED, ["Instance"], id="a label"),
-        pytest.param({}, Origin.MODEL, ["PredictedInstance"], id="a model's, which nobody has accepted"),
-        pytest.param({"state": "accepted"}, Origin.MODEL, ["Instance"], id="a model's, accepted"),
-        pytest.param({"state": "review"}, Origin.HUMAN, ["PredictedInstance"], id="waiting for review"),
-    ],
-)
-def test_what_is_a_label_and_what_a_prediction(
-    tmp_path: Path, attributes: dict[str, Any], origin: Origin, kinds: list[str]
-) -> None:
-    xy = [[1, 2], [3, 4], NAN]
-    one = sample("1.png", xy, origin=[[origin, origin, Origin.NONE]], attributes=[attributes])
-    write_sleap(tmp_path / "a.slp", [one], TRIANGLE, policy=ImagePolicy.ALL)
-    labels = sleap_io.load_slp(str(tmp_path / "a.slp"), open_videos=False)
-    assert [type(instance).__name__ for instance in labels.labeled_frames[0].instances] == kinds
-    got = read_sleap(tmp_path / "a.slp").samples[0].poses
-    assert got.origin[0, 0] == (Origin.MODEL if kinds == ["PredictedInstance"] else Origin.IMPORTED)
+def test_what_is_a_label_and_what_a_prediction(tmp_path: Path) -> None:
+    cases: list[tuple[dict[str, Any], Origin, str, Origin]] = [
+        ({}, Origin.IMPORTED, "Instance", Origin.IMPORTED),  # a label
+        ({}, Origin.MODEL, "PredictedInstance", Origin.MODEL),  # a model's, which nobody has accepted
+        ({"state": "accepted"}, Origin.MODEL, "Instance", Origin.IMPORTED),  # a model's, accepted
+        ({"state": "review"}, Origin.HUMAN, "PredictedInstance", Origin.MODEL),  # waiting for review
+    ]
+    given = [
+        sample(f"{i}.png", [[1, 2], [3, 4], NAN], origin=[[origin, origin, Origin.NONE]], attributes=[attributes])
+        for i, (attributes, origin, _, _) in enumerate(cases)
+    ]
+    write_sleap(tmp_path / "a.slp", given, TRIANGLE, policy=ImagePolicy.ALL)
+    frames = sleap_io.load_slp(str(tmp_path / "a.slp"), open_videos=False).labeled_frames
+    kinds = [[type(instance).__name__ for instance in frame.instances] for frame in frames]
+    assert kinds == [[kind] for _, _, kind, _ in cases]
+    origins = [one.poses.origin[0, 0] for one in read_sleap(tmp_path / "a.slp").samples]
+    assert origins == [origin for _, _, _, origin in cases]
 
 
 def test_scores_of_a_label_stand_in_the_prediction_it_was_made_of(tmp_path: Path) -> None:
@@ -181,6 +182,27 @@ def test_a_name_that_sleap_would_bend(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="has a backslash in its path"):
         write_sleap(tmp_path / "a.slp", [sample("a\\b.png", [[1, 2], NAN, NAN])], TRIANGLE)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(InputError, match=r"gone/1.png: is not there. Scan again."):
+        write_sleap(tmp_path / "a.slp", [sample("1.png")], TRIANGLE, image_file=lambda one: gone / one.path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "lost"),
+    [
+        ({"track": "mimi"}, {}),
+        ({"track": 0}, {Aspect.ATTRIBUTES: 1}),  # names nobody in SLEAP
+        ({"difficult": 0, "seen": False}, {Aspect.ATTRIBUTES: 1}),  # answers, though not many
+        ({"note": "", "more": None, "track": ""}, {}),  # nothing was said
+    ],
+)
+def test_attributes_that_are_lost(tmp_path: Path, attributes: dict[str, Any], lost: dict[Aspect, int]) -> None:
+    one = sample("1.png", [[1, 2], NAN, NAN], attributes=[attributes])
+    assert write_sleap(tmp_path / "a.slp", [one], TRIANGLE).lost == lost
 
 
 def test_a_skeleton_larger_than_hdf5_takes(tmp_path: Path) -> None:

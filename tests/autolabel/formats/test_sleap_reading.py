@@ -191,6 +191,7 @@ def touch(folder: Path, *names: str) -> Path:
         pytest.param(["/p/v/1.png", "/p/w/2.png"], ["v/1.png", "w/2.png"], ["v/1.png", "w/2.png"], "video 0", id="two"),
         pytest.param(["/p/v/1.png"], ["1.png"], ["1.png"], "video 0", id="the name alone"),
         pytest.param(["/p/v/1.png"], [], ["p/v/1.png"], "p/v", id="nowhere: the import says so"),
+        pytest.param([f"/p/{300 * 'x'}.png"], [], [f"p/{300 * 'x'}.png"], "p", id="a name that no file has"),
         pytest.param(
             ["/a/b/1.png", "/a/b/2.png"], ["1.png", "b/1.png", "b/2.png"], ["b/1.png", "b/2.png"], "b", id="most"
         ),
@@ -246,6 +247,13 @@ def test_embedded_frames_are_those_of_their_source(tmp_path: Path) -> None:
 # What is wrong.
 
 
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    video = images_of("1.png", "2.png")
+    path = tmp_path_factory.mktemp("good") / "a.slp"
+    return save(path, frame(video, 0, user()), frame(video, 1, prediction())).read_bytes()
+
+
 def put(name: str, change: Callable[[Any], Any]) -> Callable[[h5py.File], None]:
     def changed(file: h5py.File) -> None:
         data = change(file[name][:])
@@ -271,9 +279,20 @@ def metadata(**changes: Any) -> Callable[[h5py.File], None]:
     return changed
 
 
+def ours(**block: Any) -> Callable[[h5py.File], None]:
+    return metadata(provenance={"autolabel": block})
+
+
 def claimed(file: h5py.File) -> None:
     del file["points"]
     file.create_dataset("points", shape=(10**10,), dtype="f8", chunks=(1000,))
+
+
+def filled(file: h5py.File) -> None:
+    """Holds a two hundredth of what it claims, and claims more than is read of any file."""
+    del file["points"]
+    points = file.create_dataset("points", shape=(3 * 10**9,), dtype="u1", chunks=(15 * 10**6,))
+    points[: 15 * 10**6] = 1
 
 
 def linked(file: h5py.File) -> None:
@@ -293,6 +312,9 @@ def outside(file: h5py.File) -> None:
         (field("points", "x", 1e300), "frame 0 of videos[0].nose: is not a finite number"),
         (field("points", "x", np.nan), "frame 0 of videos[0].nose: has one coordinate and no other"),
         (field("pred_points", "score", np.inf), "frame 1 of videos[0].nose: is not a finite number"),
+        (field("pred_points", "y", np.nan), "frame 1 of videos[0].nose: has one coordinate and no other"),
+        (ours(skeleton={}), "provenance.autolabel.skeleton: key 'name' is missing"),
+        (ours(skeleton=[]), "provenance.autolabel.skeleton: is a list, expected an object"),
         (field("instances", "score", np.inf), None),
         (field("instances", "point_id_end", 2), "cannot be read: ValueError: "),
         (field("instances", "skeleton", 7), "cannot be read: IndexError: "),
@@ -305,13 +327,16 @@ def outside(file: h5py.File) -> None:
         (metadata(nodes=[{"name": "b"}, {"name": "b"}, {"name": "c"}]), "keypoint 'b' stands twice"),
         (lambda file: file["metadata"].attrs.modify("format_id", 99.0), "cannot be read: ValueError: "),
         (claimed, "points: claims 80,000,000,000 bytes and holds 0"),
+        (filled, "/: claims 3,000,00"),
         (linked, "/: leads to another file"),
         (outside, "points: lies in another file"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, damage: Callable[[h5py.File], None], message: str | None) -> None:
-    video = images_of("1.png", "2.png")
-    path = save(tmp_path / "a.slp", frame(video, 0, user()), frame(video, 1, prediction()))
+def test_what_is_wrong_is_named(
+    tmp_path: Path, good: bytes, damage: Callable[[h5py.File], None], message: str | None
+) -> None:
+    path = tmp_path / "a.slp"
+    path.write_bytes(good)
     with h5py.File(path, "a") as file:
         damage(file)
     if message is None:  # a user's instance has no score: the column means nothing
@@ -348,13 +373,6 @@ def test_what_is_no_label_file(tmp_path: Path, content: bytes | None, message: s
         (tmp_path / "a.slp").write_bytes(content)
     with pytest.raises(FormatError, match=message):
         read_sleap(tmp_path / "a.slp")
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    video = images_of("1.png", "2.png")
-    path = tmp_path_factory.mktemp("good") / "a.slp"
-    return save(path, frame(video, 0, user()), frame(video, 1, prediction())).read_bytes()
 
 
 @settings(max_examples=12, deadline=None)  # each starts a process; tests/fuzz goes on from here
