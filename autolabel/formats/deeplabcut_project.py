@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
 
-from autolabel.errors import FormatError, SkeletonError
+from autolabel.errors import FormatError
+from autolabel.formats.file_skeletons import our_skeleton
 from autolabel.formats.records import Record, read_json
 from autolabel.formats.yaml_files import read_yaml
 from autolabel.skeleton import Skeleton
@@ -27,8 +28,9 @@ class Project:
     """The tables of a project, or some of them, and what stands beside them.
 
     Attributes:
-        tables: The CSV files, by folder.
+        tables: The CSV files, by folder; none in a project of ours without images.
         task: What the project is called, or "".
+        scorer: Who labelled, as ``config.yaml`` has it, or "".
         edges: Pairs of body parts, as ``config.yaml`` names them.
         skeleton: Ours, where we wrote the project.
         notes: What was passed over, a sentence each.
@@ -36,6 +38,7 @@ class Project:
 
     tables: tuple[Path, ...]
     task: str = ""
+    scorer: str = ""
     edges: tuple[tuple[str, str], ...] = ()
     skeleton: Skeleton | None = None
     notes: tuple[str, ...] = ()
@@ -86,7 +89,7 @@ def _of_folder(folder: Path) -> Project:
     config = _config(top / CONFIG)
     found = {sub: _table(sub, config.get("scorer")) for sub in sorted(labeled.iterdir()) if sub.is_dir()}
     tables = tuple(table for table in found.values() if table is not None)
-    if not tables:
+    if not tables and not (top / OURS).is_file():
         raise FormatError(f"no folder in it holds {_TABLES}", subject=str(labeled))
     bare = [sub.name for sub, table in found.items() if table is None and not sub.name.endswith("_labeled")]
     notes = (f"{len(bare):,} folders without labels left out, such as {bare[0]}.",) if bare else ()
@@ -118,10 +121,11 @@ def _project(
 ) -> Project:
     """The tables with what ``config.yaml`` and our own file say."""
     config = _config(top / CONFIG) if config is None else config
-    task = config.get("Task")
+    task, scorer = (value if isinstance(value := config.get(name), str) else "" for name in ("Task", "scorer"))
     return Project(
         tables,
-        task=task if isinstance(task, str) else "",
+        task=task,
+        scorer=scorer,
         edges=_edges(config, top / CONFIG),
         skeleton=_our_skeleton(top / OURS),
         notes=notes,
@@ -155,11 +159,9 @@ def _edges(config: dict[str, Any], path: Path) -> tuple[tuple[str, str], ...]:
 def _our_skeleton(path: Path) -> Skeleton | None:
     if not path.is_file():
         return None
-    said = Record(Record(read_json(path), "", str(path)).require("skeleton"), "skeleton", str(path))
-    try:
-        return Skeleton.from_dict(said.data, subject=str(path))
-    except SkeletonError as error:
-        said.fail(None, error.message)
+    said = Record(read_json(path), "", str(path))
+    said.require("skeleton")
+    return our_skeleton(said)
 
 
 def _beside(path: Path) -> str:

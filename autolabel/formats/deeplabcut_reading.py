@@ -12,12 +12,10 @@ from autolabel.errors import FormatError
 from autolabel.formats.deeplabcut_project import LABELED_DATA, Project, find_project, folder_path
 from autolabel.formats.deeplabcut_table import Row, Table, read_table
 from autolabel.formats.file_skeletons import file_skeleton
-from autolabel.formats.labels import UNKNOWN_SIZE, Labels
+from autolabel.formats.image_files import is_file
+from autolabel.formats.labels import TRACK, UNKNOWN_SIZE, Labels
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
-
-TRACK = "track"
-"""Attribute of a pose: the name of the individual, as SLEAP's tracks have one too."""
 
 
 def read_dlc(src: str | Path, *, images: str | Path | None = None, skeleton: Skeleton | None = None) -> Labels:
@@ -38,7 +36,9 @@ def read_dlc(src: str | Path, *, images: str | Path | None = None, skeleton: Ske
     """
     project = find_project(src)
     tables = [read_table(table) for table in project.tables]
-    first = tables[0]
+    # A project of ours without images has no table; its body parts are those of its skeleton.
+    ours = project.skeleton
+    first = tables[0] if tables or ours is None else Table(str(src), project.scorer, ("",), ours.keypoints)
     chosen = _skeleton(first, project, skeleton)
     rename = _renaming(tables, images, ours=project.skeleton is not None)
     samples: list[Sample] = []
@@ -85,7 +85,7 @@ def _renaming(tables: Sequence[Table], images: str | Path | None, *, ours: bool)
     paths = [row.path for table in tables for row in table.rows]
     best, most = _as_it_is, 0
     for way in (_as_it_is, *((_source,) if ours else ()), _below_labeled_data, _name_alone):
-        found = sum((folder / way(path)).is_file() for path in paths)
+        found = sum(is_file(folder / way(path)) for path in paths)
         if found > most:
             best, most = way, found
         if found == len(paths):

@@ -17,9 +17,9 @@ import numpy as np
 from autolabel.errors import ConfigError, FormatError
 from autolabel.formats.coco_writing import shortest
 from autolabel.formats.deeplabcut_project import CONFIG, LABELED_DATA, OURS, folder_name
-from autolabel.formats.deeplabcut_reading import TRACK
 from autolabel.formats.deeplabcut_table import SCENE
-from autolabel.formats.labels import Aspect, Tally, Written
+from autolabel.formats.image_files import put_image, require_slashes
+from autolabel.formats.labels import TRACK, Aspect, Tally, Written, path_below_root, say_something
 from autolabel.formats.output import new_folder
 from autolabel.formats.policy import ImagePolicy, select
 from autolabel.formats.yaml_files import yaml_text
@@ -52,7 +52,9 @@ MAX_INDIVIDUALS = 64
 """More tracks than this are not written as individuals: each takes two columns a keypoint in every table."""
 
 _LONGEST_NAME = 255
-"""Bytes of a folder's name that file systems take."""
+"""Bytes of a name that file systems take."""
+
+_LONGEST_SCORER = _LONGEST_NAME - len("CollectedData_.csv")
 
 
 def write_dlc(
@@ -86,11 +88,12 @@ def write_dlc(
     Raises:
         ExistsError: The folder stands already.
         ConfigError: A scorer that is no file name, or the library that writes ``config.yaml`` is missing.
-        FormatError: A path whose folders make too long a name, or two images of the same path.
+        FormatError: A path with a backslash, or whose folders make too long a name; two images of the same path.
+        InputError: An image is not there.
     """
-    if not scorer or set(scorer) & set('/\\\0"') or not scorer.isprintable():
-        raise ConfigError(f"{scorer!r} cannot be part of a file's name", subject="scorer")
-    name_of = file_name or _path_below_root
+    if not scorer or set(scorer) & set('/\\\0"') or not scorer.isprintable() or len(scorer.encode()) > _LONGEST_SCORER:
+        raise ConfigError(f"{scorer[:80]!r} cannot be part of a file's name", subject="scorer")
+    name_of = file_name or path_below_root
     plan = _Plan.make(samples, policy, name_of)
     tally = Tally(CANNOT - {Aspect.ATTRIBUTES})
     tally.skeleton(skeleton)
@@ -101,7 +104,10 @@ def write_dlc(
                 tables.write(name, sample.poses)
                 tally.lose(Aspect.ATTRIBUTES, sum(map(plan.loses, sample.poses.attributes)))
                 if image_file is not None:
-                    _link(folder / _place(name), image_file(sample), name)
+                    link = folder / _place(name)
+                    if link.is_symlink():
+                        raise FormatError("is the path of two images", record=name)
+                    put_image(image_file(sample), link)
         (folder / CONFIG).write_text(yaml_text(_config(Path(path), scorer, skeleton, plan)), encoding="utf-8")
         ours = json.dumps({"format": "dlc", "skeleton": skeleton.to_dict()}, ensure_ascii=False, indent=1)
         (folder / OURS).write_text(ours + "\n", encoding="utf-8")
@@ -150,7 +156,7 @@ class _Plan:
 
     def loses(self, attributes: Mapping[str, Any]) -> bool:
         """Whether a pose's attributes say something that is not written."""
-        return any(value for name, value in attributes.items() if not (self.tracked and name == TRACK))
+        return say_something({k: value for k, value in attributes.items() if not (self.tracked and k == TRACK)})
 
     def columns(self, poses: Poses) -> dict[int, int]:
         """Which pose fills each individual's columns."""
@@ -231,19 +237,12 @@ def _cells(poses: Poses, i: int) -> list[Any]:
 
 def _place(name: str) -> PurePosixPath:
     """Where the image of a path below its root is in the project."""
-    whole = PurePosixPath(name)
+    whole = PurePosixPath(require_slashes(name, "DeepLabCut"))
     parent = whole.parent.as_posix()
     folder = folder_name("" if parent == "." else parent)
     if len(folder.encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
         raise FormatError("its folders make too long a name for the one level of DeepLabCut", record=name)
     return PurePosixPath(LABELED_DATA, folder, whole.name)
-
-
-def _link(link: Path, target: Path, name: str) -> None:
-    try:
-        link.symlink_to(target.absolute())
-    except FileExistsError as error:
-        raise FormatError("is the path of two images", record=name) from error
 
 
 def _config(path: Path, scorer: str, skeleton: Skeleton, plan: _Plan) -> dict[str, Any]:
@@ -286,7 +285,3 @@ def _config(path: Path, scorer: str, skeleton: Skeleton, plan: _Plan) -> dict[st
         "corner2move2": [50, 50],
         "move2corner": True,
     }
-
-
-def _path_below_root(sample: Sample) -> str:
-    return sample.path

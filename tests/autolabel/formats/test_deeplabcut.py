@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from autolabel.errors import ConfigError, ExistsError, FormatError
+from autolabel.errors import ConfigError, ExistsError, FormatError, InputError
 from autolabel.formats.coco import read_coco
 from autolabel.formats.deeplabcut import CANNOT, read_dlc, write_dlc
 from autolabel.formats.labels import Aspect
+from autolabel.formats.output import MARKER
 from autolabel.formats.policy import ImagePolicy
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
@@ -51,10 +52,6 @@ NAN = [np.nan, np.nan]
 def test_what_a_project_can_hold_comes_back(wanted: list[Sample]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written = write_dlc(Path(folder) / "out", wanted, TRIANGLE, policy=ImagePolicy.ALL)
-        if not wanted:
-            with pytest.raises(FormatError, match="no folder in it holds"):
-                read_dlc(Path(folder) / "out")
-            return
         data = read_dlc(Path(folder) / "out")
     assert data.skeleton == TRIANGLE
     assert set(written.lost) <= CANNOT
@@ -93,6 +90,18 @@ def test_every_path_comes_back(names: list[str]) -> None:
         assert all((top / one.path).is_file() and one.path.startswith("labeled-data/") for one in linked.samples)
         source = read_dlc(top, images=photographs)
         assert sorted(one.path for one in source.samples) == sorted(one.path for one in wanted)
+
+
+def test_a_project_without_images_comes_back(tmp_path: Path) -> None:
+    write_dlc(tmp_path / "out", [], TRIANGLE, scorer="me")
+    data = read_dlc(tmp_path / "out", images=tmp_path)
+    assert (data.skeleton, data.samples, data.notes) == (TRIANGLE, [], ())
+    assert data.header == {"deeplabcut": {"scorer": "me", "task": "triangle"}}
+    with pytest.raises(FormatError, match="is only in one of the file and skeleton 'coco17'"):
+        read_dlc(tmp_path / "out", skeleton=Skeleton.load("coco17"))
+    (tmp_path / "out/autolabel.json").unlink()  # of another's project nobody knows the body parts
+    with pytest.raises(FormatError, match="no folder in it holds"):
+        read_dlc(tmp_path / "out")
 
 
 def test_images_below_no_folder(tmp_path: Path) -> None:
@@ -191,17 +200,46 @@ def test_links_lead_to_the_images_and_repeats_are_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "b").exists()
 
 
+def test_an_image_that_is_not_there(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with pytest.raises(InputError, match=r"gone/v/1.png: is not there. Scan again."):
+        write_dlc(tmp_path / "out", [sample("v/1.png")], TRIANGLE, image_file=lambda one: gone / one.path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["a\\b.png", "a\\b/c.png"])
+def test_a_name_that_deeplabcut_would_bend(tmp_path: Path, path: str) -> None:
+    with pytest.raises(FormatError, match="has a backslash in its path, which DeepLabCut takes for a slash"):
+        write_dlc(tmp_path / "out", [sample(path, [[1, 2], NAN, NAN])], TRIANGLE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "lost"),
+    [
+        ([{"track": "a"}, {"track": "b"}], {}),
+        ([{"track": 0}, {"track": "b"}], {Aspect.ATTRIBUTES: 2}),  # no names of two, so they are numbered
+        ([{"difficult": 0}, {"seen": False}], {Aspect.ATTRIBUTES: 2}),  # answers, though not many
+        ([{"note": ""}, {"more": None}], {}),  # nothing was said
+    ],
+)
+def test_attributes_that_are_lost(tmp_path: Path, attributes: list[Any], lost: dict[Aspect, int]) -> None:
+    poses = [[1, 2], NAN, NAN], [[5, 6], NAN, NAN]
+    written = write_dlc(tmp_path / "out", [sample("v/1.png", *poses, attributes=attributes)], TRIANGLE)
+    assert written.lost == lost
+
+
 def test_only_a_folder_of_ours_is_replaced(tmp_path: Path) -> None:
     out = project(tmp_path)
     with pytest.raises(ExistsError):
         write_dlc(out, [], TRIANGLE)
     write_dlc(out, [], TRIANGLE, overwrite=True)
-    (out / "autolabel.json").unlink()
+    (out / MARKER).unlink()
     with pytest.raises(ExistsError):
         write_dlc(out, [], TRIANGLE, overwrite=True)
 
 
-@pytest.mark.parametrize("scorer", ["", "a/b", "..\\x", "a\nb", 'a"b'])
+@pytest.mark.parametrize("scorer", ["", "a/b", "..\\x", "a\nb", 'a"b', "é" * 119])
 def test_a_scorer_that_is_no_file_name(tmp_path: Path, scorer: str) -> None:
     with pytest.raises(ConfigError, match=r"scorer: .* cannot be part of a file's name"):
         write_dlc(tmp_path / "out", [], TRIANGLE, scorer=scorer)

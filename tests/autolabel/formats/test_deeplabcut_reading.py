@@ -175,6 +175,12 @@ def test_the_folder_of_the_images(tmp_path: Path, images: str, paths: list[str])
     assert [one.path for one in read_dlc(project(tmp_path), images=tmp_path / images).samples] == paths
 
 
+def test_a_name_that_no_file_has(tmp_path: Path) -> None:
+    name = "x" * 300 + ".png"
+    (found,) = read(tmp_path, SINGLE + f"labeled-data/v/{name},1,2,3,4\n", images=tmp_path).samples
+    assert found.path == f"labeled-data/v/{name}"
+
+
 def test_one_missing_image_moves_no_label(tmp_path: Path) -> None:
     """sleap-io 0.9.5 gives the labels of the next image to each image after a missing one."""
     folder = tmp_path / "labeled-data/v"
