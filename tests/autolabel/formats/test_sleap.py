@@ -43,7 +43,7 @@ def same(a: Any, b: Any) -> bool:
     return (known == ~np.isnan(b)).all() and a[known].tobytes() == b[known].tobytes()
 
 
-@settings(max_examples=6, deadline=None)  # each reads a file by another process, so each has several lists in one
+@settings(max_examples=5, deadline=None)  # each reads a file by another process, so each has several lists in one
 @given(st.lists(samples(), min_size=4, max_size=4))
 def test_what_a_file_can_hold_comes_back(lists: list[list[Sample]]) -> None:
     wanted = [replace(one, path=f"{i}/{one.path}") for i, drawn in enumerate(lists) for one in drawn]
