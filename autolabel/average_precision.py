@@ -92,41 +92,59 @@ def by_threshold(tables: MatchTables) -> tuple[Floats, Floats]:
     return precision[0].mean(axis=1), recall[0]
 
 
+@dataclass(frozen=True, eq=False)
+class _Ranking:
+    """The poses of one size at one threshold, best score first: n right ones and m wrong ones.
+
+    Attributes:
+        right: (n,) index of each right one's image.
+        wrong: (m,) of each wrong one's.
+        before: (n,) how many wrong ones come before each right one.
+    """
+
+    right: NDArray[np.int32]
+    wrong: NDArray[np.int32]
+    before: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, image: NDArray[np.int32], right: Bools, wrong: Bools) -> "_Ranking":
+        """From (D,) images of all poses, best score first, and which are right and wrong."""
+        at, other = np.flatnonzero(right), np.flatnonzero(wrong)
+        return cls(image[at], image[other], np.searchsorted(other, at).astype(np.int32))
+
+    def curve(self, often: Floats, people: float) -> tuple[Floats, float]:
+        """(R,) precision and the recall, for (I,) how often each image counts and how many people that makes.
+
+        Precision is looked at where a pose is right: elsewhere recall stays as it was, and precision falls.
+        """
+        if not len(self.right):
+            return np.zeros(len(RECALLS)), 0.0
+        found = np.cumsum(often[self.right])
+        wrong = np.concatenate([[0.0], np.cumsum(often[self.wrong])])[self.before]
+        # The same smallest step as in pycocotools, so that the numbers are the same to the last bit.
+        precision = found / (wrong + found + np.spacing(1))
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        reached = found / people
+        at = np.searchsorted(reached, RECALLS, side="left")
+        return np.where(at < len(reached), precision[np.minimum(at, len(reached) - 1)], 0.0), float(reached[-1])
+
+
 def _weighted(tables: MatchTables, weights: Floats | None, sizes: int) -> Iterator[tuple[Floats, Floats]]:
-    """The curves of the first sizes, one way of weighting after the other."""
+    """Of the first sizes precision (A, T, R) and recall (A, T), one way of weighting after the other.
+
+    NaN for a size without people.
+    """
     counted = np.ones((1, len(tables.people))) if weights is None else weights
     best_first = np.argsort(-tables.score, kind="mergesort")
-    image, right = tables.image[best_first], tables.right[:sizes, :, best_first]
-    wrong = tables.wrong[:sizes, :, best_first]
-    for row, people in zip(counted, counted @ tables.people[:, :sizes], strict=True):
-        often = row[image]
-        yield _curves(right * often, wrong * often, people)
-
-
-def _curves(right: Floats, wrong: Floats, people: Floats) -> tuple[Floats, Floats]:
-    """Precision (A, T, R) and recall (A, T); NaN for a size without people.
-
-    Args:
-        right: (A, T, D) how often each pose is right, best score first.
-        wrong: (A, T, D) how often wrong.
-        people: (A,) how many there are to be found.
-    """
-    sizes, thresholds, poses = right.shape
-    precision = np.zeros((sizes, thresholds, len(RECALLS)))
-    recall = np.zeros((sizes, thresholds))
-    if poses:
-        found = np.cumsum(right, axis=2)
-        # The same smallest step as in pycocotools, so that the numbers are the same to the last bit.
-        curve = found / (np.cumsum(wrong, axis=2) + found + np.spacing(1))
-        curve = np.maximum.accumulate(curve[:, :, ::-1], axis=2)[:, :, ::-1]
-        reached = found / np.maximum(people, 1)[:, None, None]
-        recall = reached[:, :, -1]
-        for a, t in np.ndindex(sizes, thresholds):
-            at = np.searchsorted(reached[a, t], RECALLS, side="left")
-            precision[a, t] = np.where(at < poses, curve[a, t, np.minimum(at, poses - 1)], 0.0)
-    nobody = people == 0
-    precision[nobody], recall = np.nan, np.where(nobody[:, None], np.nan, recall)
-    return precision, recall
+    image, all_of = tables.image[best_first], list(np.ndindex(sizes, len(THRESHOLDS)))
+    rankings = [_Ranking.of(image, tables.right[at][best_first], tables.wrong[at][best_first]) for at in all_of]
+    for often, people in zip(counted, counted @ tables.people[:, :sizes], strict=True):
+        precision = np.full((sizes, len(THRESHOLDS), len(RECALLS)), np.nan)
+        recall = np.full((sizes, len(THRESHOLDS)), np.nan)
+        for at, ranking in zip(all_of, rankings, strict=True):
+            if people[at[0]]:
+                precision[at], recall[at] = ranking.curve(often, float(people[at[0]]))
+        yield precision, recall
 
 
 def _summary(precision: Floats, recall: Floats) -> list[float]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,26 @@ def test_an_image_that_counts_twice_is_the_image_twice() -> None:
         repeated = [pair for pair, often in zip(pairs, row, strict=True) for _ in range(int(often))]
         assert np.nan_to_num(numbers, nan=-1.0).tolist() == pytest.approx(official(repeated)[0].tolist(), abs=1e-12)
     assert average_precision(tables, weights).tolist() == coco_numbers(tables, weights)[:, 0].tolist()
+
+
+def test_resamples_need_no_more_memory_than_a_few_columns_of_the_poses() -> None:
+    rng = np.random.default_rng(5)
+    images, poses = 10_000, 20_000
+    right = rng.random((3, 10, poses)) < 0.6
+    tables = MatchTables(
+        np.sort(rng.integers(0, images, poses)).astype(np.int32),
+        rng.random(poses),
+        right,
+        ~right,
+        np.full((images, 3), 2, np.int32),
+    )
+    weights = rng.integers(0, 3, (4, images)).astype(float)
+    tracemalloc.start()
+    coco_numbers(tables, weights)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # Thirty columns of 64-bit numbers, one for each size and threshold, would be 240 bytes a pose each time.
+    assert peak < 500 * poses
 
 
 def test_images_in_another_order_and_in_batches_are_the_same_tables() -> None:
