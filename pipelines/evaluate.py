@@ -12,7 +12,7 @@ from autolabel.evaluate_pair import PairedComparison, compare_measured
 from autolabel.evaluate_people import Measured, Truth, measure
 from autolabel.evaluate_result import Evaluation
 from autolabel.formats.coco import read_coco
-from autolabel.manifest import Manifest, write_text
+from autolabel.manifest import Manifest, make_folder, write_text
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
@@ -72,24 +72,26 @@ def evaluate(
         out: A folder for ``metrics.json`` and the plots; nothing is written without it.
         bootstrap: Resamples for the intervals; 0 for none.
         seed: Of the resamples.
-        overwrite: Replace a ``metrics.json`` that stands there.
+        overwrite: Replace a ``metrics.json`` and pictures that stand there.
         progress: Where to report.
 
     Raises:
         InputError: No image in common, the manifests do not have the same images, or skeletons differ.
-        ConfigError: ``bootstrap`` is negative, or 0 where manifests are to be compared.
-        ExistsError: ``metrics.json`` stands already.
+        ConfigError: ``bootstrap`` or ``seed`` is negative, or ``bootstrap`` 0 where manifests are to be compared.
+        ExistsError: ``metrics.json`` or a picture stands already, or a file where a folder is to be made.
     """
-    _require_resamples(bootstrap, against)
+    _require_draws(bootstrap, seed, against)
     target = Path(out) / METRICS if out is not None else None
-    if target is not None and target.exists() and not overwrite:
-        raise ExistsError("stands already", subject=str(target), remedy="Give another --out, or --overwrite.")
+    if target is not None:
+        _require_free(target.parent, overwrite)
     predictions = Manifest.open(manifest)
     others = Manifest.open(against) if against is not None else None
     skeleton, samples = _truth(truth, predictions)
     predictions.skeleton.require_same(skeleton, str(truth))
     if others:
         skeleton.require_same(others.skeleton, str(against))
+    if target is not None:
+        make_folder(target.parent)
     known = Truth(samples)
     # The truth's skeleton gives the sigmas: two sets of predictions are then measured alike.
     this = measure(predictions, known, skeleton, progress=progress)
@@ -100,15 +102,29 @@ def evaluate(
     return _written(result, target.parent, this, other) if target is not None else result
 
 
-def _require_resamples(bootstrap: int, against: str | Path | None) -> None:
-    if bootstrap < 0:
-        raise ConfigError(f"is {bootstrap}, expected 0 or more", subject="--bootstrap")
+def _require_draws(bootstrap: int, seed: int, against: str | Path | None) -> None:
+    for option, number in (("--bootstrap", bootstrap), ("--seed", seed)):
+        if number < 0:
+            raise ConfigError(f"is {number}, expected 0 or more", subject=option)
     if against is not None and bootstrap == 0:
         raise ConfigError(
             "is 0, but a comparison is made of resamples",
             subject="--bootstrap",
             remedy=f"Leave it out ({BOOTSTRAP}), or leave out --against.",
         )
+
+
+def _require_free(folder: Path, overwrite: bool) -> None:
+    """A picture of somebody's own is no less theirs for having the name of one of ours."""
+    from autolabel.report.evaluation_plots import PLOTS
+
+    for path in (folder / name for name in (METRICS, *PLOTS)):
+        if path.is_dir():
+            raise ExistsError(
+                "is a folder where a file is to be written", subject=str(path), remedy="Give another --out."
+            )
+        if path.exists() and not overwrite:
+            raise ExistsError("stands already", subject=str(path), remedy="Give another --out, or --overwrite.")
 
 
 def _truth(truth: str | Path, predictions: Manifest) -> tuple[Skeleton, Iterable[Sample]]:
@@ -123,7 +139,6 @@ def _written(result: EvaluateResult, folder: Path, this: Measured, other: Measur
     """The same result with its plots and ``metrics.json`` on disk, the latter last."""
     from autolabel.report.evaluation_plots import PLOTS, draw
 
-    folder.mkdir(parents=True, exist_ok=True)
     pictures = draw(this, result.evaluation, other, result.comparison)
     for name in PLOTS:
         (folder / name).unlink(missing_ok=True)

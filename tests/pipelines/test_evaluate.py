@@ -9,11 +9,13 @@ import pytest
 from autolabel.errors import ConfigError, ExistsError, InputError, SkeletonError
 from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Poses, Sample
+from autolabel.report.evaluation_plots import PLOTS
 from autolabel.skeleton import Skeleton
 from pipelines.console import to_json
 from pipelines.evaluate import evaluate
 from pipelines.export import export
 from pipelines.import_ import import_
+from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
 REAL = Path(__file__).parents[3] / "shared/data/coco25"
@@ -55,6 +57,30 @@ def test_metrics_are_written_once(tmp_path: Path) -> None:
     evaluate(truth.path, truth=truth.path, out=tmp_path / "out", overwrite=True)
 
 
+@pytest.mark.parametrize("name", ["metrics.json", *PLOTS])
+def test_a_picture_of_somebodys_own_is_neither_replaced_nor_removed(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    # Refused before anything is read: there is no such manifest.
+    with pytest.raises(ExistsError, match=rf"{name}: stands already.*--overwrite"):
+        evaluate(tmp_path / "none", truth=tmp_path / "none", out=tmp_path)
+    assert (tmp_path / name).read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    truth = manifest(tmp_path / "truth", 0, "images")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "out" / "oks.png").mkdir(parents=True)
+    progress = Recorder()
+    for out, message in (
+        (tmp_path / "file", r"file: a file stands where a folder is to be made"),
+        (tmp_path / "file" / "deep" / "er", r"er: a file stands where a folder is to be made"),
+        (tmp_path / "out", r"oks.png: is a folder where a file is to be written"),
+    ):
+        with pytest.raises(ExistsError, match=message):
+            evaluate(truth.path, truth=truth.path, out=out, overwrite=True, progress=progress)
+    assert not progress.steps and (tmp_path / "file").read_text() == "mine"
+
+
 def test_the_sigmas_are_the_truths(tmp_path: Path) -> None:
     truth = manifest(tmp_path / "truth", 0, "images")
     own = Skeleton("mine", COCO.keypoints, (), COCO.flip, (0.01,) * 17, "my own")
@@ -79,6 +105,8 @@ def test_errors(tmp_path: Path) -> None:
         evaluate(truth.path, truth=truth.path, against=truth.path, bootstrap=0)
     with pytest.raises(ConfigError, match=r"--bootstrap: is -1"):
         evaluate(truth.path, truth=truth.path, bootstrap=-1)
+    with pytest.raises(ConfigError, match=r"--seed: is -1, expected 0 or more"):
+        evaluate(truth.path, truth=truth.path, seed=-1)
     more = write_manifest(
         tmp_path / "more", [*truth, *strangers_of(truth)], COCO, {**truth.roots, "two": tmp_path}, stage="test"
     )
