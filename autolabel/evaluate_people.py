@@ -19,7 +19,7 @@ from autolabel.evaluate_coco import instance_scores, match_images
 from autolabel.lengths import head_lengths, torso_lengths
 from autolabel.poses import Poses, Sample
 from autolabel.progress import SILENT, Progress
-from autolabel.similarity import DEFAULT_RULE, BadRule, compare, longer_side, oks_matrix
+from autolabel.similarity import DEFAULT_RULE, BadRule, Comparison, compare, longer_side, oks_matrix
 from autolabel.skeleton import Skeleton
 from autolabel.taxonomy import MATCHED_OKS, classify, scoring_errors
 
@@ -249,7 +249,38 @@ def _measure_image(
     pose_of = np.full(len(truth), -1, np.intp)
     pose_of[judged.truth[chosen]] = chosen
     real = np.flatnonzero(~truth.crowd)
-    true, pose = truth.take(real), pose_of[real]
+    pose = pose_of[real]
+    rows = {
+        **_of_truth(truth.take(real), skeleton),
+        **_of_matches(poses, truth, skeleton, judged, real, pose),
+    }
+    ignored = int(judged.ignored.sum())
+    judged_poses = len(poses) - ignored
+    return rows, (judged_poses, int(judged.bad.sum()), judged_poses - int((pose >= 0).sum()), ignored)
+
+
+def _of_truth(true: Poses, skeleton: Skeleton) -> dict[str, Any]:
+    """The fields of :class:`People` that the truth alone tells."""
+    head = head_lengths(true, skeleton)
+    return {
+        "truth_id": true.id,
+        "labelled": true.labelled,
+        "box": longer_side(true),
+        "head": head.pixels,
+        "boxed_head": head.boxed,
+        "torso": torso_lengths(true, skeleton),
+    }
+
+
+def _of_matches(
+    poses: Poses,
+    truth: Poses,
+    skeleton: Skeleton,
+    judged: Comparison,
+    real: NDArray[np.intp],
+    pose: NDArray[np.intp],
+) -> dict[str, Any]:
+    """The fields that the matches tell, for (P,) real true poses and (P,) the pose matched with each, -1 for none."""
     matched = pose >= 0
     mine = pose[matched]
     shape = (len(real), skeleton.num_keypoints)
@@ -259,30 +290,20 @@ def _measure_image(
         column[matched] = values
         return column
 
-    distance = np.linalg.norm(poses.xy[mine].astype(np.float64) - true.xy[matched], axis=2)
+    distance = np.linalg.norm(poses.xy[mine].astype(np.float64) - truth.xy[real[matched]], axis=2)
     state = classify(poses.xy[mine], real[matched], truth, skeleton)
     state[~(judged.oks[mine] > MATCHED_OKS)] = 0
-    head = head_lengths(true, skeleton)
-    rows = {
-        "truth_id": true.id,
+    return {
         "pose_id": of_matched(poses.id[mine], "", object),
         "matched": matched,
         "bad": of_matched(judged.bad[mine], False, bool),
         "oks": of_matched(judged.oks[mine], np.nan, float),
-        "labelled": true.labelled,
         "scored": of_matched(judged.scored[mine], False, bool),
         "gross": of_matched(judged.gross[mine], False, bool),
-        "error": np.where(true.labelled, of_matched(distance, np.nan, float), np.nan),
+        "error": np.where(truth.labelled[real], of_matched(distance, np.nan, float), np.nan),
         "ks": of_matched(judged.ks[mine], np.nan, float),
         "state": of_matched(state, 0, np.uint8),
-        "box": longer_side(true),
-        "head": head.pixels,
-        "boxed_head": head.boxed,
-        "torso": torso_lengths(true, skeleton),
     }
-    ignored = int(judged.ignored.sum())
-    judged_poses = len(poses) - ignored
-    return rows, (judged_poses, int(judged.bad.sum()), judged_poses - len(mine), ignored)
 
 
 def _likeness(poses: Poses, truth: Poses, skeleton: Skeleton) -> Floats:

@@ -68,6 +68,19 @@ def test_every_number_by_hand() -> None:
     assert result.keypoints["b"].median_error_px == pytest.approx(4)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "share"),
+    [
+        pytest.param(49.99, 1.0, id="nearer than the limit"),
+        pytest.param(50.0, 1.0, id="at the limit is within"),
+        pytest.param(50.01, 0.75, id="further"),
+    ],
+)
+def test_pck_counts_what_lies_at_its_limit(pixels: float, share: float) -> None:
+    found = moved(people((0, 0)), (0, 0, -pixels))  # the box is 100 px long; a half of it is exact in binary
+    assert evaluate([image("1.jpg", found)], [image("1.jpg", people((0, 0)))], SQUARE, pck=(0.5,)).pck == {"0.5": share}
+
+
 def test_unlabelled_keypoints_do_not_score_and_absent_ones_only_by_presence() -> None:
     true = image("1.jpg", people((0, 0), visibility=[[2, 1, 0, 3]]))
     found = moved(people((0, 0)), (0, 2, 400.0), (0, 3, 400.0))

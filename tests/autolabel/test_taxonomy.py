@@ -13,7 +13,7 @@ from autolabel.formats.coco import read_coco
 from autolabel.poses import Poses
 from autolabel.similarity import similarity_area
 from autolabel.skeleton import Skeleton
-from autolabel.taxonomy import State, classify, scoring_errors
+from autolabel.taxonomy import GOOD_KS, State, classify, scoring_errors
 
 REAL = Path(__file__).parents[3] / "shared/data/coco25/annotations.json"
 COCO17 = Skeleton.load("coco17")
@@ -86,6 +86,24 @@ def test_nearer_to_the_own_place_is_no_swap() -> None:
     assert classify(xy, [0], close, ARMS)[0, 1] == State.GOOD
     xy[0, 1] = [64.0, 100.0]
     assert classify(xy, [0], close, ARMS)[0, 1] == State.SWAP
+
+
+def test_of_equal_places_the_own_mirror_image_goes_before_a_neighbours() -> None:
+    """Both right hands lie where the left one was predicted, and the own left hand elsewhere."""
+    touching = people(xy=np.array([HOME, [AWAY[0], AWAY[1], HOME[2]]]))
+    xy = np.array([HOME])
+    xy[0, 1] = np.add(HOME[2], (3.0, 0.0))
+    assert classify(xy, [0], touching, ARMS)[0, 1] == State.INVERSION
+
+
+def test_good_is_from_its_bound_on() -> None:
+    """At the pixel where KS is 0.85 as numbers have it, on both sides of it."""
+    spread = 2 * 1e4 * (2 * 0.05) ** 2
+    at = math.sqrt(-spread * math.log(GOOD_KS))
+    for further, expected in ((-1e-6, State.GOOD), (1e-6, State.JITTER)):
+        xy = np.array([HOME])
+        xy[0, 1, 0] += at + further
+        assert classify(xy, [0], people(), ARMS)[0, 1] == expected
 
 
 def state_by_the_book(place: Any, k: int, person: int, truth: Poses, skeleton: Skeleton) -> State:
@@ -169,6 +187,7 @@ def test_states_of_real_people_are_the_papers() -> None:
         pytest.param([[0.9, 0.0], [0.7, 0.0]], [0.5, 0.5], (1, 0), id="equal scores are no error"),
         pytest.param([[0.9, 0.0], [0.1, 0.0]], [0.5, 0.6], (0, 0), id="OKS 0.1 is on nobody"),
         pytest.param([[0.9, 0.0], [0.7, 0.8]], [0.5, 0.6], (0, 0), id="a pose is on whom it is most like"),
+        pytest.param([[0.9], [0.3]], [0.5, 0.6], (1, 1), id="OKS 0.3 is on them"),
         pytest.param([[0.9], [0.9], [0.3]], [0.2, 0.6, 0.5], (1, 0), id="of two most like the better scored counts"),
         pytest.param(np.zeros((0, 2)), [], (0, 0), id="no poses"),
         pytest.param(np.zeros((2, 0)), [0.1, 0.2], (0, 0), id="nobody"),
