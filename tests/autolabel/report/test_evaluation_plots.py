@@ -76,11 +76,11 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def texts(figure: Any) -> Iterator[tuple[str, Any]]:
     """The texts that can be seen, and their boxes in pixels."""
     for axes in figure.axes:
-        frame = axes.get_window_extent()
-        for text in [*axes.get_xticklabels(), *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, axes.title]:
+        frame, along_x = axes.get_window_extent(), axes.get_xticklabels()
+        for text in [*along_x, *axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, axes.title]:
             box = text.get_window_extent()
             # Axes keep labels of ticks that lie beyond their ends, and draw none of them.
-            beyond = text in axes.get_xticklabels() and not frame.x0 - 1 < (box.x0 + box.x1) / 2 < frame.x1 + 1
+            beyond = text in along_x and not frame.x0 - 1 < (box.x0 + box.x1) / 2 < frame.x1 + 1
             if text.get_text() and not beyond:
                 yield text.get_text(), box
 
