@@ -70,3 +70,21 @@ def test_the_wrong_folder_of_images(project: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds none of the images that mice names"):
         import_("dlc", project, images=tmp_path / "empty", out=tmp_path / "mice.m")
+
+
+@pytest.mark.parametrize("format", ["dlc", "sleap", "yolo-pose"])
+def test_images_that_were_moved_away(format: str, project: Path, tmp_path: Path) -> None:
+    mice = import_("dlc", project, images=project, out=tmp_path / "mice.m").manifest
+    (tmp_path / "photographs").rename(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"labeled-data/a/0.png: is not there. Scan again"):
+        export(format, mice.path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_goes_out_and_comes_back(project: Path, tmp_path: Path) -> None:
+    write_dlc(tmp_path / "none", [], MOUSE)
+    none = import_("dlc", tmp_path / "none", images=project, out=tmp_path / "none.m").manifest
+    assert (len(none), none.skeleton) == (0, MOUSE)
+    export("dlc", none.path, out=tmp_path / "out")
+    again = import_("dlc", tmp_path / "out", images=project, out=tmp_path / "again.m").manifest
+    assert (len(again), again.skeleton) == (0, MOUSE)
