@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 from autolabel.errors import FormatError
 
-_TOO_LARGE = 2.0**128 - 2.0**103
+TOO_LARGE = 2.0**128 - 2.0**103
 """From here on a number rounds to infinity in single precision."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -274,7 +274,7 @@ def _is_number(value: object) -> bool:
     """Whether it is a number within single precision: 1e999 reads as infinite, and integers have no end."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return -_TOO_LARGE < value < _TOO_LARGE
+    return -TOO_LARGE < value < TOO_LARGE
 
 
 def _kind(value: object) -> str:

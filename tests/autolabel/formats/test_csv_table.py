@@ -88,7 +88,15 @@ HEAD = "image,width,height,nose.x,nose.y,nose.visibility\n"
         (HEAD + "a.jpg,9,9,1,2,seen\n", "line 2.nose.visibility: is 'seen', expected one of: unlabelled, hidden"),
         (HEAD + "../a.jpg,9,9,1,2,\n", "line 2.image: is '../a.jpg', expected a path below"),
         (HEAD + "a.jpg,9.5,9,1,2,\n", "line 2.width: 9.5 x 9 is no size in pixels"),
-        (HEAD + "a.jpg,9,9,1,2,\na.jpg,9,8,1,2,\n", "line 3.image: 'a.jpg' has another size, id or group than before"),
+        (HEAD + "a.jpg,9,9,1,2,\na.jpg,9,8,1,2,\n", "line 3.width: tells another size of 'a.jpg' than line 2 does"),
+        ("image,duplicate_of,a.x,a.y\nq.jpg,b,1,2\nq.jpg,c,1,2\n", "line 3.duplicate_of: tells another duplicate_of"),
+        (
+            'image,image_attributes,a.x,a.y\nq.jpg,"{""lens"": 35}",1,2\nq.jpg,,1,2\n',
+            "line 3.image_attributes: tells another attributes of 'q.jpg' than line 2",
+        ),
+        ("image;a.x;a.y\nq.jpg;1,5;2\n", "line 1: has ';' between its cells, expected ','. Save it with commas"),
+        ('"image"\t"a.x"\t"a.y"\n', "line 1: has '\\t' between its cells, expected ','"),
+        (HEAD + f"a.jpg,9,9,1,{'1' * 100},visible\n", "line 2.nose.y: is '1111"),
         (HEAD + 'a.jpg,9,9,1,2,"vis\n', "line 2: is not CSV: unexpected end of data"),
     ],
 )
@@ -96,6 +104,18 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None
     with pytest.raises(FormatError) as caught:
         read(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 't.csv'}: {message}")
+
+
+def test_what_utf8_cannot_hold_is_refused(tmp_path: Path) -> None:
+    odd = Sample("", "", "caf\udce9.jpg", (9, 9), Poses.empty(K))
+    with pytest.raises(FormatError, match=r"caf\\udce9.jpg'?: cannot be written as CSV"):
+        write_csv(tmp_path / "a.csv", [odd], TRIANGLE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_one_image_need_not_stand_together(tmp_path: Path) -> None:
+    data = read(tmp_path, "image,pose,nose.x,nose.y\na.jpg,1,1,1\nb.jpg,2,2,2\n,,,\na.jpg,3,3,3\n")
+    assert [(s.path, s.poses.id.tolist()) for s in data.samples] == [("a.jpg", ["1", "3"]), ("b.jpg", ["2"])]
 
 
 def test_a_skeleton_is_found_given_or_refused(tmp_path: Path) -> None:
@@ -106,7 +126,7 @@ def test_a_skeleton_is_found_given_or_refused(tmp_path: Path) -> None:
     row = ",".join(f"{k},0" for k in reversed(range(17)))
     data = read(tmp_path, f"image,{backwards}\na.jpg,{row}\n", coco)
     assert data.skeleton == coco and data.samples[0].poses.xy[0, :, 0].tolist() == list(range(17))
-    with pytest.raises(FormatError, match="keypoint 'tail' is only in one of the table and skeleton 'coco17'"):
+    with pytest.raises(FormatError, match="keypoint 'tail' is only in one of the file and skeleton 'coco17'"):
         read(tmp_path, "image,tail.x,tail.y\n", coco)
 
 
