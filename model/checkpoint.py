@@ -31,6 +31,7 @@ from torch import Tensor
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
+from model.fit import fit, fitted, require_numbers
 from model.huggingface import read_huggingface, write_huggingface
 from model.identify import identify
 from model.layouts import Origin, Tensors, Weights, count_heads, select_dataset
@@ -83,7 +84,7 @@ def load_model(source: str | Path, dataset: str | None = None, input_size: tuple
         )
     else:
         weights = _read_folder(_download(str(source)), origin)
-    weights = select_dataset(weights, origin)
+    weights = select_dataset(fitted(weights, origin.subject), origin)
     if input_size is not None:
         weights = for_input_size(weights, input_size, origin.subject)
     return assemble(weights, origin.subject)
@@ -220,7 +221,7 @@ def _skeleton_files(config: ViTPoseConfig, heads: int) -> list[str]:
 def _read_pth(path: Path, origin: Origin) -> Weights:
     file = read_pth(path, origin.subject)
     if is_mmpose(file.state):
-        tensors = names_from_mmpose(file.state)
+        tensors = names_from_mmpose(file.state, origin.subject)
     else:
         tensors = names_from_official(file.state, origin.subject)
     if file.described is not None:
@@ -311,44 +312,11 @@ def assemble(weights: Weights, subject: str) -> ViTPose:
     # networks.
     with torch.device("meta"):
         model = build_vitpose(weights.config, weights.skeletons)
-    tensors = _fit(weights.tensors, model.state_dict(), subject)
+    expected = model.state_dict()
+    tensors = fit(weights.tensors, expected, subject)
+    require_numbers(tensors, expected, subject)
     model.to_empty(device="cpu").load_state_dict(tensors)
     return model.eval()
-
-
-def _fit(tensors: Tensors, expected: Mapping[str, Tensor], subject: str) -> Tensors:
-    """The tensors, checked by name and shape; batch norm's counters, which some files lack, default to 0."""
-    counters = {name: torch.tensor(0) for name in expected if name.endswith("num_batches_tracked")}
-    tensors = {**counters, **tensors}
-    missing = [name for name in expected if name not in tensors]
-    unknown = [name for name in tensors if name not in expected]
-    shapes = [
-        f"{name} is {tuple(tensors[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    for fault, names in (("lacks", missing), ("has unknown tensors", unknown), ("does not fit:", shapes)):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise CheckpointError(
-                f"{fault} {', '.join(names[:3])}{more}",
-                subject=subject,
-                remedy="It is damaged, or its config.json is of another network.",
-            )
-    for name, tensor in tensors.items():
-        if expected[name].is_floating_point() and not tensor.is_floating_point():
-            raise CheckpointError(
-                f"{name} holds {str(tensor.dtype).removeprefix('torch.')} numbers: it is quantised, or no weights",
-                subject=subject,
-                remedy="Give the floating-point weights that it was made from.",
-            )
-        if not tensor.is_meta and not tensor.isfinite().all():
-            raise CheckpointError(
-                f"{name} holds NaN or infinity: its training diverged, or it is damaged",
-                subject=subject,
-                remedy="Give an earlier checkpoint, or fetch it again.",
-            )
-    return tensors
 
 
 # Writing: a file appears whole or not at all.

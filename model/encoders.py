@@ -16,13 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autolabel.errors import CheckpointError
+from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
-from model.identify import grid_of
-from model.layouts import Tensors
+from model.fit import fit, require_numbers
+from model.identify import grid_of, is_grid
+from model.layouts import Tensors, require_parts
 from model.mmpose import encoder_from_mmpretrain
 from model.positions import resample_positions
 from model.pth import read_pth
-from model.vitpose import ViTPose
+from model.vitpose import ViTPose, expected_tensors
 
 # Left behind: the class token, the last norm under the names it goes by, MAE's decoder, classifiers.
 _LEFT = re.compile(
@@ -33,6 +35,12 @@ _PARTS = re.compile(
     r"pos_embed$|(?:patch_embed\.proj|last_norm)\.(?:weight|bias)$|"
     r"blocks\.\d+\.(?:norm[12]|attn\.qkv|attn\.proj|mlp\.fc[12])\.(?:weight|bias)$"
 )
+
+_DIMENSIONS = {
+    "patch_embed.proj.weight": 4,
+    "blocks.0.mlp.fc1.weight": 2,
+    "blocks.0.attn.qkv.weight": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,16 @@ def find_encoder(source: str | Path) -> Encoder | None:
             for.
     """
     path, subject = Path(source), str(source)
-    tensors = _bare(read_pth(path, subject).state) if path.is_file() else None
+    return read_encoder(read_pth(path, subject).state, subject) if path.is_file() else None
+
+
+def read_encoder(state: Tensors, subject: str) -> Encoder | None:
+    """The encoder that a ``state_dict`` is; None where it is a pose network or nothing known.
+
+    Raises:
+        CheckpointError: A transformer that ViTPose has no place for, or a damaged one.
+    """
+    tensors = _bare(state, subject)
     if tensors is None:
         return None
     kept = {name: tensor for name, tensor in tensors.items() if not _LEFT.match(name)}
@@ -87,6 +104,7 @@ def find_encoder(source: str | Path) -> Encoder | None:
             remedy="Give a plain vision transformer, such as MAE's.",
         )
     kept["pos_embed"], grid = _positions(kept["pos_embed"], subject)
+    require_parts(kept, _DIMENSIONS, subject)
     return Encoder(kept, grid, subject)
 
 
@@ -110,6 +128,22 @@ def require_fit(encoder: Encoder, config: ViTPoseConfig) -> None:
             subject=encoder.subject,
             remedy="Set mlp_ratio and patch_size in [model]; smaller patches are padded, larger ones cannot be cut.",
         )
+    _require_whole(encoder, config)
+
+
+def _require_whole(encoder: Encoder, config: ViTPoseConfig) -> None:
+    """Refuse an encoder that lacks a part: what is not loaded would start from random numbers."""
+    fields = {**config.model_dump(), "experts": 0, "expert_width": 0, "patch_size": encoder.patch_size}
+    rows, columns = encoder.grid
+    fields |= {"input_size": (rows * encoder.patch_size, columns * encoder.patch_size), "patch_padding": 0}
+    plain = ViTPoseConfig.parse(fields, subject=encoder.subject)
+    expected = expected_tensors(plain, Skeleton.load("coco17"))
+    wanted = {
+        name: tensor
+        for name, tensor in expected.items()
+        if not name.startswith("keypoint_heads.") and (name in encoder.tensors or not name.startswith("last_norm."))
+    }
+    require_numbers(fit(encoder.tensors, wanted, encoder.subject), wanted, encoder.subject)
 
 
 @torch.no_grad()
@@ -133,16 +167,26 @@ def start_from_encoder(model: ViTPose, encoder: Encoder) -> None:
         raise AssertionError(f"an encoder's {left} were not looked for")
 
 
-def _bare(state: Tensors) -> Tensors | None:
+def _of_mmpretrain(state: Tensors, subject: str) -> Tensors:
+    """Under our names; the last norm is a pose network's where the positions are, else MAE's, which is left behind."""
+    tensors = encoder_from_mmpretrain(state)
+    require_parts(tensors, {"pos_embed": 3}, subject)
+    rows, columns = _positions(tensors["pos_embed"], subject)[1]
+    if rows != columns:
+        return tensors
+    return {re.sub(r"^last_norm\.", "norm.", name): tensor for name, tensor in tensors.items()}
+
+
+def _bare(state: Tensors, subject: str) -> Tensors | None:
     """The tensors under our names where they are an encoder's alone, else None."""
     if any(name.startswith(("keypoint_head", "associate_keypoint_heads")) for name in state):
         return None
     if any(name.startswith("encoder.") for name in state):
         state = {name.removeprefix("encoder."): t for name, t in state.items() if name.startswith("encoder.")}
     if "backbone.layers.0.ln1.weight" in state or "layers.0.ln1.weight" in state:
-        if "head.final_layer.weight" in state:
+        if any(name.startswith(("head.final_layer.", "head.deconv_layers.")) for name in state):
             return None
-        state = encoder_from_mmpretrain(state)
+        state = _of_mmpretrain(state, subject)
     tensors = {name.removeprefix("backbone."): tensor for name, tensor in state.items()}
     needed = ("pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "blocks.0.attn.qkv.weight")
     return tensors if all(name in tensors for name in needed) else None
@@ -150,8 +194,9 @@ def _bare(state: Tensors) -> Tensors | None:
 
 def _positions(positions: Tensor, subject: str) -> tuple[Tensor, tuple[int, int]]:
     """(1, 1 + grid, D) and the grid; a table without a slot for the class token gets one of zeros."""
+    require_parts({"pos_embed": positions}, {"pos_embed": 3}, subject)
     rows = positions.shape[1]
-    if round((rows - 1) ** 0.5) ** 2 != rows - 1 and round(rows**0.5) ** 2 == rows:
+    if not is_grid(rows - 1) and is_grid(rows):
         positions = torch.cat([torch.zeros_like(positions[:, :1]), positions], dim=1)
     return positions, grid_of(positions.shape[1] - 1, subject)
 

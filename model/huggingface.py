@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from autolabel.errors import CheckpointError
-from model.config import SIZES, UPSAMPLING, ViTPoseConfig
-from model.identify import identify_head, plus_datasets
+from autolabel.skeleton import Skeleton
+from model.config import SIZES, UPSAMPLING, Codec, ViTPoseConfig
+from model.identify import plus_datasets
+from model.identify_head import identify_head
 from model.layouts import Origin, Tensors, Weights
 from model.vitpose import ViTPose, expected_tensors
 
@@ -81,7 +83,7 @@ def read_huggingface(config: Mapping[str, Any], state: Mapping[str, Tensor], ori
         CheckpointError: The config asks for something that ViTPose does not have, or nothing identifies its
             keypoints.
     """
-    if "head.conv.weight" not in state:
+    if "head.conv.weight" not in state or state["head.conv.weight"].dim() != 4:
         raise CheckpointError("has no head.conv.weight: not a pose network", subject=origin.subject)
     num_keypoints = len(state["head.conv.weight"])
     try:
@@ -89,20 +91,28 @@ def read_huggingface(config: Mapping[str, Any], state: Mapping[str, Tensor], ori
         own = dict(config.get("autolabel", {}))
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(f"config.json cannot be read: {error}", subject=origin.subject) from error
-    # What a network of ours or a ViTPose++ holds is settled; `dataset` picks from it later.
-    asked = None if own or fields["experts"] else origin.dataset
-    hints = replace(origin, dataset=asked, labels=labels)
-    skeleton, datasets, codec = identify_head(num_keypoints, hints)
-    if fields["experts"]:
-        datasets = plus_datasets(fields["experts"], origin.subject)
+    skeleton, datasets, codec = _head(num_keypoints, fields["experts"], bool(own), replace(origin, labels=labels))
     parsed = ViTPoseConfig.parse({**fields, "datasets": datasets, "codec": codec, **own}, subject=origin.subject)
     left, tensors = dict(state), Tensors()
     for name in expected_tensors(parsed, (skeleton,)):
         theirs = _their_names(name)
         if all(part in left for part in theirs):
             parts = [left.pop(part) for part in theirs]
-            tensors[name] = torch.cat(parts) if len(parts) > 1 else parts[0]
+            if len({part.shape for part in parts}) > 1:
+                raise CheckpointError(f"{', '.join(theirs)} differ in shape", subject=origin.subject)
+            tensors[name] = torch.cat(parts) if len(parts) > 1 and parts[0].dim() else parts[0]
     return Weights(parsed, (skeleton,), {**tensors, **left})
+
+
+def _head(keypoints: int, experts: int, ours: bool, origin: Origin) -> tuple[Skeleton, tuple[str, ...], Codec]:
+    """Skeleton, datasets and codec; what a network of ours or a ViTPose++ holds is settled, ``dataset`` picks later."""
+    if ours and origin.skeleton is not None:
+        return origin.skeleton, (), "udp"  # its own description says the rest
+    if experts and not ours:
+        datasets = plus_datasets(experts, origin.subject)
+        skeleton, _, codec = identify_head(keypoints, replace(origin, dataset=datasets[0]))
+        return skeleton, datasets, codec
+    return identify_head(keypoints, replace(origin, dataset=None) if ours else origin)
 
 
 def write_huggingface(model: ViTPose) -> tuple[dict[str, Any], Tensors]:

@@ -9,7 +9,7 @@ answer with noise.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,3 +131,19 @@ def num_keypoints(tensors: Tensors, head: int) -> int:
 def count(tensors: Tensors, pattern: str) -> int:
     """How many different numbers stand where ``pattern`` has its group."""
     return len({match[1] for name in tensors if (match := re.match(pattern, name))})
+
+
+def require_parts(tensors: Tensors, dimensions: Mapping[str, int], subject: str) -> None:
+    """Refuse a file that lacks one of these tensors, or has it with another number of dimensions.
+
+    Raises:
+        CheckpointError: Names the first that is wrong.
+    """
+    for name, expected in dimensions.items():
+        if name not in tensors:
+            found = f"lacks {name}"
+        elif (shape := tuple(tensors[name].shape)) and len(shape) == expected:
+            continue
+        else:
+            found = f"{name} is {shape}, which is not {expected} dimensions"
+        raise CheckpointError(found, subject=subject, remedy="It is damaged: download or write it again.")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autolabel.errors import CheckpointError
-from model.layouts import Tensors, count_heads
+from model.layouts import Tensors, count_heads, require_parts
 
 # Ours -> theirs, in the encoder.
 _NAMES = (
@@ -48,16 +48,18 @@ def is_mmpose(state: Mapping[str, Tensor]) -> bool:
     )
 
 
-def names_from_mmpose(state: Mapping[str, Tensor]) -> Tensors:
+def names_from_mmpose(state: Mapping[str, Tensor], subject: str) -> Tensors:
     """The same tensors under our names, positions with a slot 0 of zeros.
 
     A name that the layout does not have is kept, for the final check to refuse.
+
+    Raises:
+        CheckpointError: There is no table of positions.
     """
     tensors = {_rename(name, _BACK): tensor for name, tensor in state.items() if not name.startswith(_IGNORED)}
-    if "pos_embed" in tensors:
-        folded = tensors["pos_embed"]
-        tensors["pos_embed"] = torch.cat([torch.zeros_like(folded[:, :1]), folded], dim=1)
-    return tensors
+    require_parts(tensors, {"pos_embed": 3}, subject)
+    folded = tensors["pos_embed"]
+    return {**tensors, "pos_embed": torch.cat([torch.zeros_like(folded[:, :1]), folded], dim=1)}
 
 
 def names_to_mmpose(tensors: Tensors, subject: str) -> Tensors:
@@ -82,14 +84,10 @@ def names_to_mmpose(tensors: Tensors, subject: str) -> Tensors:
 def encoder_from_mmpretrain(state: Mapping[str, Tensor]) -> Tensors:
     """The tensors of a mmpretrain encoder under our names, with or without its ``backbone.`` prefix.
 
-    Its last norm goes by MAE's name for it, ``norm``: it is no pose network's.
+    Its last norm goes by ``last_norm``, whether it is a pose network's or MAE's.
     """
-    renamed: Tensors = {}
-    for name, tensor in state.items():
-        theirs = name if name.startswith("backbone.") else f"backbone.{name}"
-        ours = _rename(theirs, _BACK).removeprefix("backbone.")
-        renamed[re.sub(r"^last_norm\.", "norm.", ours)] = tensor
-    return renamed
+    prefixed = {name if name.startswith("backbone.") else f"backbone.{name}": tensor for name, tensor in state.items()}
+    return {_rename(name, _BACK).removeprefix("backbone."): tensor for name, tensor in prefixed.items()}
 
 
 def _rename(name: str, table: tuple[tuple[str, str], ...]) -> str:

@@ -46,7 +46,9 @@ def names_to_official(tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def _to_ours(name: str) -> str:
-    name = re.sub(r"^associate_keypoint_heads\.(\d+)", lambda match: f"keypoint_heads.{int(match[1]) + 1}", name)
+    name = re.sub(
+        r"^associate_keypoint_heads\.(\d{1,4})(?!\d)", lambda match: f"keypoint_heads.{int(match[1]) + 1}", name
+    )
     return re.sub(r"^keypoint_head\.", "keypoint_heads.0.", name).removeprefix("backbone.")
 
 

@@ -156,6 +156,7 @@ def train_network(
     if tuned:
         inputs["init"], begin = _from_checkpoint(init, dataset, network, subject)
     elif encoder is not None:
+        _require_no_dataset(dataset, encoder.subject, subject)
         inputs["init"], begin = file_digest(init), _from_encoder(encoder, network, described, begin, subject)
     config = {
         "shares": [share for _, share in sources],
@@ -211,6 +212,15 @@ def _encoder(init: str) -> "Encoder | None":
     from model.encoders import find_encoder
 
     return find_encoder(init) if init else None
+
+
+def _require_no_dataset(dataset: str, encoder: str, subject: str) -> None:
+    if dataset:
+        raise ConfigError(
+            f"names a dataset ({dataset}) of {encoder}, an encoder, which has no keypoints of any",
+            subject=subject,
+            remedy="Remove dataset: the keypoints are those of the data.",
+        )
 
 
 def _from_encoder(

@@ -121,7 +121,7 @@ def _golden_image(path: Path) -> "NDArray[np.uint8]":
 
 def _meant(weights: str, named: str | None, model: "ViTPose") -> "tuple[Release, str]":
     """The release to compare with, and how that is known."""
-    from model.released import find_release, golden_by_shape, with_golden
+    from model.released import differs_from, find_release, golden_by_shape, with_golden
 
     known = {release.id: release for release in with_golden()}
     if named is not None:
@@ -135,6 +135,12 @@ def _meant(weights: str, named: str | None, model: "ViTPose") -> "tuple[Release,
         release = named or (found.id if found else "")
         raise InputError(
             f"nothing was published to compare {release} with" if release else "its name and shape tell no release",
+            subject=weights,
+            remedy=f"Say with --as which release it is: {', '.join(known)}.",
+        )
+    if wrong := differs_from(found, model.config):
+        raise InputError(
+            f"is {wrong}: it is not {found.id}",
             subject=weights,
             remedy=f"Say with --as which release it is: {', '.join(known)}.",
         )

@@ -9,11 +9,11 @@ import torch
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from benchmarks.parity_network import randomise
-from model.checkpoint import save_model
+from model.checkpoint import load_model, save_model
 from model.config import DATASETS, PLUS_DATASETS, ViTPoseConfig
 from model.encoders import find_encoder, start_from_encoder
 from model.vitpose import ViTPose, build_vitpose
-from tests.model.released_layouts import State, filled, mae_shapes, mmpretrain_mae, official_shapes
+from tests.model.released_layouts import State, filled, mae_shapes, mmpose_shapes, mmpretrain_mae, official_shapes
 from tests.model.test_positions import reference
 
 WIDTH, DEPTH = 32, 3
@@ -120,6 +120,28 @@ def test_the_encoder_of_a_pose_network_keeps_its_norm(tmp_path: Path) -> None:
         assert torch.equal(found[name.removeprefix("backbone.")], tensor), name
 
 
+def test_the_encoder_of_an_mmpose_network_keeps_its_norm(tmp_path: Path) -> None:
+    """192 rows are a grid of 16x12 without a slot, so the last norm is a pose network's, not MAE's."""
+    state = {name: t for name, t in filled(mmpose_shapes()).items() if name.startswith("backbone.")}
+    for bare in (False, True):
+        renamed = {name.removeprefix("backbone.") if bare else name: tensor for name, tensor in state.items()}
+        found = started(saved(renamed, tmp_path / "backbone.pth"), network(width=384, depth=12, heads=12))
+        assert torch.equal(found["last_norm.weight"], state["backbone.ln1.weight"])
+        assert torch.equal(found["last_norm.bias"], state["backbone.ln1.bias"])
+        assert torch.equal(found["pos_embed"][:, 1:], state["backbone.pos_embed"])
+        assert not found["pos_embed"][:, 0].any()
+        assert torch.equal(found["blocks.11.mlp.fc2.weight"], state["backbone.layers.11.ffn.layers.1.weight"])
+
+
+@pytest.mark.parametrize("lacking", ["head.final_layer.weight", "head.final_layer"])
+def test_a_pose_network_without_its_last_layer_is_no_encoder(lacking: str, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in filled(mmpose_shapes()).items() if not name.startswith(lacking)}
+    path = saved(state, tmp_path / "coco.pth")
+    assert find_encoder(path) is None
+    with pytest.raises(CheckpointError, match=r"lacks keypoint_heads.*damaged"):
+        load_model(path)
+
+
 def test_what_is_no_bare_encoder(tmp_path: Path) -> None:
     assert find_encoder("usyd-community/vitpose-base") is None
     assert find_encoder(save_model(network().eval(), tmp_path / "checkpoint")) is None
@@ -139,12 +161,16 @@ def test_what_is_no_bare_encoder(tmp_path: Path) -> None:
     [
         ({"blocks.0.ls1.gamma": torch.ones(4)}, {}, r"another kind: ViTPose has no blocks\.0\.ls1\.gamma.*MAE"),
         ({"pos_embed": torch.ones(1, 150, WIDTH)}, {}, "149 positions are neither a 4:3 nor a square grid"),
+        ({"pos_embed": torch.ones(197, WIDTH)}, {}, r"pos_embed is \(197, 32\), which is not 3 dimensions"),
+        ({"patch_embed.proj.weight": torch.tensor(1.0)}, {}, "which is not 4 dimensions"),
+        ({"blocks.1.attn.proj.bias": torch.ones(8)}, {}, r"blocks\.1\.attn\.proj\.bias is \(8,\), not \(32,\)"),
+        ({"blocks.1.attn.proj.bias": torch.full((WIDTH,), torch.nan)}, {}, "holds NaN"),
         ({}, {"width": 64}, r"is 32 wide and 3 deep, the network 64 and 3.*size in \[model\]"),
         ({}, {"depth": 2}, r"is 32 wide and 3 deep, the network 32 and 2.*size in \[model\]"),
         ({}, {"mlp_ratio": 2}, r"MLPs of 128 and patches of 16, the network 64 and 16.*mlp_ratio"),
         ({}, {"patch_size": 8}, "patches of 16, the network 128 and 8.*larger ones cannot be cut"),
     ],
-    ids=["layer scale", "odd grid", "width", "depth", "MLP", "patch"],
+    ids=["layer scale", "odd grid", "rank", "number", "shape", "NaN", "width", "depth", "MLP", "patch"],
 )
 def test_encoders_that_do_not_fit(
     change: State, network_changes: dict[str, object], message: str, tmp_path: Path
@@ -152,3 +178,11 @@ def test_encoders_that_do_not_fit(
     path = saved({**filled(mae_shapes(WIDTH, DEPTH)), **change}, tmp_path / "mae.pth")
     with pytest.raises(CheckpointError, match=message):
         started(path, network(**network_changes))
+
+
+def test_an_encoder_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    """What is not loaded would start from random numbers."""
+    mae = filled(mae_shapes(WIDTH, DEPTH))
+    del mae["blocks.2.attn.proj.weight"]
+    with pytest.raises(CheckpointError, match=r"lacks blocks\.2\.attn\.proj\.weight"):
+        started(saved(mae, tmp_path / "mae.pth"), network())

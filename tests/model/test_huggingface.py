@@ -122,7 +122,62 @@ def test_huggingface_labels_tell_what_17_keypoints_are(labels: list[str], expect
     else:
         with pytest.raises(CheckpointError, match=expected):
             load_model(folder)
-        assert load_model(folder, dataset="ap10k").config.codec == "plain"
+        if labels[0] != "whisker 0":
+            assert load_model(folder, dataset="ap10k").config.codec == "plain"
+
+
+SWAPPED = [name.translate(str.maketrans("LR", "RL")) if name != "Nose" else name for name in COCO_LABELS]
+AP10K = list(Skeleton.load("ap10k17").keypoints)
+
+
+@pytest.mark.parametrize(
+    ("labels", "dataset", "beside", "expected"),
+    [
+        # COCO's labels under animals' names, and the other way round
+        (COCO_LABELS, "ap10k", None, r"labels \(Nose, L_Eye, R_Eye, …\) are not the keypoints of ap10k.*those of coco"),
+        (AP10K, "coco", None, "are not the keypoints of coco.*those of ap10k or apt36k"),
+        (COCO_LABELS, None, "ap10k17", "are not the keypoints of ap10k.*those of coco"),
+        # words that are nobody's: only a skeleton.json says what they mean
+        ([f"Punkt {i}" for i in range(17)], "coco", None, r"are not the keypoints of coco.*skeleton\.json"),
+        ([f"Punkt {i}" for i in range(17)], "coco", "coco17", "coco"),
+        ([f"Punkt {i}" for i in range(17)], None, "coco17", "coco"),
+        ([*COCO_LABELS[:10], *(f"tail {i}" for i in range(7))], None, None, "are no known dataset's"),
+        (SWAPPED, None, None, "are no known dataset's"),
+        (SWAPPED, "coco", None, "are not the keypoints of coco"),
+        # placeholders say nothing
+        ([f"LABEL_{i}" for i in range(17)], "ap10k", None, "ap10k"),
+        ([name.replace("L_", "left ").replace("R_", "right ") for name in COCO_LABELS], None, None, "coco"),
+        ([name.replace("L_", "left").replace("R_", "right") for name in COCO_LABELS], "coco", None, "coco"),
+    ],
+)
+def test_labels_are_not_passed_over(
+    labels: list[str], dataset: str | None, beside: str | None, expected: str, tmp_path: Path
+) -> None:
+    folder = plain_huggingface(tmp_path / "f", small(), id2label={str(i): name for i, name in enumerate(labels)})
+    if beside:
+        (folder / "skeleton.json").write_text(json.dumps(Skeleton.load(beside).to_dict()))
+    if expected in DATASETS:
+        assert load_model(folder, dataset).config.datasets == (expected,)
+    else:
+        with pytest.raises(CheckpointError, match=expected):
+            load_model(folder, dataset)
+
+
+def test_what_we_write_loads_under_any_name(tmp_path: Path) -> None:
+    """Also where the keypoints have the names of placeholders, and the folder that of another dataset."""
+    unnamed = Skeleton.from_dict({"name": "own", "keypoints": [f"LABEL_{i}" for i in range(17)]})
+    model = small(unnamed)
+    assert_same(load_model(save_huggingface(model, tmp_path / "ap10k")), model)
+
+
+def test_experts_that_nothing_names_are_refused(tmp_path: Path) -> None:
+    model = small([Skeleton.load("coco17")], experts=3, expert_width=8, datasets=("coco", "mpii", "wholebody"))
+    assert_same(load_model(save_huggingface(model, tmp_path / "ours")), model)
+    with pytest.raises(CheckpointError, match="has 3 experts and does not say whose they are"):
+        load_model(plain_huggingface(tmp_path / "theirs", model), "coco")
+    plus = plain_huggingface(tmp_path / "plus", small_plus(1), id2label={str(i): name for i, name in enumerate(AP10K)})
+    with pytest.raises(CheckpointError, match="are not the keypoints of coco"):
+        load_model(plus)
 
 
 def test_a_skeleton_put_beside_foreign_weights_names_them(tmp_path: Path) -> None:
@@ -166,6 +221,15 @@ def test_huggingface_plus_has_only_the_coco_head(tmp_path: Path) -> None:
 def test_huggingface_configs_that_do_not_fit(changes: dict[str, object], message: str, tmp_path: Path) -> None:
     folder = plain_huggingface(tmp_path, small(), **changes)
     with pytest.raises((CheckpointError, ConfigError), match=message):
+        load_model(folder)
+
+
+def test_query_key_and_value_of_different_shapes(tmp_path: Path) -> None:
+    folder = plain_huggingface(tmp_path, small())
+    tensors = load_file(folder / "model.safetensors")
+    name = "backbone.encoder.layer.0.attention.attention.key.weight"
+    save_file({**tensors, name: torch.ones(32, 8)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"query\.weight, .* differ in shape"):
         load_model(folder)
 
 

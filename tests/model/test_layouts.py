@@ -11,6 +11,7 @@ from model.layouts import Origin, Weights, select_dataset
 from model.official import read_official
 from model.vitpose import expected_tensors
 
+COCO = Skeleton.load("coco17")
 MOUSE = Skeleton.from_dict({"name": "mouse3", "keypoints": ["nose", "left_ear", "right_ear"]})
 
 
@@ -111,6 +112,9 @@ def test_input_size_from_positions(tokens: int, input_size: tuple[int, int]) -> 
         (14, None, "vitpose_base_crowdpose.pth", "crowdpose"),
         (14, "aic", "b.pth", "aic"),
         (14, "crowdpose", "b.pth", "crowdpose"),
+        (17, "coco", "mpii.pth", "coco"),  # a name that cannot be meant, against the caller
+        (17, "ap10k", "vitpose-ap10k-from-coco.pth", "ap10k"),
+        (17, "ap10k", "best_coco_AP_epoch_210.pth", "ap10k"),  # mmpose's name for a metric
     ],
 )
 def test_what_a_plain_head_predicts(keypoints: int, dataset: str | None, subject: str, expected: str) -> None:
@@ -124,6 +128,26 @@ def test_a_skeleton_beside_the_file_says_what_an_unknown_head_predicts() -> None
     weights = read(official(heads=(3,)), skeleton=MOUSE)
     assert weights.skeletons == (MOUSE,)
     assert (weights.config.datasets, weights.config.codec) == ((), "udp")
+
+
+def test_a_skeleton_of_a_public_dataset_brings_its_codec() -> None:
+    """Also beside a file whose name agrees; AP-10K's keypoints are APT-36K's too."""
+    skeleton = Skeleton.load("ap10k17")
+    for subject in ("weights.pth", "apt36k.pth", "ap10k.pth"):
+        weights = read(official(heads=(17,)), skeleton=skeleton, subject=subject)
+        assert (weights.config.datasets, weights.config.codec) == (("ap10k",), "plain")
+
+
+@pytest.mark.parametrize("dataset", PLUS_DATASETS[1:])
+def test_of_a_padded_head_the_first_maps_are_kept(dataset: str) -> None:
+    state = official(heads=(17, *(133,) * 5), experts=6)
+    index = PLUS_DATASETS.index(dataset)
+    name = f"associate_keypoint_heads.{index - 1}.final_layer"
+    numbered = {f"{name}.weight": torch.arange(133.0).reshape(133, 1, 1, 1), f"{name}.bias": torch.arange(133.0)}
+    found = read({**state, **numbered}, dataset)
+    k = found.skeletons[0].num_keypoints
+    for part in ("weight", "bias"):
+        assert torch.equal(found.tensors[f"keypoint_heads.0.final_layer.{part}"].flatten(), torch.arange(float(k)))
 
 
 def without(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -149,6 +173,19 @@ def wide_experts(width: int) -> dict[str, Tensor]:
         (official(heads=(25,)), None, {}, "25 keypoints may be those of coco_25, but nothing says so.*--dataset"),
         (official(heads=(26,)), None, {}, r"26 keypoints, which is no known dataset's.*skeleton\.json"),
         (official(heads=(17,)), "mpii", {}, "its head has 17 keypoints, 'mpii16' has 16"),
+        (
+            official(heads=(17,)),
+            "ap10k",
+            {"subject": "vitpose-s-coco.pth"},
+            "name says coco, --dataset says ap10k.*rename",
+        ),
+        (official(heads=(17,)), "coco", {"subject": "ap10k.pth"}, r"name says ap10k, --dataset says coco"),
+        (
+            official(heads=(17,)),
+            None,
+            {"subject": "vitpose-s-ap10k.pth", "skeleton": COCO},
+            r"name says ap10k, the skeleton\.json beside it 'coco17'.*--dataset ap10k",
+        ),
         (official(heads=(17,)), "cocoo", {}, "no dataset 'cocoo'.*Known: coco, aic"),
         (official(heads=(4,)), None, {"skeleton": MOUSE}, "its head has 4 keypoints, 'mouse3' has 3"),
         # ViTPose++
@@ -163,11 +200,39 @@ def wide_experts(width: int) -> dict[str, Tensor]:
         ),
         (official(experts=6), "crowdpose", {}, "is for coco, aic, .*, not for 'crowdpose'"),
         (official(heads=(17,), experts=7), None, {}, "has 7 experts"),
+        # fewer than six: which ones is not recorded
+        (official(heads=(17, 16, 133), experts=3), None, {}, "has 3 experts and does not say whose they are"),
+        (official(heads=(17, 17), experts=2), "coco", {}, "has 2 experts and does not say whose they are"),
+        # neither AIC's 14 keypoints nor the padding
+        (official(heads=(17, 20, 16, 17, 17, 133), experts=6), None, {}, "head 1 has 20 keypoints"),
+        (
+            without("backbone.blocks.0.mlp.experts.0.weight", official(experts=6)),
+            None,
+            {},
+            r"lacks blocks\.0\.mlp\.experts\.0\.weight",
+        ),
+        (
+            without("keypoint_head.final_layer.bias", official()),
+            None,
+            {},
+            r"lacks keypoint_heads\.0\.final_layer\.bias",
+        ),
+        (official() | {"keypoint_head.final_layer.weight": torch.tensor(1.0)}, None, {}, "which is not 4 dimensions"),
+        (
+            official() | {"backbone.pos_embed": torch.ones(193, 384)},
+            None,
+            {},
+            r"\(193, 384\), which is not 3 dimensions",
+        ),
+        (official() | {"backbone.pos_embed": torch.ones(1, 0, 384)}, None, {}, "-1 positions are neither"),
         (wide_experts(192), None, {}, "experts are 192 wide and the layer they complete 288, .* are 96 wide"),
         # several heads without experts: AIC and CrowdPose cannot be told apart
         (official(heads=(17, 14, 16, 14)), "aic", {}, r"heads 1 \(14 keypoints\), 3 .*--dataset\): coco, mpii"),
         (official(heads=(17, 14, 16, 14)), None, {}, r"4 keypoint heads, and nothing tells .*--dataset\): coco, mpii"),
         (official(heads=(17, 17)), None, {}, r"nothing tells which datasets heads 1 \(17 keypoints\) are for"),
+        (official(heads=(133, 14)), None, {}, r"heads 0 \(133 keypoints\), 1 .* Give the file of a network of one"),
+        (official(heads=(14, 17)), "coco", {}, r"heads 0 \(14 keypoints\), 1 .* Give the file of a network of one"),
+        (official(heads=(17, 14)), None, {}, r"heads 1 \(14 keypoints\) .*--dataset\): coco\."),
         # a split coco.pth without its experts still has the other heads, which fit other experts
         (official(heads=(17, 14, 16, 17, 17, 133)), "aic", {}, "encoder split for coco already.*'aic' too"),
         # sizes
@@ -219,6 +284,12 @@ def test_leftovers_of_the_official_split_tool_are_left_out() -> None:
         state[f"backbone.blocks.{i}.mlp.fc2.bias"] = torch.empty(384, device="meta")
     weights = read(state)
     assert (weights.config.experts, weights.config.datasets, len(weights.skeletons)) == (0, ("coco",), 1)
+    assert read(state, "coco").config == weights.config
+    for dataset in ("ap10k", "aic"):
+        with pytest.raises(CheckpointError, match=f"encoder split for coco already.*'{dataset}' too"):
+            read(state, dataset)
+    with pytest.raises(CheckpointError, match="encoder split for coco already"):
+        read(without("associate_keypoint_heads.4", state), "aic")
     assert read(without_experts(state)).config == weights.config
     expected = expected_tensors(weights.config, weights.skeletons)
     assert {n: t.shape for n, t in weights.tensors.items()} == {n: t.shape for n, t in expected.items()}

@@ -88,6 +88,30 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        ("backbone.pos_embed", "lacks pos_embed.*damaged"),
+        ("head.final_layer.weight", r"lacks keypoint_heads\.0\.final_layer\.weight.*damaged"),
+        ("head.final_layer.bias", r"lacks keypoint_heads\.0\.final_layer\.bias.*damaged"),
+        ("backbone.layers.0.ffn.layers.1.weight", r"lacks blocks\.0\.mlp\.fc2\.weight.*damaged"),
+        ("backbone.layers.3.attn.qkv.bias", r"lacks blocks\.3\.attn\.qkv\.bias"),
+    ],
+)
+def test_a_damaged_file_says_what_it_lacks(lacking: str, message: str, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in filled(mmpose_shapes()).items() if name != lacking}
+    torch.save(state, tmp_path / "coco.pth")
+    with pytest.raises(CheckpointError, match=message):
+        load_model(tmp_path / "coco.pth")
+
+
+def test_positions_of_another_rank(tmp_path: Path) -> None:
+    state = filled(mmpose_shapes())
+    torch.save({**state, "backbone.pos_embed": state["backbone.pos_embed"][0]}, tmp_path / "coco.pth")
+    with pytest.raises(CheckpointError, match=r"pos_embed is \(192, 384\), which is not 3 dimensions"):
+        load_model(tmp_path / "coco.pth")
+
+
 def test_an_unknown_tensor_is_named(tmp_path: Path) -> None:
     torch.save({**filled(mmpose_shapes()), "backbone.layers.0.gamma": torch.ones(1)}, tmp_path / "coco.pth")
     with pytest.raises(CheckpointError, match=r"unknown tensors backbone\.layers\.0\.gamma"):

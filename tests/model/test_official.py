@@ -74,6 +74,18 @@ def test_whatever_we_have_can_be_written_and_read(model: ViTPose, tmp_path: Path
     assert sorted(file.name for file in tmp_path.iterdir()) == ["skeleton.json", "vitpose.pth"]
 
 
+@pytest.mark.parametrize("dataset", [None, "aic"])
+def test_a_description_of_more_than_there_is(dataset: str | None, tmp_path: Path) -> None:
+    """Found before anything is split."""
+    skeletons = [Skeleton.load(DATASETS[name].skeleton) for name in PLUS_DATASETS]
+    path = save_official(small(skeletons, experts=6, expert_width=8, datasets=PLUS_DATASETS), tmp_path)
+    content = torch.load(path, weights_only=True)
+    del content["state_dict"]["backbone.blocks.1.mlp.experts.1.weight"]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"lacks blocks\.1\.mlp\.experts\.1\.weight"):
+        load_model(path, dataset)
+
+
 @pytest.mark.parametrize("dataset", ["coco", "coco_25", "wholebody", "mpii", "aic", "ap10k", "apt36k"])
 def test_easy_vitpose_files_name_their_dataset(dataset: str) -> None:
     keypoints = {"coco": 17, "coco_25": 25, "wholebody": 133, "mpii": 16, "aic": 14, "ap10k": 17, "apt36k": 17}

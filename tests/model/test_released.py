@@ -3,7 +3,7 @@
 import pytest
 
 from model.config import DATASETS, SIZES, ViTPoseConfig
-from model.released import LAYOUTS, RELEASES, find_release, golden_by_shape, with_golden
+from model.released import LAYOUTS, RELEASES, differs_from, find_release, golden_by_shape, with_golden
 
 BY_ID = {release.id: release for release in RELEASES}
 
@@ -63,6 +63,47 @@ def test_reported_figures_of_plus(size: str, figures: tuple[float, ...]) -> None
     release = BY_ID[f"official/vitpose++-{size}"]
     assert tuple(figure.value for figure in release.figures) == figures
     assert [figure.dataset for figure in release.figures][2:] == ["aic", "mpii", "ap10k", "apt36k", "wholebody"]
+
+
+@pytest.mark.parametrize(
+    ("release", "figures"),
+    [
+        ("official/vitpose-b-coco-aic-mpii", (77.1, 88.0, 87.3, 32.0, 93.3)),
+        ("official/vitpose-l-coco-aic-mpii", (78.7, 90.9, 90.1, 34.5, 94.0)),
+        ("official/vitpose-h-coco-aic-mpii", (79.5, 90.9, 90.3, 35.4, 94.1)),
+        ("official/vitpose-b-coco-aic-mpii-crowdpose", (77.5, 88.2, 31.9, 93.4, 74.7)),
+        ("official/vitpose-l-coco-aic-mpii-crowdpose", (79.1, 91.5, 34.6, 93.9, 76.6)),
+        ("official/vitpose-h-coco-aic-mpii-crowdpose", (79.8, 91.6, 35.3, 94.1, 76.3)),
+        ("mmpose/small-62d7a712", (73.9, 50.7, 22.8)),
+        ("mmpose/base-216eae50", (75.7, 55.5, 27.0)),
+        ("mmpose/large-53609f55", (78.2, 63.7, 34.2)),
+        ("mmpose/huge-e32adcd4", (78.8, 66.5, 37.7)),
+        ("mmpose/human_art-small-5cbe2bfc", (73.8, 38.1, 73.7)),
+        ("mmpose/human_art-base-b417f546", (75.9, 41.0, 75.8)),
+        ("mmpose/human_art-large-9aba9345", (78.9, 45.9, 78.2)),
+        ("mmpose/human_art-huge-603bb573", (80.0, 46.8, 78.8)),
+    ],
+)
+def test_reported_figures_of_other_benchmarks(release: str, figures: tuple[float, ...]) -> None:
+    """OCHuman's, said to be disputed, and Human-Art's beside COCO's."""
+    assert tuple(figure.value for figure in BY_ID[release].figures) == figures
+    assert all("disputed" in f.benchmark for r in RELEASES for f in r.figures if "OCHuman" in f.benchmark)
+
+
+@pytest.mark.parametrize(
+    ("release", "size", "changes", "expected"),
+    [
+        ("vitpose-base", "b", {}, ""),
+        ("vitpose-base", "s", {}, "384 wide and 12 deep, not of size b"),
+        ("vitpose-base", "b", {"decoder": "simple"}, "a network with the simple decoder, not the classic one"),
+        ("vitpose-base", "b", {"experts": 2, "expert_width": 8, "datasets": ("a", "b")}, "a ViTPose++, not a plain"),
+        ("vitpose-plus-base", "b", {}, ""),  # split from it
+    ],
+)
+def test_what_cannot_be_a_release(release: str, size: str, changes: dict[str, object], expected: str) -> None:
+    found = differs_from(BY_ID[f"usyd-community/{release}"], ViTPoseConfig.of_size(size, **changes))
+    assert found.startswith(expected)
+    assert bool(found) == bool(expected)
 
 
 def test_published_keypoints() -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from autolabel.errors import CheckpointError, ConfigError, ExistsError, ImageError, InputError
 from autolabel.skeleton import Skeleton
 from benchmarks.parity_network import randomise
-from model.checkpoint import load_model, model_digest, save_huggingface, save_model
+from model.checkpoint import load_model, model_digest, save_model
 from model.config import DATASETS, PLUS_DATASETS, ViTPoseConfig
 from model.golden import Compared
 from model.vitpose import ViTPose, build_vitpose
@@ -25,6 +25,9 @@ needs_photograph = [
     pytest.mark.live,
     pytest.mark.skipif(not PHOTOGRAPH.is_file(), reason="shared/data/coco25 is not here"),
 ]
+
+RELEASED = {"width": 384, "depth": 12, "heads": 12, "experts": 6, "expert_width": 96, "datasets": PLUS_DATASETS}
+"""A network of the shape of vitpose-plus-small, for small images."""
 
 SMALL = {"input_size": (64, 48), "width": 32, "depth": 2, "heads": 4}
 
@@ -53,11 +56,11 @@ def leave(*arguments: object) -> int:
 @pytest.mark.parametrize(
     ("filters", "count"),
     [
-        ({}, 18 + 13 + 28 + 7 + 7),
+        ({}, 18 + 13 + 28 + 7 + 8),
         ({"layout": "official"}, 4 + 4 + 3 + 3 + 4),
         ({"layout": "mmpose"}, 4 + 4 + 1 + 4),
         ({"layout": "easy_vitpose"}, 4 * 7),
-        ({"layout": "mae"}, 3 + 4),
+        ({"layout": "mae"}, 4 + 4),
         ({"layout": "huggingface", "size": "b"}, 4),
         ({"dataset": "wholebody"}, 4 + 4),
         ({"dataset": "wholebody", "size": "s"}, 1 + 1),
@@ -231,11 +234,11 @@ class TestWithThePhotograph:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """A folder named like a release that holds random numbers."""
-        folder = save_huggingface(network(), tmp_path / "vitpose-base")
+        folder = save_model(network(**RELEASED), tmp_path / "vitpose-plus-small")
         progress = Recorder()
         result = weights_verify(folder, image=PHOTOGRAPH, progress=progress)
-        assert (result.release, result.told_by, result.ok) == ("usyd-community/vitpose-base", "name", False)
-        assert [row.expected for row in result.compared] == [398.0791, 181.8281, 0.88235]
+        assert (result.release, result.told_by, result.ok) == ("usyd-community/vitpose-plus-small", "name", False)
+        assert [row.expected for row in result.compared] == [398.1597, 181.6902, 0.9051]
         assert "--as" in progress.notes[-1]
         assert leave("weights", "verify", folder, "--image", PHOTOGRAPH) == 1
         out, err = capsys.readouterr()
@@ -244,13 +247,13 @@ class TestWithThePhotograph:
         assert leave("weights", "verify", folder, "--image", PHOTOGRAPH, "--json") == 1
         summary = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert summary["ok"] is False
-        assert summary["nose x"]["difference"] == summary["nose x"]["found"] - 398.0791
+        assert summary["nose x"]["difference"] == summary["nose x"]["found"] - 398.1597
 
-    @pytest.mark.parametrize("named", ["usyd-community/vitpose-plus-base", "vitpose-plus-base"])
+    @pytest.mark.parametrize("named", ["usyd-community/vitpose-plus-small", "vitpose-plus-small"])
     def test_the_release_may_be_named(self, named: str, tmp_path: Path) -> None:
-        save_model(network(**PLUS), tmp_path / "mine")
+        save_model(network(**RELEASED), tmp_path / "mine")
         result = weights_verify(tmp_path / "mine", image=PHOTOGRAPH, as_=named)
-        assert (result.release, result.told_by) == ("usyd-community/vitpose-plus-base", "--as")
+        assert (result.release, result.told_by) == ("usyd-community/vitpose-plus-small", "--as")
 
     @pytest.mark.parametrize(
         ("folder", "model", "options", "message"),
@@ -259,6 +262,15 @@ class TestWithThePhotograph:
             ("mine", {}, {"as_": "vitpose-plus-huge"}, "nothing was published to compare vitpose-plus-huge with.*--as"),
             ("vitpose-plus-huge", {}, {}, "compare usyd-community/vitpose-plus-huge with.*--as"),
             ("mine", PLUS, {"dataset": "wholebody"}, "predicts wholebody133: .* COCO's keypoints only.*--dataset coco"),
+            # a network that cannot be that release
+            ("mine", {}, {"as_": "vitpose-base"}, "is 32 wide and 2 deep, not of size b: it is not usyd-.*--as"),
+            ("vitpose-base-simple", {}, {}, "is 32 wide and 2 deep, not of size b: it is not usyd-.*base-simple"),
+            (
+                "mine",
+                RELEASED | {"decoder": "simple"},
+                {"as_": "vitpose-plus-small"},
+                "with the simple decoder, not the",
+            ),
             ("mine", {"datasets": ("aic",)}, {}, "predicts aic14: .* COCO's keypoints only"),
         ],
     )
