@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autolabel.evaluate import evaluate
+from autolabel.evaluate import evaluate, summarise
+from autolabel.evaluate_people import Truth, measure
 from autolabel.evaluate_result import Evaluation, describe, numbers
 from autolabel.poses import Poses, Sample
 from autolabel.similarity import compare
@@ -191,7 +192,9 @@ def test_lengths_say_who_has_one_and_why_nobody_does() -> None:
 @pytest.mark.parametrize("name", ["coco17", "mpii16"])
 def test_every_number_has_an_interval_around_it_or_does_not_exist(name: str) -> None:
     skeleton = Skeleton.load(name)
-    result = evaluate(*corpus(skeleton, images=40), skeleton, bootstrap=100)
+    found, truth = corpus(skeleton, images=40)
+    measured = measure(found, Truth(truth), skeleton)
+    result = summarise(measured, bootstrap=100)
     assert result.intervals is not None
     for key, value in numbers(result).items():
         interval = result.intervals.of(key)
@@ -202,9 +205,8 @@ def test_every_number_has_an_interval_around_it_or_does_not_exist(name: str) -> 
         assert describe(key).label
     assert (result.intervals.unit, result.intervals.clusters) == ("image", 40)
     assert result.intervals.of(("keypoints", skeleton.keypoints[0], "gross_rate"))
-    again = evaluate(*corpus(skeleton, images=40), skeleton, bootstrap=100)
-    assert again == result
-    assert evaluate(*corpus(skeleton, images=40), skeleton, bootstrap=100, seed=1) != result
+    assert summarise(measured, bootstrap=100) == result
+    assert summarise(measured, bootstrap=100, seed=1) != result
 
 
 def test_a_perfect_confidence_is_worth_what_pycocotools_says() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from autolabel.bootstrap import Draws
 from autolabel.errors import InputError
-from autolabel.evaluate import evaluate
+from autolabel.evaluate import summarise
 from autolabel.evaluate_pair import PairedComparison, Verdict, compare_measured
 from autolabel.evaluate_people import Truth, measure
 from autolabel.evaluate_result import numbers
@@ -60,9 +60,9 @@ def by_name(comparison: PairedComparison) -> dict[tuple[str, ...], Any]:
 
 def test_the_less_shaken_poses_are_better_in_every_number() -> None:
     truth = truth_of()
-    good, poor = shaken(truth, 5, 1), shaken(truth, 12, 2)
-    comparison = compared(good, poor, truth)
-    this, other = (numbers(evaluate(poses, truth, LSP)) for poses in (good, poor))
+    good, poor = (measure(poses, Truth(truth), LSP) for poses in (shaken(truth, 5, 1), shaken(truth, 12, 2)))
+    comparison = compare_measured(good, poor, bootstrap=100)
+    this, other = (numbers(summarise(measured)) for measured in (good, poor))
     differences = by_name(comparison)
     assert differences.keys() == this.keys()
     for name, d in differences.items():
@@ -72,7 +72,7 @@ def test_the_less_shaken_poses_are_better_in_every_number() -> None:
             assert d.low <= d.difference <= d.high
     for name in (("coco", "AP"), ("pck", "0.05"), ("mean_error_px",), ("median_error_px",), ("gross_rate",)):
         assert differences[name].verdict is Verdict.BETTER and differences[name].p == 0
-    worse = by_name(compared(poor, good, truth))
+    worse = by_name(compare_measured(poor, good, bootstrap=100))
     for name, d in differences.items():
         if d.difference is not None:
             assert worse[name].difference == pytest.approx(-d.difference)
@@ -97,7 +97,8 @@ def test_both_sets_are_drawn_alike() -> None:
     rng = np.random.default_rng(3)
     hard = [sample.with_poses(sample.poses.replace(xy=sample.poses.xy + rng.exponential(8))) for sample in truth]
     one, two = shaken(hard, 1.0, 1), shaken(hard, 1.2, 2)
-    d = by_name(compared(one, two, truth))["mean_error_px",]
+    measured = [measure(poses, Truth(truth), LSP) for poses in (one, two)]
+    d = by_name(compare_measured(*measured, bootstrap=100))["mean_error_px",]
     mean = [
         np.array([np.linalg.norm(p.poses.xy - t.poses.xy, axis=2).mean() for p, t in zip(s, truth, strict=True)])
         for s in (one, two)
@@ -108,7 +109,7 @@ def test_both_sets_are_drawn_alike() -> None:
     assert d.p == pytest.approx(
         (np.sign(mean[0].mean() - mean[1].mean()) * (weights @ (mean[0] - mean[1])) <= 0).mean()
     )
-    apart = evaluate(one, truth, LSP, bootstrap=100).intervals
+    apart = summarise(measured[0], bootstrap=100).intervals
     alone = apart.of(("mean_error_px",)) if apart else None
     assert alone and alone["high"] - alone["low"] > 3 * (d.high - d.low)
 
