@@ -21,6 +21,7 @@ from autolabel.corpus import ROOT, ImageFile, Quarantined, scan_images, thumbnai
 from autolabel.duplicates import Duplicates, Learned
 from autolabel.errors import FormatError, InputError
 from autolabel.formats.coco_reading import THEIRS
+from autolabel.formats.image_files import is_file
 from autolabel.formats.labels import UNKNOWN_SIZE, Labels
 from autolabel.manifest import PART_SIZE, Existing, Manifest, ManifestWriter, Parent, write_text
 from autolabel.poses import Poses, Sample, pose_id
@@ -202,20 +203,12 @@ class _Job:
 
 def _require_images(data: Labels, src: Path, images: Path) -> None:
     """A wrong folder is told at once, not by a quarantine that holds everything."""
-    if data.samples and not any(_is_file(images / sample.path) for sample in data.samples):
+    if data.samples and not any(is_file(images / sample.path) for sample in data.samples):
         raise InputError(
             f"holds none of the images that {src.name} names, such as {data.samples[0].path}",
             subject=str(images),
             remedy="Give the folder that the file names start from.",
         )
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a file is there; a name that no file system can hold is none's."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
 
 
 def _require_different_poses(data: Labels, src: Path) -> None:
