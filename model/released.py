@@ -102,6 +102,12 @@ def _official() -> Iterator[Release]:
             yield _official_row(
                 f"vitpose-{size}{middle}-coco", size, ("coco",), "COCO", (Figure("coco", _COCO_VAL, ap),), decoder
             )
+    yield from _official_shared()
+    yield from _official_plus()
+
+
+def _official_shared() -> Iterator[Release]:
+    """Several heads on one encoder, without experts."""
     shared = {
         "b": (77.1, 88.0, 87.3, 32.0, 93.3),
         "l": (78.7, 90.9, 90.1, 34.5, 94.0),
@@ -133,7 +139,6 @@ def _official() -> Iterator[Release]:
         yield _official_row(
             f"vitpose-{size}-coco-aic-mpii-crowdpose", size, datasets, "COCO+AIC+MPII+CrowdPose", figures
         )
-    yield from _official_plus()
 
 
 def _official_plus() -> Iterator[Release]:

@@ -152,15 +152,16 @@ def train_network(
     tuned = bool(init) and encoder is None
     described, how = read_settings({} if tuned else network, training or {}, subject)
     inputs = {f"data {i}": manifest.digest for i, (manifest, _) in enumerate(sources)}
-    begin = _from_nothing(sources[0][0].skeleton, described, how.seed)
     if tuned:
         inputs["init"], begin = _from_checkpoint(init, dataset, network, subject)
-    elif encoder is not None:
-        _require_no_dataset(dataset, encoder.subject, subject)
-        inputs["init"], begin = file_digest(init), _from_encoder(encoder, network, described, begin, subject)
+    else:
+        _require_no_dataset(dataset, subject)
+        begin = _from_nothing(sources[0][0].skeleton, described, how.seed)
+        if encoder is not None:
+            inputs["init"], begin = file_digest(init), _from_encoder(encoder, network, described, begin, subject)
     config = {
         "shares": [share for _, share in sources],
-        "network": dict(network or {}),
+        "network": dict(network),
         "dataset": dataset,
         "training": how.model_dump(mode="json"),
     }
@@ -214,10 +215,10 @@ def _encoder(init: str) -> "Encoder | None":
     return find_encoder(init) if init else None
 
 
-def _require_no_dataset(dataset: str, encoder: str, subject: str) -> None:
+def _require_no_dataset(dataset: str, subject: str) -> None:
     if dataset:
         raise ConfigError(
-            f"names a dataset ({dataset}) of {encoder}, an encoder, which has no keypoints of any",
+            f"names a dataset ({dataset}), but starts from no pose network that could have its expert and head",
             subject=subject,
             remedy="Remove dataset: the keypoints are those of the data.",
         )

@@ -99,7 +99,7 @@ def weights_convert(
         ConfigError: An unknown layout or an impossible input size.
         ExistsError: ``out`` holds another result.
     """
-    from model.checkpoint import PTH, model_digest
+    from model.checkpoint import model_digest
 
     layout = _layout(to)
     model = _loaded(str(weights), dataset, merge or (), parse_input_size(input_size))
@@ -113,15 +113,7 @@ def weights_convert(
             progress.note(f"writing {sum(p.numel() for p in model.parameters()):,} parameters")
             _writer(layout)(model, run.path)
             run.finish({"digest": digest})
-    return WeightsConverted(
-        weights=Path(out) / PTH if layout in (To.OFFICIAL, To.MMPOSE) else Path(out),
-        layout=layout,
-        datasets=model.config.datasets,
-        keypoints=tuple(skeleton.num_keypoints for skeleton in model.skeletons),
-        input_size=model.input_size,
-        experts=model.num_experts,
-        digest=digest,
-    )
+    return _converted(model, layout, Path(out), digest)
 
 
 def parse_input_size(text: str | None) -> tuple[int, int] | None:
@@ -171,6 +163,20 @@ def _loaded(weights: str, dataset: str | None, merge: Sequence[str], input_size:
     if input_size is not None:
         merged = for_input_size(merged, input_size, weights)
     return assemble(merged, weights)
+
+
+def _converted(model: "ViTPose", layout: To, out: Path, digest: str) -> WeightsConverted:
+    from model.checkpoint import PTH
+
+    return WeightsConverted(
+        weights=out / PTH if layout in (To.OFFICIAL, To.MMPOSE) else out,
+        layout=layout,
+        datasets=model.config.datasets,
+        keypoints=tuple(skeleton.num_keypoints for skeleton in model.skeletons),
+        input_size=model.input_size,
+        experts=model.num_experts,
+        digest=digest,
+    )
 
 
 def _require_expressible(model: "ViTPose", layout: To, subject: str) -> None:

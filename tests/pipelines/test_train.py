@@ -154,12 +154,13 @@ def test_an_encoder_needs_a_network_it_fits(drawn_case: Any, tmp_path: Path) -> 
         assert not (tmp_path / "out").exists()
 
 
-def test_an_encoder_has_no_dataset(drawn_case: Any, tmp_path: Path) -> None:
+def test_without_a_checkpoint_there_is_no_dataset(drawn_case: Any, tmp_path: Path) -> None:
     torch.save({"model": filled(mae_shapes(32, 1, patch=6))}, tmp_path / "mae.pth")
-    file = write(tmp_path, drawn_case, init="mae.pth", dataset="aic")
-    with pytest.raises(ConfigError, match=r"names a dataset \(aic\) of .*mae\.pth, an encoder.*Remove dataset"):
-        train(config=file, out=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    for init in ("mae.pth", None):
+        file = write(tmp_path, drawn_case, init=init, dataset="aic")
+        with pytest.raises(ConfigError, match=r"names a dataset \(aic\), but starts from no pose.*Remove dataset"):
+            train(config=file, out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_resume_needs_a_run_and_excludes_overwrite(drawn_case: Any, tmp_path: Path) -> None:
