@@ -14,6 +14,7 @@ from autolabel.formats.deeplabcut_table import Row, Table, read_table
 from autolabel.formats.file_skeletons import file_skeleton
 from autolabel.formats.image_files import is_file
 from autolabel.formats.labels import TRACK, UNKNOWN_SIZE, Labels
+from autolabel.formats.records import refuse_repeated_images
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
 
@@ -46,7 +47,8 @@ def read_dlc(src: str | Path, *, images: str | Path | None = None, skeleton: Ske
         order = _order(table, first, chosen)
         group = _grouping(table, ours=project.skeleton is not None)
         samples.extend(_sample(table, row, order, rename(row.path), group(row.path)) for row in table.rows)
-    _refuse_repeated(samples, [(table, row) for table in tables for row in table.rows])
+    places = [(f"line {row.line}", table.subject) for table in tables for row in table.rows]
+    refuse_repeated_images(((s.path, *place) for s, place in zip(samples, places, strict=True)), "image")
     header = {"deeplabcut": {"scorer": first.scorer, "task": project.task}}
     return Labels(chosen, samples, header, (*project.notes, *_notes(tables, samples)))
 
@@ -140,16 +142,6 @@ def _sample(table: Table, row: Row, order: Sequence[int], path: str, group: str)
         attributes=[{TRACK: name} if name else {} for name in names],
     )
     return Sample("", "", path, UNKNOWN_SIZE, poses, group=group)
-
-
-def _refuse_repeated(samples: Sequence[Sample], rows: Sequence[tuple[Table, Row]]) -> None:
-    seen: dict[str, str] = {}
-    for sample, (table, row) in zip(samples, rows, strict=True):
-        place = f"line {row.line} of {table.subject}"
-        if sample.path in seen:
-            message = f"is {sample.path!r}, the image of {seen[sample.path]} already"
-            raise FormatError(message, record=f"line {row.line}", field="image", subject=table.subject)
-        seen[sample.path] = place
 
 
 def _notes(tables: Sequence[Table], samples: Sequence[Sample]) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """One CSV table of DeepLabCut, checked whole; ``deeplabcut.py`` tells the format."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.errors import FormatError
+from autolabel.formats.csv_cells import csv_lines, read_numbers
 from autolabel.formats.records import Record, read_text
 
 SCENE = "single"
 """The individual that holds a multi-animal project's unique body parts."""
 
 _COORDS = ("x", "y", "likelihood")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_NUMBER_LENGTH = 64
-"""Longer cells are no numbers; the expression above is slow on endless digits."""
-
-_MISSING = frozenset({"", "nan", "-nan", "na", "n/a", "#n/a", "<na>", "null", "none"})
-"""What pandas takes for a missing number, in small letters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +62,7 @@ def read_table(path: str | Path) -> Table:
         FormatError: It is malformed; names the line and the cell.
     """
     subject = str(path)
-    lines = _lines(path, subject)
+    lines = csv_lines(read_text(path), subject)
     header = _Header.parse(lines, subject)
     rows: list[Row] = []
     scene_points = 0
@@ -78,17 +71,6 @@ def read_table(path: str | Path) -> Table:
         rows.append(row)
         scene_points += left_out
     return Table(subject, header.scorer, header.individuals, header.bodyparts, rows, scene_points)
-
-
-def _lines(path: str | Path, subject: str) -> Iterator[tuple[int, list[str]]]:
-    """The cells of each row that has any, and the line that it ends on."""
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        for cells in reader:
-            if any(cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise FormatError(f"is not CSV: {error}", record=f"line {reader.line_num}", subject=subject) from error
 
 
 @dataclass(frozen=True)
@@ -143,14 +125,12 @@ class _Header:
             self._fail(place, None, f"has {len(cells)} cells, the header has {len(self.names)}")
         width = len(self.names) - len(self.slots)
         path = self._path(place, cells[:width])
+        numbers = read_numbers(cells[width:], lambda i, message: self._fail(place, self.names[width + i], message))
+        slots = np.array(self.slots)
         flat = np.full(len(self.individuals) * len(self.bodyparts) * 3, np.nan, np.float32)
-        scene = 0
-        for cell, slot, name in zip(cells[width:], self.slots, self.names[width:], strict=True):
-            number = self._number(cell, place, name)
-            if slot >= 0:
-                flat[slot] = number
-            else:
-                scene += name.endswith(" x") and not np.isnan(number)
+        flat[slots[slots >= 0]] = numbers[slots >= 0]
+        known: list[int] = np.flatnonzero((slots < 0) & ~np.isnan(numbers)).tolist()
+        scene = sum(self.names[width + i].endswith(" x") for i in known)
         values = flat.reshape(len(self.individuals), len(self.bodyparts), 3)
         self._check_pairs(place, values)
         return Row(line, path, values), scene
@@ -165,14 +145,6 @@ class _Header:
         if found and (not before or before.endswith("/")):
             text = found + after
         return Record({"image": text}, place, self.subject).relative_path("image")
-
-    def _number(self, cell: str, place: str, name: str) -> float:
-        text = cell.strip()
-        if text.lower() in _MISSING:
-            return np.nan
-        if len(text) > _NUMBER_LENGTH or not _NUMBER.fullmatch(text):
-            self._fail(place, name, f"is {text[:40]!r}, expected a number or nothing")
-        return Record({name: float(text)}, place, self.subject).number(name)
 
     def _check_pairs(self, place: str, values: NDArray[np.float32]) -> None:
         odd = np.isnan(values[..., 0]) != np.isnan(values[..., 1])

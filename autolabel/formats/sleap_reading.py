@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autolabel.errors import FormatError, PosesError, SkeletonError
 from autolabel.formats.file_skeletons import file_skeleton, our_skeleton
 from autolabel.formats.labels import TRACK, UNKNOWN_SIZE, Labels
-from autolabel.formats.records import Record
+from autolabel.formats.records import Record, refuse_repeated_images
 from autolabel.formats.sleap_file import OURS, is_prediction, load
 from autolabel.formats.sleap_paths import VideoPlace, common_folder
 from autolabel.poses import Origin, Poses, Sample, Visibility
@@ -107,7 +107,8 @@ class _Reader:
                 samples[n] = Sample("", "", path, size, self._poses(frames[n], record), group=group)
             if place.is_list:
                 self.left_out["images that are in no labelled frame"] += len(set(place.names)) - len(set(paths))
-        _refuse_repeated([samples[n] for n in range(len(frames))], self.subject)
+        named = ((samples[n].path, f"frames[{n}]", self.subject) for n in range(len(frames)))
+        refuse_repeated_images(named, remedy="Merge them in SLEAP, or give --images.")
         return [samples[n] for n in range(len(frames))]
 
     def notes(self) -> Iterator[str]:
@@ -277,11 +278,3 @@ def _place(video: Any, i: int, subject: str) -> VideoPlace:
             )
     is_list = not isinstance(video.filename, str)
     return VideoPlace(record, subject, tuple(video.filename) if is_list else (video.filename,), is_list)
-
-
-def _refuse_repeated(samples: Sequence[Sample], subject: str) -> None:
-    counts = Counter(sample.path for sample in samples)
-    path, n = counts.most_common(1)[0] if counts else ("", 0)
-    if n > 1:
-        message = f"{n} labelled frames are the image {path}"
-        raise FormatError(message, record="frames", subject=subject, remedy="Merge them in SLEAP, or give --images.")

@@ -303,7 +303,7 @@ def outside(file: h5py.File) -> None:
         (field("instances", "point_id_end", 2), "cannot be read: ValueError: "),
         (field("instances", "skeleton", 7), "cannot be read: IndexError: "),
         (field("frames", "frame_idx", 9), "videos[0]: has 2 images and no frame 9"),
-        (field("frames", "frame_idx", 1), "frames: 2 labelled frames are the image 2.png. Merge them"),
+        (field("frames", "frame_idx", 1), "frames[1]: is '2.png', the image of frames[0] already. Merge them"),
         (lambda file: file.pop("points"), "cannot be read: KeyError: "),
         (lambda file: file["metadata"].attrs.pop("json"), "cannot be read: ValueError: The SLEAP labels file"),
         (metadata(skeletons=[]), "cannot be read: IndexError"),
