@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,11 +51,12 @@ def fuzz(name: str, seconds: int) -> Row:
         folder = Path(place)
         corpus, scratch = folder / "corpus", folder / "scratch"
         corpus.mkdir()
-        scratch.mkdir()
         for i, seed in enumerate([*TARGETS[name].seeds(folder), *(path.read_bytes() for path in kept(name))]):
             (corpus / f"seed-{i}").write_bytes(seed)
         end = time.monotonic() + seconds
         while (left := int(end - time.monotonic())) > 0:
+            shutil.rmtree(scratch, ignore_errors=True)  # of what was found last, nothing must be left
+            scratch.mkdir()
             output = run(name, corpus, scratch, left)
             inputs += number(r"number_of_executed_units: (\d+)", output) or number(r"#(\d+)\t", output)
             coverage = max(coverage, number(r"cov: (\d+)", output))
