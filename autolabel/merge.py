@@ -64,10 +64,12 @@ class State(StrEnum):
     """Somebody asked for a second opinion: the pose is not settled."""
 
 
-SETTLED = frozenset({State.REVIEWED, State.REJECTED})
-"""A person decided about the pose; nothing routes or doubts it any more."""
+SETTLED = (State.REVIEWED, State.REJECTED)
+"""A person decided about the pose; nothing routes or doubts it any more. No set: a state comes out of anybody's table,
+and a list or an object can be looked for in a tuple alone.
+"""
 
-SEEN = frozenset(State)
+SEEN = tuple(State)
 """A person opened the pose, whatever came of it: what it states is no longer a network's word alone."""
 
 

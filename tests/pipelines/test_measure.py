@@ -94,6 +94,12 @@ def test_without_a_truth_nothing_is_claimed(scored: Manifest) -> None:
     assert made["score"] is None
 
 
+def test_a_state_that_is_no_word_tells_nothing() -> None:
+    states = ["reviewed", ["reviewed"], {"state": "reviewed"}, None, 1]
+    poses = Poses.create(1, xy=np.zeros((5, 1, 2)), attributes=[{"state": state} for state in states])
+    assert seen(poses).tolist() == [True, False, False, False, False]
+
+
 def test_quality_of_poses(review_case: Any, scored: Manifest) -> None:
     checked = check(scored, review_case.write("truth", review_case.truth))
     measured = quality(checked)
