@@ -92,6 +92,7 @@ def test_no_two_texts_overlap(figures: list[Any]) -> None:
     assert_no_two_texts_overlap(figures, PLOTS)
 
 
+@pytest.mark.slow
 def test_no_two_texts_overlap_in_lists_of_133_keypoints(figures: list[Any]) -> None:
     """The other pictures do not depend on how many keypoints there are."""
     skeleton = Skeleton.load("wholebody133")
