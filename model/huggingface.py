@@ -16,9 +16,9 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
-from model.config import SIZES, UPSAMPLING, Codec, ViTPoseConfig
+from model.config import DATASETS, SIZES, UPSAMPLING, Codec, ViTPoseConfig
 from model.identify import plus_datasets
-from model.identify_head import identify_head
+from model.identify_head import identify_head, labels_agree
 from model.layouts import Origin, Tensors, Weights
 from model.vitpose import ViTPose, expected_tensors
 
@@ -110,6 +110,13 @@ def _head(keypoints: int, experts: int, ours: bool, origin: Origin) -> tuple[Ske
         return origin.skeleton, (), "udp"  # its own description says the rest
     if experts and not ours:
         datasets = plus_datasets(experts, origin.subject)
+        first = Skeleton.load(DATASETS[datasets[0]].skeleton)
+        if origin.labels and origin.skeleton is None and not labels_agree(origin.labels, first):
+            raise CheckpointError(
+                f"its labels ({', '.join(origin.labels[:3])}, …) are not COCO's, whose head a ViTPose++ has first",
+                subject=origin.subject,
+                remedy="Give the official .pth, which has all heads.",
+            )
         skeleton, _, codec = identify_head(keypoints, replace(origin, dataset=datasets[0]))
         return skeleton, datasets, codec
     return identify_head(keypoints, replace(origin, dataset=None) if ours else origin)

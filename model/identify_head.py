@@ -175,6 +175,8 @@ def labels_agree(labels: Sequence[str], skeleton: Skeleton) -> bool:
 
     Three in four contain the last word of our name, and none says left for right.
     """
+    if len(labels) != skeleton.num_keypoints:
+        return False
     words = [name.rsplit("_", 1)[-1].lower() for name in skeleton.keypoints]
     alike = sum(word in label.lower() for word, label in zip(words, labels, strict=True))
     sides = [(_side(name), _side(label)) for name, label in zip(skeleton.keypoints, labels, strict=True)]

@@ -176,8 +176,9 @@ def test_experts_that_nothing_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="has 3 experts and does not say whose they are"):
         load_model(plain_huggingface(tmp_path / "theirs", model), "coco")
     plus = plain_huggingface(tmp_path / "plus", small_plus(1), id2label={str(i): name for i, name in enumerate(AP10K)})
-    with pytest.raises(CheckpointError, match="are not the keypoints of coco"):
-        load_model(plus)
+    for dataset in (None, "coco", "ap10k"):
+        with pytest.raises(CheckpointError, match=r"are not COCO's, whose head .*official \.pth"):
+            load_model(plus, dataset)
 
 
 def test_a_skeleton_put_beside_foreign_weights_names_them(tmp_path: Path) -> None:
