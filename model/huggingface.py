@@ -89,7 +89,7 @@ def read_huggingface(config: Mapping[str, Any], state: Mapping[str, Tensor], ori
     try:
         fields, labels = _fields(config, origin.subject), _labels(config, num_keypoints)
         own = dict(config.get("autolabel", {}))
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
         raise CheckpointError(f"config.json cannot be read: {error}", subject=origin.subject) from error
     skeleton, datasets, codec = _head(num_keypoints, fields["experts"], bool(own), replace(origin, labels=labels))
     parsed = ViTPoseConfig.parse({**fields, "datasets": datasets, "codec": codec, **own}, subject=origin.subject)
