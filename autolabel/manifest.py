@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
+from operator import index
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self, cast
@@ -91,8 +92,8 @@ class Manifest:
         self.digest: str = record["digest"]
         self.parents = tuple(Parent(p["role"], p["digest"]) for p in record["parents"])
         self.stage: str = record["stage"]
-        self.counts = {name: _count(record["counts"][name]) for name in ("samples", "poses")}
-        self.num_parts = _count(record["parts"])
+        self.counts = {name: index(record["counts"][name]) for name in ("samples", "poses")}
+        self.num_parts = index(record["parts"])
 
     @classmethod
     def open(cls, path: str | Path) -> "Manifest":
@@ -376,17 +377,6 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def _count(value: object) -> int:
-    """A whole number that is not negative.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{value!r} is no count")
-    return value
 
 
 def _write(table: pa.Table, path: Path) -> None:
