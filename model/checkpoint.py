@@ -111,7 +111,7 @@ def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] 
     files = _skeleton_files(model.config, len(model.skeletons))
     for name, skeleton in zip(files, model.skeletons, strict=True):
         _write_json(folder / name, skeleton.to_dict())
-    network = model.config.model_dump(mode="json")
+    network = model.config.described()
     described = {"format": FORMAT, "digest": digest, "network": network, "metrics": dict(metrics or {})}
     _write_json(folder / "config.json", described)
     return folder
@@ -167,7 +167,7 @@ def model_digest(source: ViTPose | str | Path) -> str:
         CheckpointError: As :func:`load_model`.
     """
     model = source if isinstance(source, ViTPose) else load_model(source)
-    described = [model.config.model_dump(mode="json"), [skeleton.to_dict() for skeleton in model.skeletons]]
+    described = [model.config.described(), [skeleton.to_dict() for skeleton in model.skeletons]]
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -331,7 +331,7 @@ def _save_pth(model: ViTPose, folder: Path, state: Tensors) -> Path:
     """Write a ``.pth`` and, for programs that read no meta, the skeleton of its first head beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     skeletons = [skeleton.to_dict() for skeleton in model.skeletons]
-    described = {"network": model.config.model_dump(mode="json"), "skeletons": skeletons}
+    described = {"network": model.config.described(), "skeletons": skeletons}
     _write_json(folder / "skeleton.json", skeletons[0])
     _replace(folder / PTH, lambda temporary: write_pth(temporary, state, described))
     return folder / PTH

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autolabel.errors import CheckpointError
-from model.layouts import Tensors, Weights
+from model.layouts import HEADS, Tensors, Weights
 from model.vitpose import expected_tensors
 
 
@@ -28,7 +28,7 @@ def fitted(weights: Weights, subject: str) -> Weights:
         expected = expected_tensors(weights.config, weights.skeletons)
     else:
         filler = weights.skeletons[-1:] * (datasets - heads)
-        lacking = tuple(f"keypoint_heads.{head}." for head in range(heads, datasets))
+        lacking = tuple(f"{kind}{head}." for kind in HEADS for head in range(heads, datasets))
         every = expected_tensors(weights.config, weights.skeletons + filler)
         expected = {name: tensor for name, tensor in every.items() if not name.startswith(lacking)}
     return Weights(weights.config, weights.skeletons, fit(weights.tensors, expected, subject))

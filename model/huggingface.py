@@ -156,7 +156,7 @@ def write_huggingface(model: ViTPose) -> tuple[dict[str, Any], Tensors]:
         "id2label": {str(index): name for index, name in enumerate(skeleton.keypoints)},
         "label2id": {name: index for index, name in enumerate(skeleton.keypoints)},
         "edges": [list(edge) for edge in skeleton.edges],
-        "autolabel": config.model_dump(mode="json", exclude=_SHARED),
+        "autolabel": {name: value for name, value in config.described().items() if name not in _SHARED},
     }, tensors
 
 
@@ -221,6 +221,13 @@ def _require_expressible(model: ViTPose) -> None:
             "the Hugging Face layout holds one keypoint head",
             remedy=f"Load one of {', '.join(config.datasets)} (dataset=...), then save that.",
         )
+    for fault, has in (
+        ("a presence head", config.presence),
+        ("overlapping patches", config.ratio != 1),
+        (f"heatmaps of {config.upsampling} cells per token", config.upsampling != UPSAMPLING),
+    ):
+        if has:
+            raise CheckpointError(f"has {fault}, which transformers has no word for", remedy=remedy)
     if config.patch_padding != 2:
         raise CheckpointError(f"pads by {config.patch_padding}, transformers always by 2", remedy=remedy)
     if config.decoder == "classic" and config.deconv_channels != 256:

@@ -18,9 +18,12 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
-from model.config import DATASETS, ViTPoseConfig
+from model.config import ViTPoseConfig
 
 Tensors = dict[str, Tensor]
+
+HEADS = ("keypoint_heads.", "presence_heads.")
+"""Tensors of what there is one of per dataset: HEADS[i] + "0." + the name within the first head."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,7 @@ def select_dataset(weights: Weights, origin: Origin) -> Weights:
             remedy="Give the official .pth, which has all heads.",
         )
     tensors = keep_heads(weights.tensors, [index])
-    changes: dict[str, Any] = {"datasets": (origin.dataset,)}
-    if index and origin.dataset in DATASETS:  # the config's codec is the first head's
-        changes["codec"] = DATASETS[origin.dataset].codec
+    changes: dict[str, Any] = {"datasets": (origin.dataset,), "codec": weights.config.codec_of(index), "codecs": ()}
     if weights.config.experts:
         tensors = _merge_expert(tensors, weights.config.depth, index)
         changes |= {"experts": 0, "expert_width": 0}
@@ -108,13 +109,14 @@ def _merge_expert(tensors: Tensors, depth: int, expert: int) -> Tensors:
 
 
 def keep_heads(tensors: Tensors, indices: Sequence[int]) -> Tensors:
-    """Only these keypoint heads, renumbered from 0 in this order."""
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("keypoint_heads.")}
-    for new, old in enumerate(indices):
-        prefix = f"keypoint_heads.{old}."
-        for name, tensor in tensors.items():
-            if name.startswith(prefix):
-                kept[f"keypoint_heads.{new}.{name.removeprefix(prefix)}"] = tensor
+    """Only these keypoint heads, with their presence heads, renumbered from 0 in this order."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
+    for heads in HEADS:
+        for new, old in enumerate(indices):
+            prefix = f"{heads}{old}."
+            for name, tensor in tensors.items():
+                if name.startswith(prefix):
+                    kept[f"{heads}{new}.{name.removeprefix(prefix)}"] = tensor
     return kept
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from model.config import DATASETS, ViTPoseConfig
-from model.layouts import Tensors, Weights
+from model.layouts import HEADS, Tensors, Weights
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def merge_experts(parts: Sequence[Part]) -> Weights:
         parts: Two or more, of different datasets. The first one's dataset answers where none is asked for.
 
     Raises:
-        CheckpointError: A part is not a plain network of one known dataset, or a shared tensor differs; names it.
+        CheckpointError: A part is not a plain network of one named dataset, or a shared tensor differs; names it.
     """
     if len(parts) < 2:
         raise CheckpointError("one network is not enough to merge", remedy="Give the others with --merge.")
@@ -57,7 +57,9 @@ def merge_experts(parts: Sequence[Part]) -> Weights:
             remedy="Give each dataset once; say which one a file is for with --merge NAME=FILE.",
         )
     expert_width = _expert_width(parts)
-    fields = {**first.weights.config.model_dump(), "datasets": names}
+    codecs = tuple(part.weights.config.codec for part in parts)
+    public = tuple(DATASETS[name].codec if name in DATASETS else None for name in names)
+    fields = {**first.weights.config.model_dump(), "datasets": names, "codecs": () if codecs == public else codecs}
     fields |= {"experts": len(parts), "expert_width": expert_width}
     config = ViTPoseConfig.parse(fields, subject="merged")
     skeletons = tuple(part.weights.skeletons[0] for part in parts)
@@ -72,24 +74,17 @@ def _require_single(part: Part) -> None:
             subject=part.subject,
             remedy="Split it first: convert it once for each dataset.",
         )
-    if len(config.datasets) != 1 or config.datasets[0] not in DATASETS:
+    if len(config.datasets) != 1:
         raise CheckpointError(
-            "does not say which public dataset it is for",
+            "does not say which dataset it is for",
             subject=part.subject,
             remedy=f"Name it: --merge NAME=FILE, where NAME is one of {', '.join(DATASETS)}.",
-        )
-    # A ViTPose++ states one codec; those of further heads follow from their dataset.
-    if config.codec != DATASETS[config.datasets[0]].codec:
-        raise CheckpointError(
-            f"was trained with the {config.codec} codec, unlike the released {config.datasets[0]} networks",
-            subject=part.subject,
-            remedy="Keep it apart: a ViTPose++ cannot hold it.",
         )
 
 
 def _require_alike(first: Part, part: Part) -> None:
     one, other = first.weights, part.weights
-    fields, theirs = (weights.config.model_dump(exclude={"datasets", "codec"}) for weights in (one, other))
+    fields, theirs = (weights.config.model_dump(exclude={"datasets", "codec", "codecs"}) for weights in (one, other))
     if different := [name for name, value in fields.items() if theirs[name] != value]:
         name = different[0]
         raise CheckpointError(
@@ -104,7 +99,7 @@ def _require_alike(first: Part, part: Part) -> None:
 
 def _shared(tensors: Tensors) -> list[str]:
     """Names of what belongs to the encoder whole; of ``fc2`` only rows do."""
-    return [name for name in tensors if not name.startswith("keypoint_heads.") and ".mlp.fc2." not in name]
+    return [name for name in tensors if not name.startswith(HEADS) and ".mlp.fc2." not in name]
 
 
 def _expert_width(parts: Sequence[Part]) -> int:
@@ -143,9 +138,9 @@ def _tensors(parts: Sequence[Tensors], expert_width: int) -> Tensors:
             mlp, _, part = name.rpartition(".fc2.")
             merged[name] = tensor[:-expert_width]
             merged |= {f"{mlp}.experts.{e}.{part}": t[name][-expert_width:] for e, t in enumerate(parts)}
-        elif not name.startswith("keypoint_heads."):
+        elif not name.startswith(HEADS):
             merged[name] = tensor
     for index, tensors in enumerate(parts):
-        heads = {name: tensor for name, tensor in tensors.items() if name.startswith("keypoint_heads.0.")}
+        heads = {name: tensor for name, tensor in tensors.items() if name.startswith(HEADS)}
         merged |= {name.replace(".0.", f".{index}.", 1): tensor for name, tensor in heads.items()}
     return merged

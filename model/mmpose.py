@@ -24,7 +24,7 @@ _NAMES = (
     (r"blocks\.(\d+)\.attn\.", r"backbone.layers.\1.attn."),
     (r"blocks\.(\d+)\.mlp\.fc1\.", r"backbone.layers.\1.ffn.layers.0.0."),
     (r"blocks\.(\d+)\.mlp\.fc2\.", r"backbone.layers.\1.ffn.layers.1."),
-    (r"keypoint_heads\.0\.", "head."),
+    (r"keypoint_heads\.0\.", "head."),  # a presence head keeps our name, which mmpose passes over
 )
 _BACK = (
     (r"backbone\.patch_embed\.projection\.", "patch_embed.proj."),

@@ -1,8 +1,8 @@
 """The official layout (mmpose 0.x; easy_ViTPose has the same names), both ways.
 
 The encoder's names carry ``backbone.``; the first head is ``keypoint_head``, the others
-``associate_keypoint_heads.0`` and so on, in ViTPose++ those of AIC, MPII, AP-10K, APT-36K and WholeBody. Every
-network of ours can be written this way.
+``associate_keypoint_heads.0`` and so on, in ViTPose++ those of AIC, MPII, AP-10K, APT-36K and WholeBody.
+Presence heads keep our names, beside the others: the official code passes over what it does not know.
 """
 
 import re
@@ -55,7 +55,7 @@ def _to_ours(name: str) -> str:
 def _from_ours(name: str) -> str:
     head = re.match(r"keypoint_heads\.(\d+)\.(.+)", name)
     if head is None:
-        return f"backbone.{name}"
+        return name if name.startswith("presence_heads.") else f"backbone.{name}"
     index = int(head[1])
     return f"associate_keypoint_heads.{index - 1}.{head[2]}" if index else f"keypoint_head.{head[2]}"
 

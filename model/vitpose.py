@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
-from model.config import UPSAMPLING, Decoder, ViTPoseConfig
+from model.config import Decoder, ViTPoseConfig
+from model.heads import PresenceHead
 
 DatasetIndex = Tensor | int | None
 """Whose expert and head serve the samples: (B,) int64, one index for all, or None for the first (COCO's)."""
@@ -31,12 +32,13 @@ DatasetIndex = Tensor | int | None
 class PatchEmbed(nn.Module):
     """Images (B,3,H,W) -> tokens (B,N,D), row by row.
 
-    The padding is the released networks' quirk: with 2 at patch 16, patch i covers pixels [16i-2, 16i+14).
+    The padding is the released networks' quirk: with 2 at patch 16, patch i covers pixels [16i-2, 16i+14). With a
+    stride below the patch size, patches overlap.
     """
 
-    def __init__(self, patch_size: int, padding: int, width: int) -> None:
+    def __init__(self, patch_size: int, stride: int, padding: int, width: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=patch_size, padding=padding)
+        self.proj = nn.Conv2d(3, width, kernel_size=patch_size, stride=stride, padding=padding)
 
     def forward(self, images: Tensor) -> Tensor:
         """Cut and project."""
@@ -73,12 +75,15 @@ class ExpertMlp(nn.Module):
 
 
 class ClassicDecoder(nn.Module):
-    """Two deconvolutions and a 1x1 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp)."""
+    """Two deconvolutions and a 1x1 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
 
-    def __init__(self, width: int, channels: int, num_keypoints: int) -> None:
+    With an upsampling of 2 there is one deconvolution, and a side is 2Hp.
+    """
+
+    def __init__(self, width: int, channels: int, num_keypoints: int, upsampling: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for inputs in (width, channels):
+        for inputs in (width, channels) if upsampling == 4 else (width,):
             deconv = nn.ConvTranspose2d(inputs, channels, kernel_size=4, stride=2, padding=1, bias=False)
             layers += [deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
         self.deconv_layers = nn.Sequential(*layers)
@@ -90,20 +95,21 @@ class ClassicDecoder(nn.Module):
 
 
 class SimpleDecoder(nn.Module):
-    """ReLU, bilinear x4, 3x3 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
+    """ReLU, bilinear x4 (or x2), 3x3 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
 
     ReLU comes before the enlargement, as in the paper's Eq. 3 and all released code; its Fig. 2d has them
     reversed.
     """
 
-    def __init__(self, width: int, num_keypoints: int) -> None:
+    def __init__(self, width: int, num_keypoints: int, upsampling: int) -> None:
         super().__init__()
+        self.upsampling = float(upsampling)
         self.final_layer = nn.Conv2d(width, num_keypoints, kernel_size=3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Decode."""
         features = F.relu(features)
-        features = F.interpolate(features, scale_factor=UPSAMPLING, mode="bilinear", align_corners=False)
+        features = F.interpolate(features, scale_factor=self.upsampling, mode="bilinear", align_corners=False)
         return self.final_layer(features)
 
 
@@ -117,7 +123,8 @@ class ViTPose(nn.Module):
         skeletons: As given.
         input_size: (H, W) of the images.
         grid_size: (Hp, Wp) tokens.
-        heatmap_size: (h, w) cells, four times the grid.
+        heatmap_size: (h, w) cells, ``upsampling`` times the grid.
+        presence_heads: One per keypoint head, or none.
         config: Description only, set by :func:`build_vitpose`; nothing here reads it.
     """
 
@@ -129,6 +136,7 @@ class ViTPose(nn.Module):
         *,
         input_size: tuple[int, int],
         patch_size: int,
+        ratio: int,
         patch_padding: int,
         width: int,
         depth: int,
@@ -138,19 +146,22 @@ class ViTPose(nn.Module):
         drop_path: float,
         decoder: Decoder,
         deconv_channels: int,
+        upsampling: int,
+        presence: bool,
         experts: int,
         expert_width: int,
     ) -> None:
         super().__init__()
         self.skeletons = tuple(skeletons)
         self.input_size = input_size
-        self.grid_size = (input_size[0] // patch_size, input_size[1] // patch_size)
-        self.heatmap_size = (self.grid_size[0] * UPSAMPLING, self.grid_size[1] * UPSAMPLING)
+        stride = patch_size // ratio
+        self.grid_size = (input_size[0] // stride, input_size[1] // stride)
+        self.heatmap_size = (self.grid_size[0] * upsampling, self.grid_size[1] * upsampling)
         self.num_experts = experts
         norm: Any = partial(nn.LayerNorm, eps=norm_eps)  # timm's annotation wants a class, its code a callable
         drop_paths = [drop_path * index / max(depth - 1, 1) for index in range(depth)]
 
-        self.patch_embed = PatchEmbed(patch_size, patch_padding, width)
+        self.patch_embed = PatchEmbed(patch_size, stride, patch_padding, width)
         self.pos_embed = nn.Parameter(torch.zeros(1, self.grid_size[0] * self.grid_size[1] + 1, width))
         self.blocks = nn.ModuleList(
             Block(width, heads, mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=rate) for rate in drop_paths
@@ -161,10 +172,12 @@ class ViTPose(nn.Module):
         self.last_norm = norm(width)
         counts = [skeleton.num_keypoints for skeleton in self.skeletons]
         if decoder == "classic":
-            self.keypoint_heads = nn.ModuleList(ClassicDecoder(width, deconv_channels, k) for k in counts)
+            self.keypoint_heads = nn.ModuleList(ClassicDecoder(width, deconv_channels, k, upsampling) for k in counts)
         else:
-            self.keypoint_heads = nn.ModuleList(SimpleDecoder(width, k) for k in counts)
+            self.keypoint_heads = nn.ModuleList(SimpleDecoder(width, k, upsampling) for k in counts)
         self._initialise()
+        # Made last, so that the same seed gives the same network with and without them.
+        self.presence_heads = nn.ModuleList(PresenceHead(width, k) for k in counts if presence)
 
     @property
     def skeleton(self) -> Skeleton:
@@ -187,6 +200,24 @@ class ViTPose(nn.Module):
             InputError: Images of another size, or a dataset that does not exist.
         """
         return self.forward_head(self.forward_features(images, dataset), dataset)
+
+    def forward_both(self, images: Tensor, dataset: DatasetIndex = None) -> tuple[Tensor, Tensor | None]:
+        """Heatmaps, and what the presence heads say, from one pass of the encoder.
+
+        Args:
+            images: As :meth:`forward`.
+            dataset: As :meth:`forward`.
+
+        Returns:
+            (B,K,h,w) as :meth:`forward`, and logits (B,K,2) float32 (see :class:`model.heads.PresenceHead`), 0
+            beyond a sample's own keypoints; None for a network without presence heads.
+
+        Raises:
+            InputError: As :meth:`forward`.
+        """
+        features = self.forward_features(images, dataset)
+        presence = self._answers(self.presence_heads, features, dataset) if len(self.presence_heads) else None
+        return self.forward_head(features, dataset), presence
 
     def forward_features(self, images: Tensor, dataset: DatasetIndex = None) -> Tensor:
         """The encoder: images (B,3,H,W) -> features (B,D,Hp,Wp), after the last LayerNorm.
@@ -214,20 +245,26 @@ class ViTPose(nn.Module):
         Raises:
             InputError: A dataset that has no head.
         """
-        if len(self.keypoint_heads) == 1:
-            return self.keypoint_heads[0](features)
-        self._check_dataset(dataset, len(self.keypoint_heads))
+        return self._answers(self.keypoint_heads, features, dataset)
+
+    def _answers(self, heads: nn.ModuleList, features: Tensor, dataset: DatasetIndex) -> Tensor:
+        """(B,K,...) of the head that is asked, or of each sample's own, padded to the largest skeleton."""
+        if len(heads) == 1:
+            return heads[0](features)
+        self._check_dataset(dataset, len(heads))
         if not isinstance(dataset, Tensor):
-            return self.keypoint_heads[dataset or 0](features)
+            return heads[dataset or 0](features)
         # Every head sees the whole batch, as in the official training, and each sample keeps its own
-        # dataset's maps.
+        # dataset's answer.
         largest = max(skeleton.num_keypoints for skeleton in self.skeletons)
-        heatmaps = features.new_zeros(len(features), largest, *self.heatmap_size)
-        for index, head in enumerate(self.keypoint_heads):
+        answers: Tensor | None = None
+        for index, head in enumerate(heads):
             own = head(features)
-            padded = F.pad(own, (0, 0, 0, 0, 0, largest - own.shape[1]))
-            heatmaps = torch.where((dataset == index)[:, None, None, None], padded, heatmaps)
-        return heatmaps
+            padded = F.pad(own, (*[0, 0] * (own.dim() - 2), 0, largest - own.shape[1]))
+            mine = (dataset == index).reshape(-1, *[1] * (own.dim() - 1))
+            answers = torch.where(mine, padded, torch.zeros_like(padded) if answers is None else answers)
+        assert answers is not None, "there is always a head"
+        return answers
 
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Layer ids for timm's learning-rate decay: the stem is 0, block i is i + 1, the rest comes last."""
@@ -283,6 +320,7 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         heads,
         input_size=config.input_size,
         patch_size=config.patch_size,
+        ratio=config.ratio,
         patch_padding=config.patch_padding,
         width=config.width,
         depth=config.depth,
@@ -292,6 +330,8 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         drop_path=config.drop_path,
         decoder=config.decoder,
         deconv_channels=config.deconv_channels,
+        upsampling=config.upsampling,
+        presence=config.presence,
         experts=config.experts,
         expert_width=config.expert_width,
     )
