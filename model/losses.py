@@ -1,21 +1,52 @@
-"""The training loss of ViTPose: mean squared error of heatmaps, masked by target weights."""
+"""The training losses of ViTPose: where keypoints are, and whether they are there; both masked by weights.
+
+Both are means over all rows and keypoints, supervised or not, so that the losses of the slices of a batch, weighted by
+their rows, add up to the loss of the whole: that is what gradient accumulation and several processes rely on.
+"""
 
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 
-def heatmap_mse(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+def heatmap_mse(predicted: Tensor, target: Tensor, weight: Tensor, keypoints: Tensor | None = None) -> Tensor:
     """Mean over crops, keypoints and cells of (w p - w t)².
 
     Unsupervised keypoints (weight 0) still count in the denominator, as in the official code (its
-    ``JointsMSELoss``: the mean over joints of the MSE of w p and w t).
+    ``JointsMSELoss``: the mean over joints of the MSE of w p and w t). With several datasets a crop's mean is over the
+    keypoints of its own: the sum of the official heads' losses, each over the whole batch (``vitpose.md`` 4.5).
 
     Args:
         predicted: (B, K, h, w) heatmaps.
         target: (B, K, h, w) heatmaps.
-        weight: (B, K) in 0..1.
+        weight: (B, K) in 0..1; 0 beyond a crop's own keypoints.
+        keypoints: (B,) how many of the K are a crop's own; all where left out.
 
     Returns:
         A scalar.
     """
-    masked = weight[:, :, None, None]
-    return (masked * (predicted - target)).square().mean()
+    squared = (weight[:, :, None, None] * (predicted - target)).square()
+    if keypoints is None:
+        return squared.mean()
+    return (squared.sum(dim=1).mean(dim=(1, 2)) / keypoints).mean()
+
+
+def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of the two answers of a presence head, summed over the answers, mean over crops and keypoints.
+
+    The denominator is B·K, whatever the weights: a keypoint of which nothing is known counts in it, as in
+    :func:`heatmap_mse`, and so does the padding of a smaller skeleton. A mean over what is labelled would give a
+    slice with few labels more say for each of them than the whole batch gives.
+
+    Args:
+        logits: (B, K, 2) of any floating type: the keypoint lies inside the image; it is visible given that it does.
+        targets: (B, K, 2) in 0..1; anything, NaN included, where the weight is 0.
+        weights: (B, K, 2), 0 where nobody knows.
+
+    Returns:
+        A scalar, float32.
+    """
+    known = weights > 0
+    loss = binary_cross_entropy_with_logits(
+        logits.float(), targets.float().masked_fill(~known, 0.0), weights.float(), reduction="sum"
+    )
+    return loss / (logits.shape[0] * logits.shape[1])
