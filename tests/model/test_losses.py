@@ -1,10 +1,10 @@
-"""The heatmap loss against the official formula, over two steps of gradient descent."""
+"""The heatmap loss against the official formula, presence against its own, over two steps of gradient descent."""
 
 import numpy as np
 import pytest
 import torch
 
-from model.losses import heatmap_mse
+from model.losses import heatmap_mse, presence_loss
 
 B, K, H, W = 3, 4, 5, 6
 
@@ -48,3 +48,68 @@ def test_keypoints_without_weight_count_in_the_denominator_only() -> None:
     one_of_four = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     assert heatmap_mse(p, t, one_of_four).item() == 0.25
     assert heatmap_mse(p, t, torch.zeros(2, 2)).item() == 0.0
+
+
+# ---- presence
+
+
+def cross_entropy(logits: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
+    """-t ln p - (1 - t) ln (1 - p) where it counts, the two answers summed, over the crops and keypoints."""
+    total = 0.0
+    for b, k, answer in np.ndindex(*logits.shape):
+        if weight[b, k, answer]:
+            p, t = 1 / (1 + np.exp(-logits[b, k, answer])), target[b, k, answer]
+            total -= weight[b, k, answer] * (t * np.log(p) + (1 - t) * np.log(1 - p))
+    return total / (logits.shape[0] * logits.shape[1])
+
+
+def labelled(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits, targets that are NaN where nobody knows, and weights."""
+    rng = np.random.default_rng(seed)
+    logits, target = rng.normal(0, 3, (B, K, 2)), rng.integers(0, 2, (B, K, 2)).astype(float)
+    weight = rng.choice([0.0, 0.5, 1.0], (B, K, 2))
+    target[weight == 0] = np.nan
+    return logits, target, weight
+
+
+def test_two_steps_of_presence_are_the_references() -> None:
+    z, t, w = labelled()
+    ours = torch.tensor(z, dtype=torch.float32, requires_grad=True)
+    descent = torch.optim.SGD([ours], lr=4.0)
+    losses, expected = [], []
+    for _ in range(2):
+        loss = presence_loss(ours, torch.tensor(t), torch.tensor(w))
+        descent.zero_grad()
+        loss.backward()
+        descent.step()
+        losses.append(loss.item())
+        expected.append(cross_entropy(z, t, w))
+        z = z - 4.0 * w * (1 / (1 + np.exp(-z)) - np.nan_to_num(t)) / (B * K)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert losses[1] < losses[0]
+    assert ours.detach().numpy() == pytest.approx(z, abs=1e-5)
+
+
+@pytest.mark.parametrize("which", ["heatmaps", "presence"])
+@pytest.mark.parametrize("cut", [1, 2])
+def test_the_losses_of_slices_add_up_to_that_of_the_batch(which: str, cut: int) -> None:
+    if which == "presence":
+        loss, tensors = presence_loss, [torch.tensor(array) for array in labelled(1)]
+    else:
+        rng = np.random.default_rng(1)
+        loss, tensors = heatmap_mse, [torch.tensor(rng.random(shape)) for shape in [(B, K, H, W)] * 2 + [(B, K)]]
+    slices = [
+        loss(*(tensor[:cut] for tensor in tensors)) * cut,
+        loss(*(tensor[cut:] for tensor in tensors)) * (B - cut),
+    ]
+    assert (sum(slices) / B).item() == pytest.approx(loss(*tensors).item(), rel=1e-6)
+
+
+def test_what_nobody_knows_teaches_nothing_and_low_precision_is_no_excuse() -> None:
+    logits = torch.tensor([[[90.0, -90.0], [3.0, 0.0]]], dtype=torch.bfloat16, requires_grad=True)
+    targets = torch.tensor([[[0.0, 1.0], [torch.nan, torch.nan]]])
+    loss = presence_loss(logits, targets, torch.tensor([[[1.0, 1.0], [0.0, 0.0]]]))
+    loss.backward()
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(90.0)
+    assert logits.grad[0, 1].tolist() == [0, 0] and logits.grad[0, 0].tolist() == [0.5, -0.5]
+    assert presence_loss(logits, targets, torch.zeros(1, 2, 2)).item() == 0.0
