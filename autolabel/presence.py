@@ -1,0 +1,126 @@
+"""How good probabilities of presence are: do they rank, and do they mean what they say?
+
+Keypoints of known truth go in as flat arrays: what a network said, and whether the keypoint does lie inside the image.
+Unlabelled ones belong to neither side and are left out before (:func:`known_presence`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autolabel.errors import InputError
+from autolabel.poses import Poses, Visibility
+
+BINS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """Probabilities in bins of equal width, against how often they came true. Empty bins are left out.
+
+    Attributes:
+        said: (M,) mean probability of each bin, ascending.
+        true: (M,) share of it that was true.
+        count: (M,) how many are in it; int64.
+    """
+
+    said: NDArray[np.float64]
+    true: NDArray[np.float64]
+    count: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: the mean distance of said and true over all that was said; NaN of nothing.
+
+        Naeini et al., AAAI 2015.
+        """
+        if not self.count.sum():
+            return float("nan")
+        return float(np.average(np.abs(self.said - self.true), weights=self.count))
+
+
+def known_presence(predicted: Poses, truth: Poses) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """What was said of the keypoints whose truth is known, and that truth.
+
+    Args:
+        predicted: N poses with ``presence``; keypoints without one (NaN) are left out.
+        truth: The same N people, labelled; unlabelled keypoints are left out.
+
+    Returns:
+        Probabilities (M,) and whether each keypoint lies inside the image (M,), in reading order.
+
+    Raises:
+        InputError: They are not as many.
+    """
+    if predicted.visibility.shape != truth.visibility.shape:
+        shapes = f"{predicted.visibility.shape} and {truth.visibility.shape}"
+        raise InputError(f"predictions and truth are {shapes} keypoints, expected pairs of the same people")
+    known = (truth.visibility != Visibility.UNLABELLED) & np.isfinite(predicted.presence)
+    inside = truth.visibility != Visibility.ABSENT
+    return predicted.presence[known].astype(np.float64), inside[known]
+
+
+def auroc(score: ArrayLike, truth: ArrayLike) -> float:
+    """Probability that something true has a higher score than something false; ties count one half.
+
+    Args:
+        score: (M,) any numbers, higher for what is held to be true.
+        truth: (M,) bool.
+
+    Returns:
+        0..1; NaN where all is true, or nothing: there is no pair to rank.
+
+    Raises:
+        InputError: A score is NaN, or they are not as many.
+    """
+    from sklearn.metrics import roc_auc_score  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
+    scores, true = _pairs(score, truth)
+    if true.all() or not true.any():
+        return float("nan")
+    return float(cast("Any", roc_auc_score)(true, scores))
+
+
+def brier(probability: ArrayLike, truth: ArrayLike) -> float:
+    """Mean squared difference of probabilities and what came true (Brier, 1950): 0 is best; NaN of nothing.
+
+    Args:
+        probability: (M,) in 0..1.
+        truth: (M,) bool.
+
+    Raises:
+        InputError: A probability is NaN, or they are not as many.
+    """
+    said, true = _pairs(probability, truth)
+    return float(np.mean((said - true) ** 2)) if len(said) else float("nan")
+
+
+def reliability(probability: ArrayLike, truth: ArrayLike, bins: int = BINS) -> Reliability:
+    """Probabilities in bins against how often they came true.
+
+    Args:
+        probability: (M,) in 0..1.
+        truth: (M,) bool.
+        bins: How many of equal width; each holds its lower edge, the last one 1.0 too.
+
+    Raises:
+        InputError: A probability is NaN or not in 0..1, or they are not as many.
+    """
+    said, true = _pairs(probability, truth)
+    if len(said) and not 0 <= said.min() <= said.max() <= 1:
+        raise InputError(f"probabilities of {said.min():g} to {said.max():g} are not in 0..1")
+    place = np.minimum((said * bins).astype(np.int64), bins - 1)
+    count, sums, hits = (np.bincount(place, weights, bins) for weights in (None, said, true))
+    some = count > 0
+    return Reliability(sums[some] / count[some], hits[some] / count[some], count[some].astype(np.int64))
+
+
+def _pairs(score: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    scores, true = np.asarray(score, np.float64), np.asarray(truth, bool)
+    if scores.ndim != 1 or scores.shape != true.shape:
+        raise InputError(f"scores {scores.shape} and truth {true.shape} are not (M,) each")
+    if np.isnan(scores).any():
+        raise InputError(f"score {int(np.isnan(scores).argmax())} is NaN", remedy="Leave out what nothing was said of.")
+    return scores, true
