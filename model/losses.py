@@ -30,23 +30,22 @@ def heatmap_mse(predicted: Tensor, target: Tensor, weight: Tensor, keypoints: Te
     return (squared.sum(dim=1).mean(dim=(1, 2)) / keypoints).mean()
 
 
-def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, keypoints: Tensor | None = None) -> Tensor:
     """Cross-entropy of the two answers of a presence head, summed over the answers, mean over crops and keypoints.
 
     The denominator is B·K, whatever the weights: a keypoint of which nothing is known counts in it, as in
-    :func:`heatmap_mse`, and so does the padding of a smaller skeleton. A mean over what is labelled would give a
-    slice with few labels more say for each of them than the whole batch gives.
+    :func:`heatmap_mse`. A mean over what is labelled would give a slice with few labels more say for each of them
+    than the whole batch gives.
 
     Args:
         logits: (B, K, 2) of any floating type: the keypoint lies inside the image; it is visible given that it does.
         targets: (B, K, 2) in 0..1; anything, NaN included, where the weight is 0.
-        weights: (B, K, 2), 0 where nobody knows.
+        weights: (B, K, 2), 0 where nobody knows and beyond a crop's own keypoints.
+        keypoints: (B,) how many of the K are a crop's own; all where left out.
 
     Returns:
         A scalar, float32.
     """
-    known = weights > 0
-    loss = binary_cross_entropy_with_logits(
-        logits.float(), targets.float().masked_fill(~known, 0.0), weights.float(), reduction="sum"
-    )
-    return loss / (logits.shape[0] * logits.shape[1])
+    told = targets.float().masked_fill(weights <= 0, 0.0)
+    loss = binary_cross_entropy_with_logits(logits.float(), told, weights.float(), reduction="none").sum(dim=(1, 2))
+    return (loss / (logits.shape[1] if keypoints is None else keypoints)).mean()

@@ -27,6 +27,7 @@ VOCABULARY = {
     "manifest",
     "mapping",
     "poses",
+    "presence",
     "progress",
     "run",
     "settings",

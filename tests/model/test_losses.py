@@ -105,6 +105,15 @@ def test_the_losses_of_slices_add_up_to_that_of_the_batch(which: str, cut: int) 
     assert (sum(slices) / B).item() == pytest.approx(loss(*tensors).item(), rel=1e-6)
 
 
+def test_each_crop_of_several_datasets_counts_its_own_keypoints() -> None:
+    """As if every crop came alone, without the padding of the smaller skeletons."""
+    z, t, w = (torch.tensor(array) for array in labelled(2))
+    own = torch.tensor([K, 1, 2])
+    w = w * (torch.arange(K) < own[:, None])[..., None]
+    alone = [presence_loss(*(tensor[b : b + 1, : own[b]] for tensor in (z, t, w))).item() for b in range(B)]
+    assert presence_loss(z, t, w, own).item() == pytest.approx(np.mean(alone), rel=1e-6)
+
+
 def test_what_nobody_knows_teaches_nothing_and_low_precision_is_no_excuse() -> None:
     logits = torch.tensor([[[90.0, -90.0], [3.0, 0.0]]], dtype=torch.bfloat16, requires_grad=True)
     targets = torch.tensor([[[0.0, 1.0], [torch.nan, torch.nan]]])
