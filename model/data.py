@@ -1,13 +1,15 @@
 """Training crops: from a manifest's images and labels to batches that the device augments.
 
-Each person is cut to a *canvas* at about the network's resolution: the padded box with margins for every rotation
-and scale that augmentation may draw. A batch holds canvases; augmentation is then one affine map and one resampling
-of the whole batch, on the device (``model/augment.py``). Canvases are kept in memory where all of them fit, so that
-an image is decoded once for each of its people and not once an epoch.
+Each person is cut to a *canvas*: the padded box with room for every rotation, scale and shift that augmentation may
+draw, as far as the image reaches. A batch holds canvases; augmentation is then one affine map and one resampling of the
+whole batch, on the device (``model/augment.py``). A canvas has at most ``detail`` times the network's resolution: crops
+that show a part of the person enlarge it, and what the image has to show is not to be lost before. Canvases are kept in
+memory where all of them fit, so that an image is decoded once for each of its people and not once an epoch.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -19,40 +21,74 @@ from autolabel.errors import ConfigError, ImageError, InputError
 from autolabel.images import read_image
 from autolabel.manifest import Manifest
 from autolabel.poses import Visibility
-from model.crop import apply, crop, regions_from_boxes
+from model.crop import crop, regions_from_boxes
 
 CACHE_BYTES = 2 * 2**30
 """Canvases are kept in memory as long as all of them fit in this."""
 
+DETAIL = 2.0
+"""Canvas pixels per pixel of the network's input, for a person who is that large in the image. With 2, the smallest
+scale of the official recipe (half the box) still finds a pixel of the image for each of its own."""
+
 
 @dataclass(frozen=True)
 class PoseBatch:
-    """B people, each on its own canvas.
+    """B people, each on its own canvas; pixel centres at integers, edges half a pixel from them.
+
+    K is that of the largest skeleton among the data; a keypoint beyond a person's own skeleton is unlabelled.
 
     Attributes:
         canvas: (B, 3, Hc, Wc) uint8 RGB, black outside the image.
-        box: (B, 4) float32 xyxy in canvas pixels, centres at integers.
+        box: (B, 4) float32 xyxy in canvas pixels.
         xy: (B, K, 2) float32 in canvas pixels; without meaning where there is no coordinate.
         visibility: (B, K) uint8, see :class:`autolabel.poses.Visibility`.
+        dataset: (B,) int64, the network's head that the labels are for.
+        image: (B, 4) float32 xyxy edges of the image in canvas pixels; it may reach beyond the canvas.
+        tells_hidden: (B,) bool, whether the labels come from somebody who said of some keypoints that they are hidden.
+            Where nobody ever did, "visible" means no more than "labelled".
     """
 
     canvas: Tensor
     box: Tensor
     xy: Tensor
     visibility: Tensor
+    dataset: Tensor
+    image: Tensor
+    tells_hidden: Tensor
+
+    def __len__(self) -> int:
+        """The number of people, B."""
+        return len(self.canvas)
 
     def to(self, device: torch.device) -> "PoseBatch":
         """The same batch on a device."""
-        return PoseBatch(*(t.to(device) for t in (self.canvas, self.box, self.xy, self.visibility)))
+        return PoseBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def rows(self, rows: slice | Tensor) -> "PoseBatch":
+        """Some of the people."""
+        return PoseBatch(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(frozen=True)
 class _Person:
+    """A pose, and the part of its image that its canvas shows.
+
+    Attributes:
+        source: Which of the manifests it is from.
+        scale: Canvas pixels per image pixel, at most 1.
+        corner: x and y of the canvas' first pixel in the scaled image.
+        canvas_size: (Hc, Wc) of the person's own canvas.
+    """
+
+    source: int
     image: str
     image_size: tuple[int, int]
     box: NDArray[np.float64]
     xy: NDArray[np.float32]
     visibility: NDArray[np.uint8]
+    scale: float
+    corner: tuple[int, int]
+    canvas_size: tuple[int, int]
 
 
 class PoseCrops(Dataset[PoseBatch]):
@@ -64,94 +100,101 @@ class PoseCrops(Dataset[PoseBatch]):
     Args:
         manifests: Where the poses come from. Poses without a box, crowds, and poses in which nothing is labelled
             or absent are left out.
+        datasets: Which head of the network each manifest is for; empty where all are for the first.
         input_size: The network's (H, W).
         padding: How much the box is enlarged before it fills the input.
-        canvas_size: (Hc, Wc) of the canvases; see :meth:`model.augment.Augmentation.canvas_size`.
+        canvas_size: Largest (Hc, Wc) of a canvas; see :meth:`model.augment.Augmentation.canvas_size`.
+        detail: Canvas pixels per input pixel for which ``canvas_size`` was computed.
         cache_bytes: Canvases are kept if all of them take no more than this. Each worker of a data loader keeps
             its own.
 
     Attributes:
         sizes: How many people each manifest gave; their places run through the manifests in order.
+        num_keypoints: K, of the largest skeleton.
 
     Raises:
-        InputError: Nothing is left to train on in one of them.
+        InputError: One of them has no labelled keypoint to train on.
     """
 
     def __init__(
         self,
         manifests: Sequence[Manifest],
         *,
+        datasets: Sequence[int] = (),
         input_size: tuple[int, int],
         padding: float,
         canvas_size: tuple[int, int],
+        detail: float = DETAIL,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        people = [list(_people(manifest)) for manifest in manifests]
-        for manifest, found in zip(manifests, people, strict=True):
-            if not found:
+        cut = _Cut(input_size, padding, canvas_size, detail)
+        people = [list(_people(manifest, source, cut)) for source, manifest in enumerate(manifests)]
+        states = [{int(state) for person in found for state in np.unique(person.visibility)} for found in people]
+        for manifest, said in zip(manifests, states, strict=True):
+            if not said & {Visibility.VISIBLE, Visibility.HIDDEN}:
                 raise InputError(
-                    "no labelled pose with a box",
+                    "no labelled keypoint to train on",
                     subject=str(manifest.path),
-                    remedy="Training needs poses whose keypoints are visible, hidden or absent.",
+                    remedy="Training needs poses with a box, whose keypoints are visible or hidden.",
                 )
+        self._datasets = torch.tensor(list(datasets) or [0] * len(manifests))
+        self._tells_hidden = torch.tensor([Visibility.HIDDEN in said for said in states])
         self._people = [person for found in people for person in found]
         self.sizes = [len(found) for found in people]
-        self.input_size = input_size
-        self.padding = padding
-        self.canvas_size = canvas_size
-        self._cached = len(self) * 3 * canvas_size[0] * canvas_size[1] <= cache_bytes
-        self._cache: dict[int, PoseBatch] = {}
+        self.num_keypoints = max(manifest.skeleton.num_keypoints for manifest in manifests)
+        self._cached = sum(3 * math.prod(person.canvas_size) for person in self._people) <= cache_bytes
+        self._cache: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self._people)
 
     def __getitem__(self, places: Sequence[int]) -> PoseBatch:
-        """The batch of the people at ``places``.
+        """The batch of the people at ``places``; its canvas is as large as the largest of theirs.
 
         Raises:
             ImageError: An image cannot be read, or has another size than the manifest says.
         """
-        rows = [self._row(place) for place in places]
+        people = [self._people[place] for place in places]
+        height, width = (max(person.canvas_size[axis] for person in people) for axis in (0, 1))
+        canvas = torch.zeros(len(people), 3, height, width, dtype=torch.uint8)
+        xy = np.zeros((len(people), self.num_keypoints, 2), np.float32)
+        visibility = np.full((len(people), self.num_keypoints), Visibility.UNLABELLED, np.uint8)
+        for i, (place, person) in enumerate(zip(places, people, strict=True)):
+            own = self._canvas(place)
+            canvas[i, :, : own.shape[1], : own.shape[2]] = own
+            known = len(person.visibility)
+            xy[i, :known] = np.nan_to_num(person.xy) * person.scale - person.corner
+            visibility[i, :known] = person.visibility
+        scale, corner = (np.array([getattr(person, name) for person in people]) for name in ("scale", "corner"))
+        source = torch.tensor([person.source for person in people])
+        box = np.stack([person.box for person in people])
+        size = np.array([person.image_size for person in people])
+        edges = np.concatenate([np.full((len(people), 2), -0.5), size - 0.5], axis=1)
+
+        def on_canvas(rectangle: NDArray[np.float64]) -> Tensor:
+            return torch.tensor(rectangle * scale[:, None] - np.tile(corner, 2), dtype=torch.float32)
+
         return PoseBatch(
-            canvas=torch.cat([row.canvas for row in rows]),
-            box=torch.cat([row.box for row in rows]),
-            xy=torch.cat([row.xy for row in rows]),
-            visibility=torch.cat([row.visibility for row in rows]),
+            canvas=canvas,
+            box=on_canvas(box),
+            xy=torch.from_numpy(xy),
+            visibility=torch.from_numpy(visibility),
+            dataset=self._datasets[source],
+            image=on_canvas(edges),
+            tells_hidden=self._tells_hidden[source],
         )
 
-    def _row(self, place: int) -> PoseBatch:
-        row = self._cache.get(place)
-        if row is None:
-            row = self._cut(self._people[place])
+    def names(self, places: Sequence[int]) -> list[str]:
+        """The images of the people at ``places``."""
+        return [self._people[place].image for place in places]
+
+    def _canvas(self, place: int) -> Tensor:
+        canvas = self._cache.get(place)
+        if canvas is None:
+            canvas = _cut_canvas(self._people[place])
             if self._cached:
-                self._cache[place] = row
-        return row
-
-    def _cut(self, person: _Person) -> PoseBatch:
-        """Cut the canvas: by translation where the person is small, by one bilinear reduction where it is large.
-
-        A small person is not enlarged here, so that augmentation resamples its original pixels.
-        """
-        image = read_image(person.image)
-        if image.shape[1::-1] != person.image_size:
-            raise ImageError(
-                f"is {image.shape[1]}x{image.shape[0]} now, it was labelled as "
-                f"{person.image_size[0]}x{person.image_size[1]}",
-                subject=person.image,
-                remedy="Restore the image, or scan and label it anew.",
-            )
-        box = torch.tensor(person.box)[None]
-        region = regions_from_boxes(box, input_size=self.input_size, padding=self.padding)
-        scale = min(self.input_size[1] / region.size[0, 0].item(), 1.0)
-        middle = torch.tensor([self.canvas_size[1] - 1, self.canvas_size[0] - 1]) / 2
-        offset = middle - scale * region.centre[0]
-        matrix = torch.cat([scale * torch.eye(2, dtype=box.dtype), offset[:, None]], dim=1)[None]
-        return PoseBatch(
-            canvas=crop(torch.from_numpy(image).permute(2, 0, 1), matrix, self.canvas_size),
-            box=apply(matrix, box.reshape(1, 2, 2)).reshape(1, 4).float(),
-            xy=apply(matrix, torch.tensor(np.nan_to_num(person.xy))[None]).float(),
-            visibility=torch.tensor(person.visibility)[None],
-        )
+                self._cache[place] = canvas
+        return canvas
 
 
 class MixedBatches(Sampler[list[int]]):
@@ -223,11 +266,61 @@ def _apportion(shares: Sequence[float], total: int) -> list[int]:
     return counts.tolist()
 
 
-def _people(manifest: Manifest) -> Iterator[_Person]:
+@dataclass(frozen=True)
+class _Cut:
+    """How canvases are cut; see :class:`PoseCrops`."""
+
+    input_size: tuple[int, int]
+    padding: float
+    canvas_size: tuple[int, int]
+    detail: float
+
+    def __call__(
+        self, boxes: NDArray[np.float64], image_size: tuple[int, int]
+    ) -> Iterator[tuple[float, tuple[int, int], tuple[int, int]]]:
+        """``scale``, ``corner`` and ``canvas_size`` for each box (N, 4) of an image of ``image_size`` (W, H)."""
+        regions = regions_from_boxes(torch.tensor(boxes), input_size=self.input_size, padding=self.padding)
+        needed = regions.size[:, :1].numpy() / (self.detail * self.input_size[1])  # image pixels per canvas pixel
+        scale = np.minimum(1 / needed, 1.0)
+        centre = regions.centre.numpy() * scale
+        half = np.array(self.canvas_size[::-1]) * needed * scale / 2
+        # Only what the image has: the rest of a canvas is black and needs no memory.
+        last = np.ceil(np.array(image_size) * scale) - 1
+        low = np.clip(np.floor(centre - half), 0, last).astype(int)
+        size = np.clip(np.ceil(centre + half), 0, last).astype(int) - low + 1
+        for i in range(len(boxes)):
+            yield float(scale[i, 0]), (int(low[i, 0]), int(low[i, 1])), (int(size[i, 1]), int(size[i, 0]))
+
+
+def _people(manifest: Manifest, source: int, cut: _Cut) -> Iterator[_Person]:
     for sample in manifest:
         poses = sample.poses
         stated = (poses.visibility != Visibility.UNLABELLED).any(axis=1)
-        usable = stated & ~poses.crowd & np.isfinite(poses.box).all(axis=1)
-        path = str(manifest.image_path(sample)) if usable.any() else ""
-        for i in np.flatnonzero(usable):
-            yield _Person(path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i])
+        usable = np.flatnonzero(stated & ~poses.crowd & np.isfinite(poses.box).all(axis=1))
+        if not len(usable):
+            continue
+        path = str(manifest.image_path(sample))
+        for i, place in zip(usable, cut(poses.box[usable], sample.size), strict=True):
+            yield _Person(source, path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i], *place)
+
+
+def _cut_canvas(person: _Person) -> Tensor:
+    """The person's own canvas, (3, Hc, Wc) uint8.
+
+    The image's own pixels where the person is small, so that augmentation resamples these; where the person is
+    large, one bilinear reduction, as prediction cuts a crop.
+    """
+    image = read_image(person.image)
+    if image.shape[1::-1] != person.image_size:
+        raise ImageError(
+            f"is {image.shape[1]}x{image.shape[0]} now, it was labelled as "
+            f"{person.image_size[0]}x{person.image_size[1]}",
+            subject=person.image,
+            remedy="Restore the image, or scan and label it anew.",
+        )
+    planes = torch.from_numpy(image).permute(2, 0, 1)
+    (height, width), (x, y) = person.canvas_size, person.corner
+    if person.scale == 1.0:
+        return planes[:, y : y + height, x : x + width].contiguous()
+    matrix = torch.tensor([[[person.scale, 0, -x], [0, person.scale, -y]]], dtype=torch.float64)
+    return crop(planes, matrix, person.canvas_size)[0]

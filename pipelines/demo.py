@@ -61,7 +61,7 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
     "warmup_steps": 50,
-    "augmentation": {"scale": 0.25, "rotation": 15.0, "colour": 0.3},
+    "augmentation": {"half_body": 0.0, "scale": 0.25, "rotation": 15.0, "shift": 0.0, "colour": 0.3},
 }
 """Frozen with the corpus: on 300 poses this leaves 15 to 40 % of the others bad (``benchmarks/drawn.py``)."""
 

@@ -1,0 +1,99 @@
+"""What augmented crops teach: heatmaps, and whether each keypoint lies inside the image and is visible.
+
+| a keypoint is | heatmap | presence | visibility |
+|---|---|---|---|
+| labelled, on the crop | its Gaussian | inside | whether visible, where labels tell |
+| labelled, outside the crop but inside the image | no weight | inside: it calls for a larger crop | the same |
+| labelled, outside the image | Gaussian if it reaches the map (official rule) | not inside | no weight |
+| absent: labelled so, or cut away by truncation | zeros, with weight | not inside | no weight |
+| unlabelled, or beyond the skeleton's K | no weight | no weight | no weight |
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autolabel.poses import Visibility
+from model.augment import Augmented
+from model.config import Codec
+from model.heatmap import encode
+from model.truncation import labelled
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What B crops teach, all float32.
+
+    Attributes:
+        heatmaps: (B, K, h, w).
+        weights: (B, K) of the heatmaps.
+        presence: (B, K, 2): 1 where the keypoint lies inside the image, and where it is visible.
+        presence_weights: (B, K, 2).
+    """
+
+    heatmaps: Tensor
+    weights: Tensor
+    presence: Tensor
+    presence_weights: Tensor
+
+
+@torch.no_grad()
+def targets(
+    crops: Augmented,
+    *,
+    input_size: tuple[int, int],
+    heatmap_size: tuple[int, int],
+    codecs: Sequence[Codec],
+    sigma: float = 2.0,
+) -> Targets:
+    """What crops teach.
+
+    Args:
+        crops: As drawn.
+        input_size: (H, W) of the crops.
+        heatmap_size: (h, w) in cells.
+        codecs: Heatmap convention of each head, by ``crops.dataset``.
+        sigma: Of the Gaussians, in cells.
+    """
+    stated = labelled(crops.visibility)
+
+    def encoded(codec: Codec) -> tuple[Tensor, Tensor]:
+        return encode(crops.xy, stated, input_size=input_size, heatmap_size=heatmap_size, codec=codec, sigma=sigma)
+
+    heatmaps, weights = encoded(codecs[0])
+    if len(set(codecs)) > 1:
+        other = "plain" if codecs[0] == "udp" else "udp"
+        differs = torch.tensor([codec == other for codec in codecs], device=crops.dataset.device)[crops.dataset]
+        maps, factors = encoded(other)
+        heatmaps = torch.where(differs[:, None, None, None], maps, heatmaps)
+        weights = torch.where(differs[:, None], factors, weights)
+    heatmaps, weights = absent_targets(heatmaps, weights, crops.visibility)
+    known = stated | (crops.visibility == Visibility.ABSENT)
+    visible = crops.inside & (crops.visibility == Visibility.VISIBLE)
+    told = crops.inside & crops.tells_hidden[:, None]
+    return Targets(
+        heatmaps=heatmaps,
+        weights=weights,
+        presence=torch.stack([crops.inside, visible], dim=-1).float(),
+        presence_weights=torch.stack([known, told], dim=-1).float(),
+    )
+
+
+def absent_targets(heatmaps: Tensor, weights: Tensor, visibility: Tensor) -> tuple[Tensor, Tensor]:
+    """Let absent keypoints teach that there is nothing: a target of zeros that counts.
+
+    The official recipe gives every keypoint without a coordinate weight 0, so that a network never learns to
+    say "not here". A joint that a person called absent is evidence; one that nobody labelled is not.
+
+    Args:
+        heatmaps: (B, K, h, w) of the labelled keypoints.
+        weights: (B, K) their weights.
+        visibility: (B, K) uint8.
+
+    Returns:
+        Heatmaps and weights of the same shapes.
+    """
+    absent = visibility == Visibility.ABSENT
+    return heatmaps.masked_fill(absent[:, :, None, None], 0.0), weights.masked_fill(absent, 1.0)
