@@ -1,0 +1,268 @@
+"""What the training benchmarks train: every run, with its settings and its budget, in one place.
+
+A run is data: its digest tells whether a finished one still counts. Runs are shared between tables; ``base`` is the
+plain recipe that most of them compare with. Change a budget here and only the runs that it concerns are done again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+BATCH = 64
+
+STEPS: Mapping[str, int] = {
+    "base": 1200,  # base, ours, and what is compared with them in tables 1, 5 and 6
+    "mae": 800,  # table 1: pre-training on the same images
+    "tune": 150,  # tables 2 and 3: on from base, at another resolution or with another attention
+    "transfer": 120,  # table 4
+    "hidden": 400,  # presence and visibility on drawn people
+}
+"""Steps of ``BATCH`` crops."""
+
+NETWORK: Mapping[str, Any] = {
+    "width": 128,
+    "depth": 8,
+    "heads": 4,
+    "input_size": (128, 96),
+    "patch_padding": 0,  # patches that a mirror maps to patches
+    "decoder": "simple",  # as good here, and half the time of a step
+    "drop_path": 0.0,
+}
+
+TRAINING: Mapping[str, Any] = {
+    "batch_size": BATCH,
+    "learning_rate": 1e-3,
+    "layer_decay": 1.0,
+    "warmup_steps": 60,
+    "ema": 0.99,
+    "log_every": 20,
+}
+
+PAPER: Mapping[str, Any] = {
+    "flip": 0.5,
+    "half_body": 0.3,
+    "scale": 0.5,
+    "rotation": 40.0,
+    "rotation_probability": 0.6,
+    "shift": 0.2,
+    "shift_probability": 0.3,
+    "detail": 1.0,  # these people are hardly larger than the input; all canvases then fit in memory
+}
+"""The official augmentation (``vitpose.md`` 4.3), which every run of the tables has."""
+
+TRUNCATION = 0.5
+"""Share of the crops of table 6 that are cut."""
+
+LABELS = (50, 200, 1000)
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "full": {},
+    "MHSA frozen": {"freeze": ("attention",)},
+    "FFN frozen": {"freeze": ("mlp",)},
+    "LoRA": {"lora_rank": 8},
+}
+
+WINDOWS: Mapping[str, Mapping[str, Any]] = {
+    "window": {"attention": "window"},
+    "window+shift": {"attention": "window", "shift": True},
+    "window+pool": {"attention": "window", "pool": True},
+    "window+shift+pool": {"attention": "window", "shift": True, "pool": True},
+    "full every L/4": {"attention": "window", "full_every": 2},
+}
+SIZES = ((4, 4), (8, 6))
+
+RESOLUTIONS: Mapping[str, Mapping[str, Any]] = {
+    "64x48 /16": {"input_size": (64, 48)},
+    "128x96 /16": {},
+    "192x144 /16": {"input_size": (192, 144)},
+    "64x48 /8": {"input_size": (64, 48), "ratio": 2},
+    "128x96 /8": {"ratio": 2},
+}
+"""Input and feature stride. At stride 8 the decoder doubles instead of quadrupling: the heatmaps stay as large."""
+
+FULL = "128x96 /8"
+"""The resolution of table 3, where it is the row with full attention."""
+
+SHARES: Mapping[str, float] = {"lspet": 0.6, "fashion17": 0.25, "openfield": 0.15}
+"""Of a batch of several datasets (table 5)."""
+
+Kind = Literal["train", "pretrain"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network to train.
+
+    Attributes:
+        name: Unique; also its folder's name, with the seed.
+        tables: Which tables it stands in.
+        data: Share of each corpus in a batch.
+        steps: Optimiser steps.
+        test: Corpora that it is measured on.
+        network: What differs from ``NETWORK``; of a run that starts from another one, what is changed.
+        training: What differs from ``TRAINING``.
+        augmentation: What differs from ``PAPER``.
+        init: The run that it starts from.
+        several: Whether each corpus has its own decoder.
+        kind: ``train``, or ``pretrain`` for a masked autoencoder.
+        seed: Of everything.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    data: Mapping[str, float]
+    steps: int
+    test: tuple[str, ...] = ()
+    network: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    training: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    augmentation: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    init: str = ""
+    several: bool = False
+    kind: Kind = "train"
+    seed: int = 0
+
+    @property
+    def folder(self) -> str:
+        """Below the output folder."""
+        return f"{self.name.replace(' ', '-').replace('/', '-')}-{self.seed}"
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that the result depends on, as JSON values."""
+        plain = {name: value for name, value in asdict(self).items() if name != "tables"}
+        common = {"NETWORK": dict(NETWORK), "TRAINING": dict(TRAINING), "PAPER": dict(PAPER)}
+        return json.loads(json.dumps({**plain, **common}))
+
+    def digest(self, parent: str = "") -> str:
+        """Names the run's result: its settings and the digest of the run that it starts from."""
+        said = json.dumps([self.settings(), parent], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def plan(tables: Sequence[str], seeds: int = 1) -> list[Run]:
+    """The runs of some tables, in an order in which each comes after the one that it starts from.
+
+    Args:
+        tables: Names of ``TABLES``; the order given is the order of importance.
+        seeds: Seeds 0 to seeds - 1 each; all of seed 0 come first.
+    """
+    known = {run.name: run for run in _all()}
+    chosen: dict[str, Run] = {}
+    for table in tables:
+        for run in known.values():
+            if table in run.tables:
+                _with_parents(run, known, chosen)
+    return [replace(run, seed=seed) for seed in range(seeds) for run in chosen.values()]
+
+
+def _with_parents(run: Run, known: Mapping[str, Run], chosen: dict[str, Run]) -> None:
+    if run.init:
+        _with_parents(known[run.init], known, chosen)
+    chosen.setdefault(run.name, run)
+
+
+LSPET: Mapping[str, float] = {"lspet": 1.0}
+VAL = ("lspet-val",)
+
+
+def _all() -> list[Run]:
+    runs = [*_partial(), *_pretraining(), *_resolutions(), *_attention(), *_transfer(), *_several(), *_visibility()]
+    assert len({run.name for run in runs}) == len(runs)
+    return runs
+
+
+def _partial() -> list[Run]:
+    """Table 6, whose plain network is the base of most others."""
+    return [
+        Run("base", ("1", "4", "5", "6"), LSPET, STEPS["base"], (*VAL, "fashion17-lsp14-val")),
+        Run(
+            "ours",
+            ("6",),
+            LSPET,
+            STEPS["base"],
+            VAL,
+            network={"presence": True},
+            augmentation={"truncation": TRUNCATION},
+        ),
+        Run("truncation", ("6+",), LSPET, STEPS["base"], VAL, augmentation={"truncation": TRUNCATION}),
+    ]
+
+
+def _pretraining() -> list[Run]:
+    return [
+        Run("mae", ("1",), LSPET, STEPS["mae"], kind="pretrain"),
+        Run("from mae", ("1",), LSPET, STEPS["base"], VAL, init="mae"),
+        Run("twice", ("1",), LSPET, 2 * STEPS["base"], VAL),
+    ]
+
+
+def _tuned(name: str, table: str, network: Mapping[str, Any]) -> Run:
+    return Run(
+        name, (table,), LSPET, STEPS["tune"], VAL, network, {"learning_rate": 5e-4, "warmup_steps": 20}, {}, "base"
+    )
+
+
+def _resolutions() -> list[Run]:
+    runs = [_tuned(name, "2", {**change, **_stride(change)}) for name, change in RESOLUTIONS.items()]
+    return [replace(run, tables=("2", "3")) if run.name == FULL else run for run in runs]
+
+
+def _stride(change: Mapping[str, Any]) -> dict[str, Any]:
+    """Stride 8 as the paper has it: patches that overlap by half, with the padding that belongs to them."""
+    return {"ratio": 2, "upsampling": 2} if "ratio" in change else {}
+
+
+def _attention() -> list[Run]:
+    stride = _stride({"ratio": 2})
+    return [
+        _tuned(f"attention {name} {rows}x{columns}", "3", {**stride, **change, "window": (rows, columns)})
+        for name, change in WINDOWS.items()
+        for rows, columns in SIZES
+    ]
+
+
+def _transfer() -> list[Run]:
+    return [
+        Run(
+            f"{method} {labels}",
+            ("4",),
+            {f"fashion17-lsp14-{labels}": 1.0},
+            STEPS["transfer"],
+            ("fashion17-lsp14-val",),
+            training={"learning_rate": 1e-3 if method == "LoRA" else 3e-4, "warmup_steps": 20, "partial": how},
+            init="base",
+        )
+        for labels in LABELS
+        for method, how in METHODS.items()
+    ]
+
+
+def _several() -> list[Run]:
+    """Every dataset sees as many crops alone as in the mixture."""
+    together = round(STEPS["base"] / SHARES["lspet"])
+    alone = {name: max(round(together * share), 1) for name, share in SHARES.items() if name != "lspet"}
+    tests = tuple(f"{name}-val" for name in SHARES)
+    return [
+        *(Run(f"{name} alone", ("5",), {name: 1.0}, steps, (f"{name}-val",)) for name, steps in alone.items()),
+        Run("together", ("5",), SHARES, together, tests, several=True),
+        Run("plus", ("5",), SHARES, together, tests, {"expert_width": NETWORK["width"] // 4}, several=True),
+    ]
+
+
+def _visibility() -> list[Run]:
+    """Hidden joints are labelled in the drawn corpus only."""
+    return [
+        Run(
+            "hidden",
+            ("visibility",),
+            {"drawn": 1.0},
+            STEPS["hidden"],
+            ("drawn-val",),
+            network={"presence": True},
+            augmentation={"truncation": TRUNCATION},
+        )
+    ]
+
+
+TABLES = ("6", "1", "2", "3", "4", "5", "visibility", "6+")
+"""In the order of importance; ``6+`` is table 6 with truncation crops but without the presence head."""

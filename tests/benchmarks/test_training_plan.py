@@ -1,0 +1,118 @@
+"""The plan of the training benchmarks: what is run, and when a finished run still counts."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.training_claims import CLAIMS
+from benchmarks.training_plan import (
+    BATCH,
+    LABELS,
+    METHODS,
+    NETWORK,
+    PAPER,
+    SIZES,
+    STEPS,
+    TABLES,
+    TRAINING,
+    WINDOWS,
+    plan,
+)
+from model.config import ViTPoseConfig
+from model.recipe import Training
+
+RUNS = {run.name: run for run in plan(TABLES)}
+
+
+def test_a_run_comes_after_the_one_that_it_starts_from() -> None:
+    for tables in (TABLES, TABLES[::-1], ("4",)):
+        names = [run.name for run in plan(tables)]
+        assert len(set(names)) == len(names)
+        for run in plan(tables):
+            assert not run.init or names.index(run.init) < names.index(run.name)
+
+
+def test_seeds_are_whole_rounds() -> None:
+    one, two = plan(("6",)), plan(("6",), seeds=2)
+    assert two[: len(one)] == one
+    assert two[len(one) :] == [replace(run, seed=1) for run in one]
+    assert len({run.folder for run in two}) == len(two)
+
+
+def test_a_table_holds_its_own_runs_first() -> None:
+    assert [run.name for run in plan(("6",))] == ["base", "ours"]
+    assert [run.name for run in plan(("1",))] == ["base", "mae", "from mae", "twice"]
+
+
+def test_every_table_has_its_rows() -> None:
+    rows = {table: [run.name for run in RUNS.values() if table in run.tables] for table in TABLES}
+    assert len(rows["3"]) == 1 + len(WINDOWS) * len(SIZES)
+    assert len(rows["4"]) == 1 + len(LABELS) * len(METHODS)
+    assert "base" in rows["5"]
+    assert len(rows["2"]) == 5
+
+
+def test_everything_in_table_6_but_truncation_and_presence_is_the_same() -> None:
+    plain, ours = RUNS["base"], RUNS["ours"]
+    same = replace(ours, name="base", tables=plain.tables, network={}, augmentation={}, test=plain.test)
+    assert same == plain
+    assert set(ours.network) == {"presence"}
+    assert set(ours.augmentation) == {"truncation"}
+
+
+def test_the_plain_recipe_is_the_papers() -> None:
+    from model.augment import Augmentation
+
+    official = Augmentation()
+    assert {name: getattr(official, name) for name in PAPER if name != "detail"} == {
+        name: value for name, value in PAPER.items() if name != "detail"
+    }
+    assert official.truncation == 0
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_settings_are_possible(name: str) -> None:
+    """Without training: networks and recipes can be made of them."""
+    run = RUNS[name]
+    # What starts from a checkpoint changes it; what starts from nothing, or an encoder, describes all.
+    network = {**NETWORK, **run.network}
+    if run.init and "ratio" in run.network:
+        del network["patch_padding"]
+    if run.several:
+        network |= {"datasets": tuple(run.data), **({"experts": len(run.data)} if "expert_width" in network else {})}
+    config = ViTPoseConfig.parse(network, subject=name)
+    if "/8" in name or name.startswith("attention"):
+        assert config.stride == 8
+    if "3" in run.tables:
+        assert config.grid_size == (16, 12)
+        assert config.heatmap_size == (32, 24)
+    if run.kind == "train":
+        fields = {**TRAINING, **run.training, "steps": run.steps, "augmentation": {**PAPER, **run.augmentation}}
+        Training.parse(fields, subject=name)
+
+
+def test_claims_are_about_runs_that_are_measured_on_their_test() -> None:
+    for claim in CLAIMS:
+        for name in (claim.one, claim.other):
+            assert claim.test in RUNS[name].test, (claim, name)
+            assert claim.table in RUNS[name].tables, (claim, name)
+
+
+def test_a_result_is_known_by_its_settings_and_by_what_it_starts_from() -> None:
+    run = RUNS["ours"]
+    assert run.digest() == replace(run, tables=("9",)).digest()
+    others = (
+        replace(run, steps=run.steps + 1),
+        replace(run, seed=1),
+        replace(run, augmentation={"truncation": 0.9}),
+        replace(run, network={}),
+    )
+    assert len({run.digest(), run.digest("parent"), *(other.digest() for other in others)}) == 6
+
+
+def test_several_datasets_get_as_many_crops_as_alone() -> None:
+    together = RUNS["together"]
+    for corpus, share in together.data.items():
+        alone = RUNS["base"] if corpus == "lspet" else RUNS[f"{corpus} alone"]
+        assert alone.steps * BATCH == pytest.approx(together.steps * BATCH * share, rel=0.01)
+    assert STEPS["base"] == RUNS["base"].steps
