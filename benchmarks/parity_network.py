@@ -85,11 +85,13 @@ def randomise(model: nn.Module, seed: int) -> None:
             module.running_var.uniform_(0.5, 2.0, generator=generator)
             module.num_batches_tracked.fill_(7)
             done |= {id(module.running_var), id(module.num_batches_tracked)}
-        for name, tensor in module.named_parameters(recurse=False):
-            if name in ("position_embeddings", "pos_embed"):
+        for tensor in module.parameters(recurse=False):  # positions, relative ones too, and presence heads
+            if id(tensor) not in done:
                 normal(tensor, 0.0, 0.5)
-    everything = [*model.named_parameters(), *model.named_buffers()]
-    assert not [name for name, tensor in everything if id(tensor) not in done]
+    saved = model.state_dict(
+        keep_vars=True
+    )  # masks of windows, which are buffers too, are not saved: they are constant
+    assert not [name for name, tensor in saved.items() if id(tensor) not in done]
 
 
 def random_images(batch: int, seed: int = 1, size: tuple[int, int] = (256, 192)) -> Tensor:

@@ -34,10 +34,10 @@ from model.config import ViTPoseConfig
 from model.fit import fit, fitted, require_numbers
 from model.huggingface import read_huggingface, write_huggingface
 from model.identify import identify
-from model.layouts import Origin, Tensors, Weights, count_heads, select_dataset
+from model.layouts import Origin, Tensors, Weights, count_heads, require_full_attention, select_dataset
 from model.mmpose import is_mmpose, names_from_mmpose, names_to_mmpose
 from model.official import names_from_official, names_to_official
-from model.positions import for_input_size
+from model.positions import adapted, for_input_size
 from model.pth import read_pth, refuse_other_files, write_pth
 from model.vitpose import ViTPose, build_vitpose
 
@@ -70,24 +70,26 @@ def load_model(source: str | Path, dataset: str | None = None, input_size: tuple
             needs.
         ConfigError: The file's config, or the input size, is impossible.
     """
-    origin = Origin(subject=str(source), dataset=dataset)
-    path = Path(source)
-    if path.is_dir():
-        weights = _read_folder(path, origin)
-    elif path.is_file():
-        weights = _read_pth(path, origin)
-    elif path.is_symlink():
-        raise CheckpointError(
-            f"is a link to {path.readlink()}, which is not there",
-            subject=origin.subject,
-            remedy="Get the file it stands for (`git annex get`, or download it), or give another.",
-        )
-    else:
-        weights = _read_folder(_download(str(source)), origin)
-    weights = select_dataset(fitted(weights, origin.subject), origin)
+    weights = _read(source, dataset)
     if input_size is not None:
-        weights = for_input_size(weights, input_size, origin.subject)
-    return assemble(weights, origin.subject)
+        weights = for_input_size(weights, input_size, str(source))
+    return assemble(weights, str(source))
+
+
+def load_adapted(source: str | Path, dataset: str | None, changes: Mapping[str, Any], *, seed: int = 0) -> ViTPose:
+    """A network to go on training as another one; see :func:`model.positions.adapted` for what may change.
+
+    Args:
+        source: As for :func:`load_model`.
+        dataset: As for :func:`load_model`.
+        changes: Fields of its config that are to differ.
+        seed: Of what the changes add.
+
+    Raises:
+        CheckpointError: As :func:`load_model`.
+        ConfigError: A change is impossible.
+    """
+    return assemble(adapted(_read(source, dataset), changes, str(source), seed=seed), str(source))
 
 
 def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Path:
@@ -138,13 +140,18 @@ def save_huggingface(model: ViTPose, folder: str | Path) -> Path:
 
 
 def save_official(model: ViTPose, folder: str | Path) -> Path:
-    """Write ``vitpose.pth`` in the official layout (mmpose 0.x), whatever the network has.
+    """Write ``vitpose.pth`` in the official layout (mmpose 0.x).
 
-    Its ``meta`` holds our description, so that :func:`load_model` gets the same network back.
+    Its ``meta`` holds our description, so that :func:`load_model` gets the same network back, presence heads and all;
+    the official code passes over those.
 
     Returns:
         The file.
+
+    Raises:
+        CheckpointError: The network attends within windows, which the official code does not.
     """
+    require_full_attention(model.config, "the official code", str(folder))
     return _save_pth(model, Path(folder), names_to_official(model.state_dict()))
 
 
@@ -155,8 +162,9 @@ def save_mmpose(model: ViTPose, folder: str | Path) -> Path:
         The file.
 
     Raises:
-        CheckpointError: The network has several heads or experts, which that layout cannot hold.
+        CheckpointError: The network has several heads or experts, or windows, which that layout cannot hold.
     """
+    require_full_attention(model.config, "mmpose 1.x", str(folder))
     return _save_pth(model, Path(folder), names_to_mmpose(model.state_dict(), str(folder)))
 
 
@@ -176,6 +184,25 @@ def model_digest(source: ViTPose | str | Path) -> str:
 
 
 # Reading.
+
+
+def _read(source: str | Path, dataset: str | None) -> Weights:
+    """What lies at ``source``, or the part of it for ``dataset``."""
+    origin = Origin(subject=str(source), dataset=dataset)
+    path = Path(source)
+    if path.is_dir():
+        weights = _read_folder(path, origin)
+    elif path.is_file():
+        weights = _read_pth(path, origin)
+    elif path.is_symlink():
+        raise CheckpointError(
+            f"is a link to {path.readlink()}, which is not there",
+            subject=origin.subject,
+            remedy="Get the file it stands for (`git annex get`, or download it), or give another.",
+        )
+    else:
+        weights = _read_folder(_download(str(source)), origin)
+    return select_dataset(fitted(weights, origin.subject), origin)
 
 
 def _read_folder(folder: Path, origin: Origin) -> Weights:
@@ -316,6 +343,7 @@ def assemble(weights: Weights, subject: str) -> ViTPose:
     tensors = fit(weights.tensors, expected, subject)
     require_numbers(tensors, expected, subject)
     model.to_empty(device="cpu").load_state_dict(tensors)
+    model.restore_constants()
     return model.eval()
 
 

@@ -16,6 +16,7 @@ from autolabel.settings import Settings
 
 Codec = Literal["udp", "plain"]
 Decoder = Literal["classic", "simple"]
+Attention = Literal["full", "window"]
 
 UPSAMPLING = 4
 """The released decoders enlarge the token grid by this much, so a heatmap is the input / patch size x 4."""
@@ -96,6 +97,12 @@ class ViTPoseConfig(Settings):
         mlp_ratio: Hidden channels of a block's MLP, in widths.
         norm_eps: Epsilon of every LayerNorm (official 1e-6; Hugging Face files say 1e-12).
         drop_path: Stochastic-depth rate of the last block in training; the rates rise linearly from 0.
+        attention: "full", or "window": a token attends to those of its window (:mod:`model.attention`).
+        window: (rows, columns) of a window, in tokens; it need not divide the grid.
+        shift: Every other one of the blocks with windows moves them by half a window.
+        pool: Every window also sees the mean token of each window.
+        full_every: Every n-th block attends in full all the same; 0 for none.
+        relative_position: Whether a learnt bias for each distance between tokens is added to the attention.
         decoder: "classic" (two deconvolutions) or "simple" (ReLU, bilinear x4, 3x3 convolution).
         deconv_channels: Channels of the classic decoder's deconvolutions.
         upsampling: Heatmap cells per token, along a side: 4, or 2, with which a network of ratio 2 has heatmaps of
@@ -129,6 +136,12 @@ class ViTPoseConfig(Settings):
     mlp_ratio: int = Field(default=4, ge=1, le=64)
     norm_eps: float = Field(default=1e-6, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
+    attention: Attention = "full"
+    window: tuple[int, int] = (8, 8)
+    shift: bool = False
+    pool: bool = False
+    full_every: int = Field(default=0, ge=0)
+    relative_position: bool = False
     decoder: Decoder = "classic"
     deconv_channels: int = Field(default=256, ge=1, le=16_384)
     upsampling: Literal[2, 4] = UPSAMPLING
@@ -204,6 +217,7 @@ class ViTPoseConfig(Settings):
         self._check_padding()
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        self._check_attention()
         self._check_experts()
         self._check_codecs()
         return self
@@ -220,6 +234,17 @@ class ViTPoseConfig(Settings):
                 f"patch_padding {self.patch_padding} must be at least a quarter of patch_size {self.patch_size} at "
                 f"ratio {self.ratio}, {grid} x ratio"
             )
+
+    def _check_attention(self) -> None:
+        if min(self.window) < 1:
+            raise ValueError(f"window {self.window} must be at least one token high and wide")
+        if self.attention == "window":
+            if self.full_every == 1 or self.full_every > self.depth:
+                raise ValueError(f"full_every {self.full_every} must be 0, or from 2 to the depth, {self.depth}")
+            return
+        for name in ("window", "shift", "pool", "full_every"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} {getattr(self, name)} needs attention 'window'")
 
     def _check_codecs(self) -> None:
         if not self.codecs:
@@ -242,7 +267,10 @@ class ViTPoseConfig(Settings):
             raise ValueError(f"expert_width {self.expert_width} must lie between 0 and width {self.width}")
 
 
-_LATER = ("ratio", "upsampling", "presence", "codecs", "presence_threshold", "visible_threshold")
+_LATER = (
+    *("ratio", "attention", "window", "shift", "pool", "full_every", "relative_position", "upsampling"),
+    *("presence", "codecs", "presence_threshold", "visible_threshold"),
+)
 """Fields that the first version of checkpoint folders did not have."""
 
 

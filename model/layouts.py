@@ -135,6 +135,21 @@ def count(tensors: Tensors, pattern: str) -> int:
     return len({match[1] for name in tensors if (match := re.match(pattern, name))})
 
 
+def require_full_attention(config: ViTPoseConfig, program: str, subject: str) -> None:
+    """Refuse to write a network for a program that would compute another one from it without a word.
+
+    Raises:
+        CheckpointError: It attends within windows, or by relative positions.
+    """
+    if config.attention != "full" or config.relative_position:
+        has = "relative positions" if config.attention == "full" else "attention within windows"
+        raise CheckpointError(
+            f"has {has}, which {program} does not know: it would answer with noise",
+            subject=subject,
+            remedy="Keep the checkpoint folder.",
+        )
+
+
 def require_parts(tensors: Tensors, dimensions: Mapping[str, int], subject: str) -> None:
     """Refuse a file that lacks one of these tensors, or has it with another number of dimensions.
 

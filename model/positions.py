@@ -1,19 +1,22 @@
-"""Position embeddings for another input size: bicubic resampling of the token grid.
+"""Trained weights for another variant of their network: another input size, stride, attention, or presence heads.
 
 ViTPose's table is ``pos_embed`` (1, 1 + Hp·Wp, D): slot 0, which is added to every token, and one row a patch. The
 official code has a resampler for it that it never calls, and the one it uses for MAE's weights assumes a square
-grid; pose networks' grids are not, so the grid is stated here.
+grid; pose networks' grids are not, so the grid is stated here. It is resampled bicubically.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from autolabel.errors import CheckpointError
+from autolabel.errors import CheckpointError, ConfigError
+from model.attention import TABLE, Windows, plan, table_size
 from model.config import ViTPoseConfig
-from model.layouts import Weights
+from model.heads import PresenceHead
+from model.layouts import Tensors, Weights
 
 
 def resample_positions(positions: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
@@ -49,15 +52,139 @@ def for_input_size(weights: Weights, input_size: tuple[int, int], subject: str) 
 
     Args:
         weights: The network.
-        input_size: (H, W) in pixels, multiples of the patch size.
+        input_size: (H, W) in pixels, multiples of the feature stride.
         subject: What errors call it.
 
     Raises:
         ConfigError: The size is impossible.
     """
-    fields: dict[str, Any] = {**weights.config.model_dump(), "input_size": input_size}
+    return adapted(weights, {"input_size": input_size}, subject)
+
+
+def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed: int = 0) -> Weights:
+    """The same weights as another variant of their network; the weights themselves where nothing changes.
+
+    What the network learnt is kept as far as it goes: positions and the biases of relative positions are resampled
+    to what lies as far apart in the crop. What it never had starts fresh: biases of relative positions at 0,
+    presence heads from the seed. Another ratio comes with its own patch padding.
+
+    Args:
+        weights: The network, with as many skeletons as heads.
+        changes: New values of the fields in :data:`ADAPTABLE`.
+        subject: What errors call it.
+        seed: Of fresh presence heads.
+
+    Raises:
+        ConfigError: A field that is none of these (an unknown one with the nearest known one), or a value that is
+            impossible.
+    """
+    _require_adaptable(changes, weights.config, subject)
+    fields: dict[str, Any] = {**weights.config.model_dump(), **changes}
+    if fields["ratio"] != weights.config.ratio:
+        del fields["patch_padding"]
+    if fields["attention"] == "full" and "attention" in changes:
+        fields = {name: value for name, value in fields.items() if name not in _OF_WINDOWS or name in changes}
     config = ViTPoseConfig.parse(fields, subject=subject)
     if config == weights.config:
         return weights
-    positions = resample_positions(weights.tensors["pos_embed"], weights.config.grid_size, config.grid_size)
-    return Weights(config, weights.skeletons, {**weights.tensors, "pos_embed": positions})
+    tensors = dict(weights.tensors)
+    tensors["pos_embed"] = resample_positions(tensors["pos_embed"], weights.config.grid_size, config.grid_size)
+    tensors = _tables(tensors, weights.config, config)
+    if config.presence != weights.config.presence:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("presence_heads.")}
+    if config.presence and not weights.config.presence:
+        tensors |= _presence_heads(config.width, [skeleton.num_keypoints for skeleton in weights.skeletons], seed)
+    return Weights(config, weights.skeletons, tensors)
+
+
+ADAPTABLE = (
+    *("input_size", "ratio", "attention", "window", "shift", "pool", "full_every", "relative_position"),
+    *("upsampling", "presence", "drop_path"),
+)
+"""Fields of a config that trained weights can be given other values of."""
+
+_OF_WINDOWS = ("window", "shift", "pool", "full_every")
+
+
+def _require_adaptable(changes: Mapping[str, Any], config: ViTPoseConfig, subject: str) -> None:
+    for name in changes:
+        if name in type(config).model_fields and name not in ADAPTABLE:  # of an unknown one the nearest is told below
+            raise ConfigError(
+                f"{name} of trained weights cannot be changed, only {', '.join(ADAPTABLE)}",
+                subject=subject,
+                remedy="Leave it out, or train from scratch or from an encoder.",
+            )
+    if config.decoder == "classic" and changes.get("upsampling", config.upsampling) != config.upsampling:
+        raise ConfigError(
+            f"upsampling is {config.upsampling}: a classic decoder with another one has other layers",
+            subject=subject,
+            remedy="Leave upsampling out, or train from scratch or from an encoder.",
+        )
+
+
+def _tables(tensors: Tensors, old: ViTPoseConfig, new: ViTPoseConfig) -> Tensors:
+    """With the biases of relative positions that the new network has."""
+    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith(TABLE)}
+    if not new.relative_position:
+        return kept
+    for block, (before, after) in enumerate(zip(_plan(old), _plan(new), strict=True)):
+        name = f"blocks.{block}.attn.{TABLE}"
+        if name in tensors:
+            kept[name] = resample_table(tensors[name], before, after, old.grid_size, new.grid_size)
+        else:
+            rows, columns = table_size(after)
+            kept[name] = torch.zeros(rows * columns, new.heads)
+    return kept
+
+
+def resample_table(
+    table: Tensor, source: Windows, target: Windows, source_grid: tuple[int, int], target_grid: tuple[int, int]
+) -> Tensor:
+    """Biases of relative positions for other windows, another grid, or both.
+
+    Distances are shares of the grid, because people fill the crop whatever its size in tokens: on a grid twice as
+    fine, a distance of two has the bias that one had. Between distances it is linear; beyond the largest known one
+    (a larger window on the same grid) it stays what it is there.
+
+    Args:
+        table: ((2 rows - 1) x (2 columns - 1), heads) of the source.
+        source: Its windows.
+        target: The windows wanted.
+        source_grid: (Hp, Wp) of the source.
+        target_grid: (Hp, Wp) wanted.
+
+    Returns:
+        The same for the target, in the same dtype; ``table`` itself where nothing changes.
+    """
+    if source.size == target.size and source_grid == target_grid:
+        return table
+    values = table.double().unflatten(0, table_size(source))
+    for axis in (0, 1):
+        largest, reach = source.size[axis] - 1, target.size[axis] - 1
+        distances = torch.arange(-reach, reach + 1, dtype=torch.float64) * source_grid[axis] / target_grid[axis]
+        places = (distances + largest).clamp(0, 2 * largest)
+        below = places.floor().long()
+        above = (below + 1).clamp(max=2 * largest)
+        share = (places - below)[:, None, None]
+        along = values.transpose(0, axis)
+        values = (along[below] * (1 - share) + along[above] * share).transpose(0, axis)
+    return values.flatten(0, 1).to(table.dtype)
+
+
+def _plan(config: ViTPoseConfig) -> list[Windows]:
+    return plan(
+        config.grid_size,
+        config.depth,
+        attention=config.attention,
+        window=config.window,
+        shift=config.shift,
+        pool=config.pool,
+        full_every=config.full_every,
+    )
+
+
+def _presence_heads(width: int, counts: Sequence[int], seed: int) -> Tensors:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = [PresenceHead(width, count).state_dict() for count in counts]
+    return {f"presence_heads.{i}.{name}": tensor for i, head in enumerate(heads) for name, tensor in head.items()}

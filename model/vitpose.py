@@ -19,10 +19,12 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
-from model.config import Decoder, ViTPoseConfig
+from model.attention import TABLE, GridAttention, Windows, plan
+from model.config import Attention, Decoder, ViTPoseConfig
 from model.heads import PresenceHead
 
 DatasetIndex = Tensor | int | None
@@ -125,6 +127,9 @@ class ViTPose(nn.Module):
         grid_size: (Hp, Wp) tokens.
         heatmap_size: (h, w) cells, ``upsampling`` times the grid.
         presence_heads: One per keypoint head, or none.
+        windows: How each block attends.
+        checkpoint_activations: Whether training keeps only what enters each block and computes the rest again for
+            the backward pass, which needs much less memory and a third more time. False until somebody sets it.
         config: Description only, set by :func:`build_vitpose`; nothing here reads it.
     """
 
@@ -144,6 +149,12 @@ class ViTPose(nn.Module):
         mlp_ratio: int,
         norm_eps: float,
         drop_path: float,
+        attention: Attention,
+        window: tuple[int, int],
+        shift: bool,
+        pool: bool,
+        full_every: int,
+        relative_position: bool,
         decoder: Decoder,
         deconv_channels: int,
         upsampling: int,
@@ -158,6 +169,7 @@ class ViTPose(nn.Module):
         self.grid_size = (input_size[0] // stride, input_size[1] // stride)
         self.heatmap_size = (self.grid_size[0] * upsampling, self.grid_size[1] * upsampling)
         self.num_experts = experts
+        self.checkpoint_activations = False
         norm: Any = partial(nn.LayerNorm, eps=norm_eps)  # timm's annotation wants a class, its code a callable
         drop_paths = [drop_path * index / max(depth - 1, 1) for index in range(depth)]
 
@@ -169,6 +181,18 @@ class ViTPose(nn.Module):
         if experts:
             for block in self.blocks:
                 block.mlp = ExpertMlp(width, width * mlp_ratio, experts, expert_width)
+        self.windows = plan(
+            self.grid_size,
+            depth,
+            attention=attention,
+            window=window,
+            shift=shift,
+            pool=pool,
+            full_every=full_every,
+        )
+        for block, windows in zip(self.blocks, self.windows, strict=True):
+            if relative_position or windows != Windows(self.grid_size):
+                block.attn = GridAttention(width, heads, self.grid_size, windows, relative_position=relative_position)
         self.last_norm = norm(width)
         counts = [skeleton.num_keypoints for skeleton in self.skeletons]
         if decoder == "classic":
@@ -235,9 +259,15 @@ class ViTPose(nn.Module):
         # token, and fine-tuning made it non-zero, so it must not be dropped.
         tokens = self.patch_embed(images) + self.pos_embed[:, 1:] + self.pos_embed[:, :1]
         for block in self.blocks:
-            tokens = _expert_block(block, tokens, dataset) if self.num_experts else block(tokens)
+            if self.checkpoint_activations and self.training and torch.is_grad_enabled():
+                tokens = checkpoint(self._block, block, tokens, dataset, use_reentrant=False)
+            else:
+                tokens = self._block(block, tokens, dataset)
         tokens = self.last_norm(tokens)
         return tokens.transpose(1, 2).unflatten(2, self.grid_size)
+
+    def _block(self, block: nn.Module, tokens: Tensor, dataset: DatasetIndex) -> Tensor:
+        return _expert_block(block, tokens, dataset) if self.num_experts else block(tokens)
 
     def forward_head(self, features: Tensor, dataset: DatasetIndex = None) -> Tensor:
         """The decoder: features (B,D,Hp,Wp) -> heatmaps (B,K,h,w), as :meth:`forward` describes.
@@ -273,7 +303,14 @@ class ViTPose(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm leaves out of weight decay, besides biases and norms."""
-        return {"pos_embed"}
+        tables = {name for name, _ in self.named_parameters() if name.endswith(TABLE)}
+        return {"pos_embed", *tables}
+
+    def restore_constants(self) -> None:
+        """Compute anew what is neither learnt nor saved; needed after ``to_empty``."""
+        for block in self.blocks:
+            if isinstance(block.attn, GridAttention):
+                block.attn.restore_constants()
 
     def _check_dataset(self, dataset: DatasetIndex, known: int) -> None:
         # A tensor's values are not looked at: on a GPU that would wait for the device.
@@ -328,6 +365,12 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         mlp_ratio=config.mlp_ratio,
         norm_eps=config.norm_eps,
         drop_path=config.drop_path,
+        attention=config.attention,
+        window=config.window,
+        shift=config.shift,
+        pool=config.pool,
+        full_every=config.full_every,
+        relative_position=config.relative_position,
         decoder=config.decoder,
         deconv_channels=config.deconv_channels,
         upsampling=config.upsampling,

@@ -52,12 +52,18 @@ def assert_same(one: ViTPose, other: ViTPose) -> None:
         small(MOUSE, decoder="simple", patch_size=8, codec="plain", box_padding=1.1),
         small_plus(heads=1),
         small_plus(heads=6),
+        small(
+            MOUSE, ratio=2, upsampling=2, presence=True, presence_threshold=0.4, codecs=("plain",), datasets=("mice",)
+        ),
+        small(attention="window", window=(3, 2), shift=True, pool=True, full_every=2, relative_position=True),
     ],
 )
 def test_a_checkpoint_folder_gives_the_same_network_back(model: ViTPose, tmp_path: Path) -> None:
     folder = save_model(model, tmp_path / "deep" / "teacher", {"AP": 0.758})
     loaded = load_model(folder)
     assert_same(loaded, model)
+    images = torch.randn(2, 3, 64, 48)
+    torch.testing.assert_close(loaded.forward_both(images), model.forward_both(images), rtol=0, atol=0)
     assert not loaded.training
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     assert json.loads((folder / "config.json").read_text())["metrics"] == {"AP": 0.758}
@@ -114,6 +120,27 @@ def test_naming_the_dataset_that_a_plain_network_is_for_changes_nothing(tmp_path
     save_model(small(MOUSE), tmp_path)
     with pytest.raises(CheckpointError, match="names no dataset, not for 'coco'"):
         load_model(tmp_path, dataset="coco")
+
+
+def test_heads_of_our_own_datasets_split_with_their_codec_and_presence_head(tmp_path: Path) -> None:
+    skeletons = [Skeleton.load("coco17"), MOUSE, Skeleton.load("mpii16")]
+    names, codecs = ("coco", "mice", "mpii"), ("udp", "plain", "plain")
+    whole = small(
+        skeletons,
+        datasets=names,
+        codecs=codecs,
+        presence=True,
+        experts=3,
+        expert_width=8,
+        attention="window",
+        shift=True,
+    )
+    save_model(whole, tmp_path)
+    images = torch.randn(2, 3, 64, 48)
+    for index, name in enumerate(names):
+        split = load_model(tmp_path, dataset=name)
+        assert (split.skeleton, split.config.codec, split.config.codecs) == (skeletons[index], codecs[index], ())
+        torch.testing.assert_close(split.forward_both(images), whole.forward_both(images, index), rtol=1e-4, atol=1e-5)
 
 
 def test_digest_notices_every_kind_of_change(tmp_path: Path) -> None:

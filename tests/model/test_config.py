@@ -21,6 +21,23 @@ def test_an_unknown_key_names_the_nearest_known_one() -> None:
         ({"input_size": (250, 192)}, "multiples of patch_size 16"),
         ({"input_size": (0, 192)}, "multiples of patch_size 16"),
         ({"patch_size": 4, "patch_padding": 2}, "less than half of patch_size 4"),  # grid would be H/4 + 1
+        ({"ratio": 3}, "ratio: .*1 or 2, not 3"),
+        ({"ratio": 2, "patch_size": 7, "input_size": (70, 70)}, "patch_size 7 must be a multiple of ratio 2"),
+        ({"ratio": 2, "input_size": (260, 192)}, "multiples of patch_size 16 / ratio 2"),
+        ({"ratio": 2, "patch_padding": 3}, "at least a quarter of patch_size 16 at ratio 2"),  # grid would be H/8 - 1
+        ({"ratio": 2, "patch_size": 2}, "less than half of patch_size 2"),
+        ({"upsampling": 3}, "upsampling: .*2 or 4, not 3"),
+        ({"attention": "windows"}, "attention: .*'full' or 'window', not 'windows'"),
+        ({"attention": "window", "window": (0, 8)}, r"window \(0, 8\) must be at least one token"),
+        ({"attention": "window", "full_every": 1}, "full_every 1 must be 0, or from 2 to the depth, 12"),
+        ({"attention": "window", "full_every": 13}, "full_every 13 must be"),
+        ({"shift": True}, "shift True needs attention 'window'"),
+        ({"pool": True}, "pool True needs attention 'window'"),
+        ({"full_every": 3}, "full_every 3 needs attention 'window'"),
+        ({"window": (16, 12)}, r"window \(16, 12\) needs attention 'window'"),
+        ({"codecs": ("udp", "plain"), "datasets": ("coco",)}, "codecs .* must be one per dataset"),
+        ({"codecs": ("plain",), "codec": "udp"}, "codec udp must be the first of codecs"),
+        ({"presence_threshold": 1.5}, "presence_threshold: .*less than or equal to 1"),
         ({"width": 100, "heads": 12}, "multiple of heads 12"),
         ({"decoder": "fancy"}, "decoder: .*'classic' or 'simple', not 'fancy'"),
         ({"norm_eps": 0.0}, "norm_eps: .*greater than 0"),
@@ -43,6 +60,44 @@ def test_padding_keeps_the_grid_whole(patch_size: int, padding: int) -> None:
     assert (side + 2 * padding - patch_size) // patch_size + 1 == 8  # the convolution's own arithmetic
 
 
+@pytest.mark.parametrize(("patch_size", "padding"), [(16, 4), (14, 4), (8, 2), (6, 2), (4, 1)])
+def test_overlapping_patches_keep_the_grid_whole(patch_size: int, padding: int) -> None:
+    """At patch 16 as official, 4 + 2 (ratio // 2 - 1)."""
+    stride = patch_size // 2
+    config = ViTPoseConfig(input_size=(9 * stride, 7 * stride), patch_size=patch_size, ratio=2)
+    assert (config.patch_padding, config.grid_size) == (padding, (9, 7))
+    assert (9 * stride + 2 * padding - patch_size) // stride + 1 == 9  # the convolution's own arithmetic
+    assert config.heatmap_size == (36, 28)
+
+
+def test_a_network_without_later_variants_is_described_as_before() -> None:
+    """Digests of networks, which calibrators and runs know, and files for older versions stay what they were."""
+    first = ["absent_below", "box_padding", "codec", "datasets", "deconv_channels", "decoder", "depth", "drop_path"]
+    first += ["expert_width", "experts", "heads", "heatmap_sigma", "input_size", "mlp_ratio", "norm_eps"]
+    first += ["patch_padding", "patch_size", "width"]
+    assert set(ViTPoseConfig().described()) == set(first)
+    config = ViTPoseConfig(ratio=2, attention="window", shift=True, presence=True, codec="plain")
+    later = {"ratio": 2, "attention": "window", "shift": True, "presence": True}
+    assert {name: value for name, value in config.described().items() if name not in first} == later
+    assert ViTPoseConfig.parse(config.described(), subject="config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ["udp"]),
+        ({"codec": "plain", "datasets": ("coco", "aic", "mpii")}, ["plain", "plain", "udp"]),
+        ({"codec": "plain", "datasets": ("mine", "yours", "coco")}, ["plain", "plain", "udp"]),  # else the first's
+        ({"codecs": ("plain", "udp"), "datasets": ("mine", "aic")}, ["plain", "udp"]),
+        ({"codecs": ("plain",)}, ["plain"]),
+    ],
+)
+def test_codecs_of_heads(fields: dict[str, object], expected: list[str]) -> None:
+    config = ViTPoseConfig.parse(fields, subject="config.json")
+    assert [config.codec_of(head) for head in range(len(expected))] == expected
+    assert config.codec == expected[0]
+
+
 def test_sizes_follow_from_input_and_patch() -> None:
     config = ViTPoseConfig(input_size=(128, 96), patch_size=8)
     assert config.grid_size == (16, 12)
@@ -58,6 +113,7 @@ def test_named_sizes() -> None:
     config = ViTPoseConfig.of_size("h", decoder="simple")
     assert (config.width, config.depth, config.heads, config.drop_path) == (1280, 32, 16, 0.55)
     assert config.decoder == "simple"
+    assert ViTPoseConfig.of_size("ti").width // ViTPoseConfig.of_size("ti").heads == 64  # DeiT's
     assert SIZES["s"].width // SIZES["s"].heads == 32  # not DeiT-S's 64
     with pytest.raises(ConfigError, match=r"no size 'g'.*Known: s, b, l, h"):
         ViTPoseConfig.of_size("g")

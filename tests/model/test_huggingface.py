@@ -66,6 +66,14 @@ def test_a_folder_of_transformers_comes_back_bit_for_bit(decoder: str, experts: 
         (small_plus(heads=6), "holds one keypoint head.*Load one of coco, aic"),
         (small(patch_size=4), "pads by 1, transformers always by 2.*save_model"),
         (small(deconv_channels=64), "has 64 deconv channels, not 256"),
+        (
+            small(attention="window"),
+            "has attention within windows, which transformers does not know.*checkpoint folder",
+        ),
+        (small(relative_position=True), "has relative positions, which transformers does not know"),
+        (small(ratio=2), "has overlapping patches, which transformers has no word for.*save_model"),
+        (small(upsampling=2), "has heatmaps of 2 cells per token"),
+        (small(presence=True), "has a presence head"),
     ],
 )
 def test_what_that_layout_cannot_express_is_refused(model: ViTPose, message: str, tmp_path: Path) -> None:

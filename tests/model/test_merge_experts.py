@@ -95,6 +95,14 @@ def test_how_wide_the_experts_are(rows: int, tmp_path: Path) -> None:
         assert difference(merged(images, index).detach(), whole(images, index).detach()) <= SPLIT_BOUND
 
 
+def test_networks_of_our_own_datasets_with_codecs_and_presence_heads(tmp_path: Path) -> None:
+    names, codecs = ("mine", "yours", "coco"), ("plain", "udp", "udp")
+    whole = plus(experts=3, datasets=names, codecs=codecs, presence=True, attention="window", window=(2, 2))
+    save_model(whole, tmp_path)
+    merged = assemble(merge_experts([part(load_model(tmp_path, dataset=name)) for name in names]), "merged")
+    assert model_digest(merged) == model_digest(whole)
+
+
 def nudged(name: str, row: int = 0) -> Callable[[list[Part]], list[Part]]:
     """The second part with one number a little different."""
 

@@ -8,7 +8,7 @@ import torch
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from benchmarks.parity_network import BOUND, difference, random_images, randomise
-from model.checkpoint import load_model, model_digest, save_mmpose, save_model
+from model.checkpoint import load_model, model_digest, save_mmpose, save_model, save_official
 from model.config import PLUS_DATASETS, ViTPoseConfig
 from model.vitpose import ViTPose, build_vitpose
 from tests.model.released_layouts import State, filled, mmpose_shapes, official_shapes
@@ -85,7 +85,19 @@ def test_what_the_layout_cannot_hold_is_refused(tmp_path: Path) -> None:
     plus = small(experts=6, expert_width=8, datasets=PLUS_DATASETS)
     with pytest.raises(CheckpointError, match=r"no word for several heads or experts.*--dataset"):
         save_mmpose(plus, tmp_path)
+    for save, program in ((save_mmpose, "mmpose"), (save_official, "the official code")):
+        with pytest.raises(CheckpointError, match=f"attention within windows, which {program}.*checkpoint folder"):
+            save(small(attention="window"), tmp_path)
+        with pytest.raises(CheckpointError, match=f"relative positions, which {program}"):
+            save(small(relative_position=True), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_presence_head_comes_back_with_our_description(tmp_path: Path) -> None:
+    model = small(presence=True, ratio=2)
+    with torch.no_grad():
+        model.pos_embed[:, 0] = 0
+    assert model_digest(load_model(save_mmpose(model, tmp_path))) == model_digest(model)
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,9 @@ def test_a_released_file_comes_back_bit_for_bit(
             expert_width=4,
             datasets=("mpii", "coco"),
         ),
+        small(MOUSE, ratio=2, upsampling=2, presence=True),
     ],
-    ids=["coco", "of our own", "++", "++ in another order"],
+    ids=["coco", "of our own", "++", "++ in another order", "overlapping, with presence"],
 )
 def test_whatever_we_have_can_be_written_and_read(model: ViTPose, tmp_path: Path) -> None:
     """Sizes that were never released, own skeletons and other orders too: the file says what it holds."""

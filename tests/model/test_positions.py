@@ -2,6 +2,7 @@
 
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from autolabel.errors import CheckpointError, ConfigError
 from autolabel.skeleton import Skeleton
 from benchmarks.parity_network import randomise
-from model.checkpoint import load_model, model_digest, save_huggingface, save_model
+from model.attention import Windows
+from model.checkpoint import assemble, load_model, model_digest, save_huggingface, save_model
 from model.config import DATASETS, PLUS_DATASETS, ViTPoseConfig
-from model.positions import resample_positions
+from model.layouts import Weights
+from model.positions import adapted, resample_positions, resample_table
 from model.vitpose import build_vitpose
 from tests.model.released_layouts import filled, mmpose_shapes
 
@@ -106,3 +109,121 @@ def test_impossible_sizes_are_refused(size: object, tmp_path: Path) -> None:
     model = build_vitpose(ViTPoseConfig.model_validate({"width": 32, "depth": 1, "heads": 4}), Skeleton.load("coco17"))
     with pytest.raises(ConfigError, match="input_size"):
         load_model(save_model(model, tmp_path), input_size=size)  # type: ignore[arg-type]
+
+
+# Other variants of a trained network.
+
+SMALL = {"input_size": (64, 48), "width": 32, "depth": 3, "heads": 4, "decoder": "simple"}
+
+
+def weights_of(**changes: object) -> Weights:
+    model = build_vitpose(ViTPoseConfig.model_validate({**SMALL, **changes}), Skeleton.load("coco17")).eval()
+    randomise(model, seed=0)
+    return Weights(model.config, model.skeletons, dict(model.state_dict()))
+
+
+WINDOWS = {"attention": "window", "window": (3, 2), "shift": True, "pool": True, "relative_position": True}
+
+
+@pytest.mark.parametrize(
+    ("old", "changes"),
+    [
+        ({}, {"ratio": 2, "upsampling": 2}),
+        ({"ratio": 2}, {"ratio": 1, "input_size": [128, 96]}),
+        ({}, {"attention": "window", "window": [3, 2]}),
+        ({}, WINDOWS),
+        (WINDOWS, {"attention": "full"}),
+        (WINDOWS, {"relative_position": False, "full_every": 2}),
+        (WINDOWS, {"window": (4, 3), "full_every": 3, "ratio": 2}),
+        ({"decoder": "classic"}, {"presence": True, "drop_path": 0.3}),
+        ({"presence": True, "attention": "window"}, {"presence": False}),
+    ],
+)
+def test_trained_weights_fit_every_variant(old: dict[str, object], changes: dict[str, Any]) -> None:
+    before = weights_of(**old)
+    after = adapted(before, changes, "a.pth")
+    named = {name: getattr(after.config, name) for name in changes}
+    assert named == {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    model = assemble(after, "a.pth")  # refuses what lacks, is unknown, or has another shape
+    with torch.no_grad():
+        assert model(torch.zeros(1, 3, *model.input_size)).isfinite().all()
+    changed = ("pos_embed", "presence_heads.", "relative_position_bias_table")
+    kept = {name: tensor for name, tensor in before.tensors.items() if not any(part in name for part in changed)}
+    torch.testing.assert_close({name: after.tensors[name] for name in kept}, kept, rtol=0, atol=0)
+    assert after.tensors["pos_embed"].shape[1] == 1 + int(np.prod(after.config.grid_size))
+
+
+def test_nothing_changed_is_the_weights_themselves() -> None:
+    before = weights_of(**WINDOWS)
+    assert adapted(before, {"window": [3, 2], "ratio": 1}, "a.pth") is before
+
+
+def test_fresh_presence_heads_come_from_the_seed_alone() -> None:
+    one, again, other = (adapted(weights_of(), {"presence": True}, "a.pth", seed=seed) for seed in (3, 3, 4))
+    names = [name for name in one.tensors if name.startswith("presence_heads.0.")]
+    assert names
+    assert all(torch.equal(one.tensors[name], again.tensors[name]) for name in names)
+    assert not all(torch.equal(one.tensors[name], other.tensors[name]) for name in names)
+    weights = weights_of()
+    before = torch.random.get_rng_state()
+    adapted(weights, {"presence": True}, "a.pth")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_fresh_biases_are_zero_so_that_a_whole_window_stays_the_same_network() -> None:
+    before = weights_of()
+    after = adapted(before, {"attention": "window", "window": (4, 3), "relative_position": True}, "a.pth")
+    images = torch.randn(2, 3, 64, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(assemble(after, "a")(images), assemble(before, "b")(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("old", "changes", "message"),
+    [
+        ({}, {"widht": 3}, r"a\.pth: unknown key 'widht'; did you mean 'width'"),
+        ({}, {"windows": 3}, "unknown key 'windows'; did you mean 'window'"),
+        ({}, {"depth": 3}, r"a\.pth: depth of trained weights cannot be changed, only input_size, ratio"),
+        ({"decoder": "classic"}, {"upsampling": 2}, "a classic decoder with another one has other layers"),
+        ({}, {"input_size": (60, 48)}, "multiples of patch_size 16"),
+        ({}, {"shift": True}, "shift True needs attention 'window'"),
+        (WINDOWS, {"full_every": 9}, "full_every 9 must be 0, or from 2 to the depth, 3"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused(old: dict[str, object], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        adapted(weights_of(**old), changes, "a.pth")
+
+
+def biases(rows: int, columns: int, value: Any) -> torch.Tensor:
+    """(distances, 1) that are a function of the distances."""
+    places = [(r, c) for r in range(1 - rows, rows) for c in range(1 - columns, columns)]
+    return torch.tensor([[float(value(r, c))] for r, c in places])
+
+
+@pytest.mark.parametrize(
+    ("target", "grid", "factor"),
+    [
+        ((3, 2), (8, 6), (1, 1)),  # a smaller window: the same distances
+        ((7, 5), (16, 12), (2, 2)),  # a grid twice as fine: a distance of two is what one was
+        ((4, 3), (8, 3), (1, 0.5)),  # a coarser one, along one axis
+    ],
+)
+def test_distances_keep_their_biases(
+    target: tuple[int, int], grid: tuple[int, int], factor: tuple[float, float]
+) -> None:
+    """Of a linear function, which linear interpolation keeps exactly."""
+    table = biases(4, 3, lambda r, c: 3 * r - c)
+    found = resample_table(table, Windows((4, 3)), Windows(target), (8, 6), grid)
+    reach = (3, 2)
+
+    def expected(r: int, c: int) -> float:
+        row, column = (np.clip(d / f, -end, end) for d, f, end in zip((r, c), factor, reach, strict=True))
+        return 3 * row - column
+
+    torch.testing.assert_close(found, biases(*target, expected))
+
+
+def test_beyond_the_largest_known_distance_it_stays() -> None:
+    found = resample_table(biases(2, 1, lambda r, c: r), Windows((2, 1)), Windows((4, 3)), (8, 6), (8, 6))
+    torch.testing.assert_close(found, biases(4, 3, lambda r, c: np.clip(r, -1, 1)))

@@ -9,6 +9,7 @@ from torch import nn
 
 from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
+from benchmarks.parity_network import randomise
 from model.config import DATASETS, PLUS_DATASETS, SIZES, ViTPoseConfig
 from model.vitpose import ViTPose, build_vitpose, expected_tensors
 
@@ -79,6 +80,139 @@ def test_grids_and_heatmaps(decoder: str, input_size: tuple[int, int], patch_siz
     assert heatmaps.shape == (2, 17, grid[0] * 4, grid[1] * 4)
     assert heatmaps.shape[-2:] == model.heatmap_size == model.config.heatmap_size
     torch.testing.assert_close(model.forward_head(features), heatmaps)
+
+
+@pytest.mark.parametrize("decoder", ["classic", "simple"])
+@pytest.mark.parametrize("upsampling", [2, 4])
+def test_overlapping_patches_and_smaller_heatmaps(decoder: str, upsampling: int) -> None:
+    """Any input size that the stride divides, also one that the patch does not."""
+    model = small(input_size=(40, 56), ratio=2, decoder=decoder, upsampling=upsampling)
+    heatmaps = model(torch.randn(2, 3, 40, 56))
+    assert model.grid_size == (5, 7)
+    assert heatmaps.shape == (2, 17, 5 * upsampling, 7 * upsampling)
+    assert heatmaps.shape[-2:] == model.heatmap_size == model.config.heatmap_size
+    torch.testing.assert_close(model.patch_embed.proj.stride, (8, 8))
+
+
+def test_a_patch_of_a_ratio_2_grid_covers_its_pixels() -> None:
+    """Patch (i, j) covers rows [8i - 4, 8i + 12): one pixel reaches two patches a side, never another."""
+    embed = small(input_size=(64, 48), ratio=2).patch_embed
+    still = embed(torch.zeros(1, 3, 64, 48))
+    for row, column in [(0, 0), (3, 3), (4, 11), (31, 20), (63, 47)]:
+        dot = torch.zeros(1, 3, 64, 48)
+        dot[0, :, row, column] = 1.0
+        moved = (embed(dot) - still).abs().sum(dim=-1).reshape(8, 6) > 0
+        expected = [[0 <= row - 8 * i + 4 < 16 and 0 <= column - 8 * j + 4 < 16 for j in range(6)] for i in range(8)]
+        assert moved.tolist() == expected
+
+
+VARIANTS = [
+    {"attention": "window", "window": (3, 2)},
+    {"attention": "window", "window": (3, 2), "shift": True},
+    {"attention": "window", "window": (3, 2), "pool": True},
+    {"attention": "window", "window": (3, 2), "shift": True, "pool": True, "full_every": 3},
+    {"attention": "window", "window": (16, 12), "shift": True},
+    {"attention": "window", "window": (2, 2), "shift": True, "pool": True, "relative_position": True, "full_every": 2},
+    {"relative_position": True},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_full_attention_loads_into_every_variant(variant: dict[str, object]) -> None:
+    """And nothing else is new than biases that are 0; where windows span the grid it is the same network."""
+    full, other = small(), small(**variant)
+    loaded = other.load_state_dict(full.state_dict(), strict=False)
+    assert not loaded.unexpected_keys
+    assert all(name.endswith("relative_position_bias_table") for name in loaded.missing_keys)
+    assert not any(other.get_parameter(name).any() for name in loaded.missing_keys)
+    same = all(windows.size == (4, 3) and not windows.pool for windows in other.windows)
+    assert same == (variant in (VARIANTS[4], VARIANTS[6]))
+    found, expected = other(images()), full(images())
+    assert torch.allclose(found, expected, rtol=0, atol=1e-8) == same  # heatmaps are of the order of 1e-4
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_experts_and_windows_together(variant: dict[str, object]) -> None:
+    config = {**SMALL, "experts": 3, "expert_width": 8, "datasets": PLUS_DATASETS[:3], **variant}
+    model = build_vitpose(ViTPoseConfig.model_validate(config), [Skeleton.load("coco17")] * 3).eval()
+    randomise(model, seed=0)
+    mixed = model(images(), MIXED)
+    for row, index in enumerate(MIXED.tolist()):
+        torch.testing.assert_close(mixed[row], model(images()[row : row + 1], index)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_biases_of_relative_positions_are_decayed_by_layer_and_not_by_weight() -> None:
+    model = small(relative_position=True)
+    groups = param_groups_layer_decay(model, 0.1, layer_decay=0.75, no_weight_decay_list=model.no_weight_decay())
+    scale = {id(p): (group["lr_scale"], group["weight_decay"]) for group in groups for p in group["params"]}
+    table = model.get_parameter("blocks.1.attn.relative_position_bias_table")
+    assert scale[id(table)] == (pytest.approx(0.75**2), 0.0)
+
+
+@pytest.mark.parametrize("build", [lambda: small(drop_path=0.5, **VARIANTS[5]), lambda: small_plus()])
+def test_checkpointed_activations_give_the_same_gradients(build: Callable[[], ViTPose]) -> None:
+    """With stochastic depth, whose draws the second computation must repeat."""
+
+    def gradients(checkpointed: bool) -> dict[str, torch.Tensor]:
+        model = build().train()
+        model.checkpoint_activations = checkpointed
+        torch.manual_seed(3)
+        model(images(), MIXED).square().mean().backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    torch.testing.assert_close(gradients(True), gradients(False), rtol=0, atol=0)
+
+
+def test_checkpointed_activations_are_computed_twice_in_training_alone() -> None:
+    model = small()
+    calls: list[int] = []
+    model.blocks[1].register_forward_pre_hook(lambda *_: calls.append(1))
+    model.checkpoint_activations = True
+    model(images())
+    model.train()
+    with torch.no_grad():
+        model(images())
+    assert len(calls) == 2
+    model(images()).sum().backward()
+    assert len(calls) == 4
+
+
+def with_presence(heads: int = 3) -> ViTPose:
+    config = {**SMALL, "presence": True, "datasets": PLUS_DATASETS[:3]}
+    skeletons = [Skeleton.load(DATASETS[name].skeleton) for name in PLUS_DATASETS[:heads]]
+    torch.manual_seed(0)
+    model = build_vitpose(ViTPoseConfig.model_validate(config), skeletons).eval()
+    randomise(model, seed=0)
+    return model
+
+
+def test_presence_comes_with_the_heatmaps_of_the_same_head() -> None:
+    model = with_presence()
+    features = model.forward_features(images())
+    heatmaps, logits = model.forward_both(images(), 1)
+    torch.testing.assert_close(heatmaps, model(images(), 1))
+    torch.testing.assert_close(logits, model.presence_heads[1](features))
+    assert logits is not None
+    assert logits.shape == (4, 14, 2)
+
+
+def test_presence_of_a_mixed_batch_is_each_samples_own() -> None:
+    model = with_presence()
+    heatmaps, logits = model.forward_both(images(), MIXED)
+    assert logits is not None
+    assert (heatmaps.shape[1], logits.shape) == (17, (4, 17, 2))
+    for row, index in enumerate(MIXED.tolist()):
+        alone = model.forward_both(images()[row : row + 1], index)[1]
+        assert alone is not None
+        torch.testing.assert_close(logits[row, : alone.shape[1]], alone[0])
+        assert not logits[row, alone.shape[1] :].any()
+
+
+def test_without_presence_heads_there_is_none_and_with_them_the_rest_starts_the_same() -> None:
+    assert small().forward_both(images())[1] is None
+    without, heads = small().state_dict(), small(presence=True).state_dict()
+    torch.testing.assert_close({name: heads[name] for name in without}, without, rtol=0, atol=0)
+    assert {name.split(".")[0] for name in set(heads) - set(without)} == {"presence_heads"}
 
 
 def test_tokens_are_row_major() -> None:
@@ -201,6 +335,13 @@ def test_unused_experts_get_no_push() -> None:
     model(images(), torch.tensor([0, 0, 1, 1])).square().mean().backward()
     experts = model.blocks[0].mlp.experts
     assert [bool(expert.weight.grad.any()) for expert in experts] == [True, True, False]
+
+
+def test_windows_compile_without_a_break() -> None:
+    model = small(**VARIANTS[5])
+    with torch.inference_mode():
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(images()), model(images()))
 
 
 def test_it_compiles_without_a_break() -> None:
