@@ -1,15 +1,19 @@
-"""Starting a ViTPose from a pre-trained encoder: MAE's weights, or another plain vision transformer's.
+"""Starting a ViTPose from a pre-trained encoder: our own, timm's, MAE's, or another plain vision transformer's.
 
-The published encoders (facebookresearch/mae, key ``model``; mmpretrain's of the same) differ from ViTPose's in four
-ways, each treated as the official training code does: the table of positions is a square grid and is resampled;
-ViT-H has patches of 14, whose kernel is padded with zeros to 16; the last norm is called ``norm`` and stays behind,
-so that ViTPose's starts at 1 and 0; ViTPose++ gives the last rows of ``fc2`` to every expert. MAE's decoder and
-class token are left out. The encoder of a pose network saved alone (``last_norm``) starts one too.
+What ``pretrain`` wrote fits as it is; timm's models are told in :mod:`model.timm_encoders`. The published encoders
+(facebookresearch/mae, key ``model``; mmpretrain's of the same) differ from ViTPose's in four ways, each treated as the
+official training code does: the table of positions is a square grid and is resampled; ViT-H has patches of 14, whose
+kernel is padded with zeros to 16; the last norm is called ``norm`` and stays behind, so that ViTPose's starts at 1 and
+0; ViTPose++ gives the last rows of ``fc2`` to every expert. MAE's decoder and class token are left out, and so are
+register tokens; LayerScale (DINOv2) is multiplied into the matrices. The encoder of a pose network saved alone
+(``last_norm``) starts one too.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,17 +22,19 @@ from torch.nn import functional as F
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
+from model.encoder_folder import FORMAT, TENSORS, read_description, read_safetensors
 from model.fit import fit, require_numbers
 from model.identify import grid_of, is_grid
 from model.layouts import Tensors, require_parts
 from model.mmpose import encoder_from_mmpretrain
 from model.positions import resample_positions
 from model.pth import read_pth
+from model.timm_encoders import PREFIX, TimmEncoder, fold_scales, load_timm, read_timm_folder
 from model.vitpose import ViTPose, expected_tensors
 
-# Left behind: the class token, the last norm under the names it goes by, MAE's decoder, classifiers.
+# Left behind: class and register tokens, the last norm under the names it goes by, MAE's decoder, classifiers.
 _LEFT = re.compile(
-    r"cls_token$|mask_token$|(?:fc_)?norm\.|decoder_|neck\.|head\.|target_generator\.|"
+    r"cls_token$|reg_token$|register_tokens$|mask_token$|(?:fc_)?norm\.|decoder_|neck\.|head\.|target_generator\.|"
     r"data_preprocessor\."
 )
 _PARTS = re.compile(
@@ -50,12 +56,18 @@ class Encoder:
     Attributes:
         tensors: Patch embedding, positions (1, 1 + grid, D), blocks, and ``last_norm`` where it has one.
         grid: (Hp, Wp) of its positions.
-        subject: The file, for errors.
+        subject: The file, folder or name, for errors.
+        heads: Its attention heads; None where nothing says it: shapes do not.
+        network: Fields of a config that go with it; empty where nothing says them.
+        notes: What a person should know before starting from it.
     """
 
     tensors: Tensors
     grid: tuple[int, int]
     subject: str
+    heads: int | None = None
+    network: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    notes: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -74,17 +86,78 @@ class Encoder:
 
 
 def find_encoder(source: str | Path) -> Encoder | None:
-    """The encoder in a file; None for a file of a pose network, a folder or a hub id.
+    """The encoder that a file, a folder or a name stands for; None for a pose network or a hub id.
 
     Args:
-        source: A ``.pth`` in the layout of facebookresearch/mae, of mmpretrain, or of the official repository.
+        source: One of: the folder that ``pretrain`` wrote; ``timm:`` and the name of one of timm's pre-trained models,
+            or the folder of one; a ``.pth`` in the layout of facebookresearch/mae, of mmpretrain, or of the official
+            repository; a ``.safetensors`` of timm's or ours.
 
     Raises:
-        CheckpointError: It is a file, but no PyTorch file of tensors; or a transformer that ViTPose has no place
-            for.
+        CheckpointError: It is a file, but none of tensors; or a transformer that ViTPose has no place for; or timm
+            cannot give it.
     """
     path, subject = Path(source), str(source)
-    return read_encoder(read_pth(path, subject).state, subject) if path.is_file() else None
+    if subject.startswith(PREFIX):
+        return _of_timm(load_timm(subject), subject)
+    if path.is_dir():
+        return _in_folder(path, subject)
+    if not path.is_file():
+        return None
+    if path.suffix != ".safetensors":
+        return read_encoder(read_pth(path, subject).state, subject)
+    beside = _in_folder(path.parent, subject) if path.name == TENSORS else None
+    return beside or _read_bare_safetensors(path, subject)
+
+
+def _in_folder(folder: Path, subject: str) -> Encoder | None:
+    """Our own encoder, or timm's; None where the folder's config.json says that it is something else."""
+    described = read_description(folder) or {}
+    if described.get("format") == FORMAT:
+        return _our_own(folder, described, subject)
+    return _of_timm(read_timm_folder(folder), subject) if "architecture" in described else None
+
+
+def _our_own(folder: Path, described: Mapping[str, Any], subject: str) -> Encoder:
+    """What ``pretrain`` wrote.
+
+    Raises:
+        CheckpointError: It is damaged.
+        ConfigError: Its description is impossible.
+    """
+    network = described.get("network")
+    if not isinstance(network, dict):
+        raise CheckpointError("its config.json describes no network", subject=subject)
+    config = ViTPoseConfig.parse(network, subject=f"{subject}/config.json")
+    tensors, metadata = read_safetensors(folder / TENSORS, subject)
+    if metadata.get("digest") != described.get("digest"):
+        raise CheckpointError(
+            f"config.json and {TENSORS} are from different saves", subject=subject, remedy="Pre-train again."
+        )
+    fields = {name: getattr(config, name) for name in _OF_ENCODERS}
+    return Encoder(tensors, config.grid_size, subject, config.heads, fields)
+
+
+_OF_ENCODERS = (
+    *("input_size", "patch_size", "patch_padding", "width", "depth", "heads", "mlp_ratio", "norm_eps", "drop_path"),
+    "box_padding",
+)
+"""Fields of a config that say what an encoder is and what it was shown."""
+
+
+def _of_timm(found: TimmEncoder, subject: str) -> Encoder:
+    return Encoder(found.tensors, found.grid, subject, found.network["heads"], found.network, found.notes)
+
+
+def _read_bare_safetensors(path: Path, subject: str) -> Encoder | None:
+    """A file of timm's without the config.json that says more; slot 0 of its positions was the class token's."""
+    encoder = read_encoder(read_safetensors(path, subject)[0], subject)
+    if encoder is None or "last_norm.weight" in encoder.tensors:
+        return encoder
+    positions = encoder.tensors["pos_embed"].clone()
+    positions[:, 0] = 0
+    note = "it does not say its attention heads and how pixels were normalised: ImageNet's mean and deviation are taken"
+    return Encoder({**encoder.tensors, "pos_embed": positions}, encoder.grid, subject, notes=(note,))
 
 
 def read_encoder(state: Tensors, subject: str) -> Encoder | None:
@@ -96,7 +169,7 @@ def read_encoder(state: Tensors, subject: str) -> Encoder | None:
     tensors = _bare(state, subject)
     if tensors is None:
         return None
-    kept = {name: tensor for name, tensor in tensors.items() if not _LEFT.match(name)}
+    kept = fold_scales({name: tensor for name, tensor in tensors.items() if not _LEFT.match(name)})
     if unknown := [name for name in kept if not _PARTS.match(name)]:
         raise CheckpointError(
             f"is a transformer of another kind: ViTPose has no {', '.join(unknown[:3])}",
@@ -112,13 +185,19 @@ def require_fit(encoder: Encoder, config: ViTPoseConfig) -> None:
     """Refuse an encoder that a network has no place for.
 
     Raises:
-        CheckpointError: It has another width or depth, other MLPs, or larger patches.
+        CheckpointError: It has another width or depth, other heads or MLPs, or larger patches.
     """
     if (encoder.width, encoder.depth) != (config.width, config.depth):
         raise CheckpointError(
             f"is {encoder.width} wide and {encoder.depth} deep, the network {config.width} and {config.depth}",
             subject=encoder.subject,
             remedy="Set size in [model]: s, b, l or h (or width and depth).",
+        )
+    if encoder.heads not in (None, config.heads):
+        raise CheckpointError(
+            f"has {encoder.heads} attention heads, the network {config.heads}",
+            subject=encoder.subject,
+            remedy=f"Set heads = {encoder.heads} in [model].",
         )
     hidden, patch = (len(encoder.tensors["blocks.0.mlp.fc1.weight"]), encoder.patch_size)
     if hidden != config.width * config.mlp_ratio or patch > config.patch_size:
