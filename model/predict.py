@@ -2,10 +2,14 @@
 
 A batch always has the same shape; the last one is filled up with empty crops. What a pose gets therefore does not
 depend on who else, or how many others, were predicted with it.
+
+A network with a presence head also says whether a keypoint lies inside the image. Where it does and the crop does not
+hold it, the person is looked at again in a larger crop (:mod:`model.larger_crop`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +20,18 @@ from autolabel.similarity import MASK_SHARE, keypoint_similarity
 from model.crop import Regions, back_project, crop, crop_matrices, normalise, regions_from_boxes
 from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
+from model.larger_crop import LARGER, call_for_larger
 from model.vitpose import ViTPose
 
 BATCH_SIZE = 32
 
 FEATURES = ("peak",)
 FLIP_FEATURES = ("peak", "flip_peak", "flip_ks", "swap_ks")
-"""Names of the features, without and with a flip test."""
+HEAD_FEATURES = ("presence", "visible")
+"""Names of the features: without and with a flip test, and what a presence head adds."""
+
+SECOND_BATCHES = 4
+"""Second looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +41,41 @@ class Prediction:
     Attributes:
         xy: (N, K, 2) float32, full-image pixels.
         score: (N, K) float32, the height of the heatmap's peak.
+        presence: (N, K) float32, the probability that the keypoint lies inside the image; NaN without a presence head.
+        visible: (N, K) float32, the probability that it is visible, given that it lies inside; NaN without one.
+        again: (N,) bool, people who were looked at in a larger crop too.
         features: Numbers a pose for the score model: ``peak`` (N, K); with a flip test also ``flip_ks`` (N, K), the
             similarity of what the image and its mirror image say, ``flip_peak`` (N, K), the lower of the two peaks,
-            and ``swap_ks`` (N, K), the similarity with the mirror image's answer for the other side.
+            and ``swap_ks`` (N, K), the similarity with the mirror image's answer for the other side; with a presence
+            head also ``presence`` and ``visible``.
     """
 
     xy: NDArray[np.float32]
     score: NDArray[np.float32]
+    presence: NDArray[np.float32]
+    visible: NDArray[np.float32]
+    again: NDArray[np.bool_]
     features: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """A batch, or less, of people: crops (n, 3, H, W) uint8, larger ones or none, boxes (n, 4), image sizes (n, 2)."""
+
+    crops: Tensor
+    larger: Tensor
+    boxes: NDArray[np.float64]
+    image_size: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _FirstLook:
+    """What was said of a batch, the keypoints (n, K) that call for a larger crop, and those m people's crops."""
+
+    said: Prediction
+    calls: NDArray[np.bool_]
+    boxes: NDArray[np.float64]
+    larger: Tensor
 
 
 class Predictor:
@@ -49,7 +85,9 @@ class Predictor:
         model: From ``load_model``; of several heads the first one answers.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        flip_test: Also predict the mirrored crop and average the heatmaps.
+        flip_test: Also predict the mirrored crop and average the heatmaps, and the probabilities.
+        larger_crop: Look again at people whose crop seems to cut a keypoint off that is inside the image. Only a
+            network with a presence head can tell; others never do it.
         batch_size: Crops a batch.
 
     Raises:
@@ -63,21 +101,35 @@ class Predictor:
         device: str = "auto",
         precision: str = "auto",
         flip_test: bool = False,
+        larger_crop: bool = True,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
         self.model = model.to(self.device).eval()
         self.flip_test = flip_test
+        self.larger_crop = larger_crop and model.config.presence
         self.batch_size = batch_size
         self._flip = torch.tensor(model.skeleton.flip, device=self.device)
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the features of its predictions."""
+        agreement = FLIP_FEATURES if self.flip_test else FEATURES
+        return agreement + HEAD_FEATURES if self.model.config.presence else agreement
+
     def nothing(self) -> Prediction:
         """What there is to say about no boxes: every array that :meth:`predict` gives, with no rows."""
         none = np.zeros((0, self.model.skeleton.num_keypoints), np.float32)
-        names = FLIP_FEATURES if self.flip_test else FEATURES
-        return Prediction(np.zeros((*none.shape, 2), np.float32), none, dict.fromkeys(names, none))
+        return Prediction(
+            xy=np.zeros((*none.shape, 2), np.float32),
+            score=none,
+            presence=none,
+            visible=none,
+            again=np.zeros(0, bool),
+            features=dict.fromkeys(self.feature_names, none),
+        )
 
     def predict(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[Prediction]:
         """Predict every box of every image.
@@ -89,54 +141,103 @@ class Predictor:
         Yields:
             Predictions of one batch, in the order of the boxes.
         """
-        for crops, boxes in self._filled(images):
-            yield self._batch(crops, boxes)
+        waiting, calls = list[_FirstLook](), 0
+        for people in self._filled(images):
+            look = self._first_look(people)
+            waiting.append(look)
+            calls += len(look.boxes)
+            if not calls or calls >= SECOND_BATCHES * self.batch_size:
+                yield from self._second_look(waiting)
+                waiting, calls = [], 0
+        yield from self._second_look(waiting)
 
     def padded_area(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) square pixels of what is cropped around boxes (N, 4): padded, and in the input's aspect."""
         return self._regions(boxes).size.prod(dim=-1).numpy()
 
-    def _filled(
-        self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]
-    ) -> Iterator[tuple[Tensor, NDArray[np.float64]]]:
-        """Cut crops, and hand them on a batch at a time with their boxes."""
-        size, codec = self.model.input_size, self.model.config.codec
-        crops, around, room = list[Tensor](), list[NDArray[np.float64]](), self.batch_size
+    def _filled(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[_Crops]:
+        """Cut crops, and hand them on a batch at a time."""
+        cut, room = list[_Crops](), self.batch_size
         for image, boxes in images:
             pixels, left = image.to(self.device), boxes
             while len(left):
                 now, left = left[:room], left[room:]
-                crops.append(crop(pixels, crop_matrices(self._regions(now), input_size=size, codec=codec), size))
-                around.append(now)
+                cut.append(self._cut(pixels, now))
                 room -= len(now)
                 if room == 0:
-                    yield torch.cat(crops), np.concatenate(around)
-                    crops, around, room = [], [], self.batch_size
-        if crops:
-            yield torch.cat(crops), np.concatenate(around)
+                    yield _joined(cut)
+                    cut, room = [], self.batch_size
+        if cut:
+            yield _joined(cut)
 
-    def _regions(self, boxes: NDArray[np.float64]) -> Regions:
+    def _cut(self, pixels: Tensor, boxes: NDArray[np.float64]) -> _Crops:
+        """Crops around boxes of one image (3, H, W)."""
+        size, codec = self.model.input_size, self.model.config.codec
+
+        def around(regions: Regions) -> Tensor:
+            return crop(pixels, crop_matrices(regions, input_size=size, codec=codec), size)
+
+        crops = around(self._regions(boxes))
+        # Before it is known who needs one, because the alternative is to keep the images of a whole batch.
+        larger = around(self._regions(boxes, LARGER)) if self.larger_crop else crops[:0]
+        return _Crops(crops, larger, boxes, np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1)))
+
+    def _regions(self, boxes: NDArray[np.float64], larger: float = 1.0) -> Regions:
         return regions_from_boxes(
-            torch.tensor(boxes), input_size=self.model.input_size, padding=self.model.config.box_padding
+            torch.tensor(boxes), input_size=self.model.input_size, padding=self.model.config.box_padding * larger
         )
 
+    def _first_look(self, people: _Crops) -> _FirstLook:
+        """Predict a batch, and see who needs a larger crop."""
+        regions = self._regions(people.boxes)
+        said = self._batch(people.crops, people.boxes, regions)
+        if not self.larger_crop:
+            return _FirstLook(said, np.zeros(said.score.shape, bool), people.boxes[:0], people.larger)
+        calls = call_for_larger(
+            said.xy,
+            said.score,
+            said.presence >= self.model.config.presence_threshold,
+            crop=torch.cat([regions.centre - regions.size / 2, regions.centre + regions.size / 2], dim=1).numpy(),
+            image_size=people.image_size,
+            heatmap_size=self.model.heatmap_size,
+        )
+        rows = calls.any(axis=1)
+        return _FirstLook(said, calls, people.boxes[rows], people.larger[torch.from_numpy(rows).to(self.device)])
+
+    def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
+        """Predict all larger crops of some batches, and hand the batches on with what they said."""
+        if not looks:
+            return
+        boxes, larger = np.concatenate([look.boxes for look in looks]), torch.cat([look.larger for look in looks])
+        answers = [self.nothing()]
+        for start in range(0, len(boxes), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            answers.append(self._batch(larger[rows], boxes[rows], self._regions(boxes[rows], LARGER)))
+        second, done = _concatenated(answers), 0
+        for look in looks:
+            yield _corrected(look, second, slice(done, done + len(look.boxes)))
+            done += len(look.boxes)
+
     @torch.inference_mode()
-    def _batch(self, crops: Tensor, boxes: NDArray[np.float64]) -> Prediction:
-        n, regions = len(crops), self._regions(boxes)
+    def _batch(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Prediction:
+        """Predict crops (n, 3, H, W) of regions around boxes (n, 4), n at most a batch."""
+        n = len(crops)
         filled = crops.new_zeros(self.batch_size, *crops.shape[1:])
         filled[:n] = crops
         images = normalise(filled)
         if not self.flip_test:
-            peaks = decode(self._heatmaps(images)[:n], self.model.config.codec)
+            heatmaps, chances = self._forward(images)
+            peaks = decode(heatmaps[:n], self.model.config.codec)
             score = _numpy(peaks.score)
-            return Prediction(self._home(peaks.xy, regions), score, {"peak": score})
-        straight, mirrored = self._heatmaps(torch.cat([images, images.flip(-1)])).split(self.batch_size)
-        return self._agreement(
-            straight[:n], flip_back(mirrored[:n], self._flip, self.model.config.codec), regions, boxes
-        )
+            return self._said(self._home(peaks.xy, regions), score, chances[:n], {"peak": score})
+        heatmaps, chances = self._forward(torch.cat([images, images.flip(-1)]))
+        straight, mirrored = heatmaps.split(self.batch_size)
+        mirrored = flip_back(mirrored[:n], self._flip, self.model.config.codec)
+        own, other = chances.split(self.batch_size)
+        return self._agreement(straight[:n], mirrored, (own[:n] + other[:n, self._flip]) / 2, regions, boxes)
 
     def _agreement(
-        self, straight: Tensor, mirrored: Tensor, regions: Regions, boxes: NDArray[np.float64]
+        self, straight: Tensor, mirrored: Tensor, chances: Tensor, regions: Regions, boxes: NDArray[np.float64]
     ) -> Prediction:
         """Decode the mean of the two maps (n, K, h, w) each, and measure how far they agree."""
         codec = self.model.config.codec
@@ -145,20 +246,33 @@ class Predictor:
         area = MASK_SHARE * (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         sigmas = self.model.skeleton.sigmas
         swapped = flipped[:, list(self.model.skeleton.flip)]
-        return Prediction(
-            xy=xy,
-            score=_numpy(peaks.score),
-            features={
-                "peak": _numpy(peaks.score),
-                "flip_peak": _numpy(torch.minimum(one.score, other.score)),
-                "flip_ks": keypoint_similarity(own, flipped, area, sigmas).astype(np.float32),
-                "swap_ks": keypoint_similarity(own, swapped, area, sigmas).astype(np.float32),
-            },
-        )
+        features = {
+            "peak": _numpy(peaks.score),
+            "flip_peak": _numpy(torch.minimum(one.score, other.score)),
+            "flip_ks": keypoint_similarity(own, flipped, area, sigmas).astype(np.float32),
+            "swap_ks": keypoint_similarity(own, swapped, area, sigmas).astype(np.float32),
+        }
+        return self._said(xy, features["peak"], chances, features)
 
-    def _heatmaps(self, images: Tensor) -> Tensor:
+    def _said(
+        self,
+        xy: NDArray[np.float32],
+        score: NDArray[np.float32],
+        chances: Tensor,
+        features: Mapping[str, NDArray[np.float32]],
+    ) -> Prediction:
+        """A first look at places (n, K, 2), peaks (n, K), probabilities (n, K, 2) and the features of the peaks."""
+        presence, visible = (_numpy(answer) for answer in chances.unbind(-1))
+        head = {"presence": presence, "visible": visible} if self.model.config.presence else {}
+        return Prediction(xy, score, presence, visible, np.zeros(len(xy), bool), {**features, **head})
+
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Heatmaps (B, K, h, w) and probabilities (B, K, 2), float32; NaN without a presence head."""
         with torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32"):
-            return self.model(images).float()
+            heatmaps, logits = self.model.forward_both(images)
+        if logits is None:
+            return heatmaps.float(), heatmaps.new_full((*heatmaps.shape[:2], 2), torch.nan, dtype=torch.float32)
+        return heatmaps.float(), logits.float().sigmoid()
 
     def _home(self, cells: Tensor, regions: Regions) -> NDArray[np.float32]:
         """Cells (n, K, 2) in full-image pixels; in float64 on the CPU, where the regions are."""
@@ -166,6 +280,47 @@ class Predictor:
             cells.cpu().double(), regions, heatmap_size=self.model.heatmap_size, codec=self.model.config.codec
         )
         return xy.numpy().astype(np.float32)
+
+
+def _corrected(look: _FirstLook, answers: Prediction, rows: slice) -> Prediction:
+    """The first look, in which keypoints that called for a larger crop have the second answer; ``rows`` are theirs."""
+    again = look.calls.any(axis=1)
+    calls = look.calls[again]
+
+    def mixed(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
+        values = first.copy()
+        which = calls[..., None] if first.ndim == 3 else calls
+        values[again] = np.where(which, second[rows], first[again])
+        return values
+
+    said = look.said
+    return replace(
+        said,
+        xy=mixed(said.xy, answers.xy),
+        score=mixed(said.score, answers.score),
+        presence=mixed(said.presence, answers.presence),
+        visible=mixed(said.visible, answers.visible),
+        again=again,
+        features={name: mixed(values, answers.features[name]) for name, values in said.features.items()},
+    )
+
+
+def _concatenated(parts: Sequence[Prediction]) -> Prediction:
+    features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("xy", "score", "presence", "visible", "again")
+    }
+    return Prediction(**arrays, features=features)
+
+
+def _joined(parts: Sequence[_Crops]) -> _Crops:
+    return _Crops(
+        torch.cat([part.crops for part in parts]),
+        torch.cat([part.larger for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.image_size for part in parts]),
+    )
 
 
 def _numpy(values: Tensor) -> NDArray[np.float32]:

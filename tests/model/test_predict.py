@@ -15,7 +15,9 @@ from autolabel.similarity import keypoint_similarity
 from autolabel.skeleton import Skeleton
 from benchmarks.parity_network import randomise
 from model.config import ViTPoseConfig
-from model.predict import FEATURES, FLIP_FEATURES, Predictor
+from model.crop import crop, crop_matrices, normalise, regions_from_boxes
+from model.larger_crop import LARGER, call_for_larger
+from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, Predictor
 from model.vitpose import build_vitpose
 
 COCO = Skeleton.load("coco17")
@@ -42,17 +44,20 @@ def pictures(count, seed=0):
     return made
 
 
+ARRAYS = ("xy", "score", "presence", "visible", "again")
+
+
 def joined(predictions):
     parts = list(predictions)
     features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
-    xy, score = (np.concatenate([getattr(part, name) for part in parts]) for name in ("xy", "score"))
-    return {"xy": xy, "score": score, **features}
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
+    return {**arrays, **{f"feature {name}": values for name, values in features.items()}}
 
 
 def assert_equal(a, b):
     assert list(a) == list(b)
     for name in a:
-        assert np.array_equal(a[name], b[name]), name
+        assert np.array_equal(a[name], b[name], equal_nan=True), name
 
 
 # ---- pixels
@@ -70,11 +75,12 @@ class Reads(nn.Module):
         columns, rows = (torch.arange(heatmap_size[i]) * step for i, step in zip((1, 0), steps, strict=True))
         self.cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
 
-    def forward(self, images):
+    def forward_both(self, images):
         size = torch.tensor([self.input_size[1], self.input_size[0]])
         grid = ((2 * self.cells + 1) / size - 1).expand(len(images), -1, -1, -1)
         mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        return grid_sample(images * std + mean, grid, align_corners=False, padding_mode="border").clamp(min=0)
+        maps = grid_sample(images * std + mean, grid, align_corners=False, padding_mode="border").clamp(min=0)
+        return maps, None
 
 
 @pytest.mark.parametrize(("codec", "cells"), [("udp", 0.05), ("plain", 0.55)])
@@ -103,11 +109,14 @@ def test_a_dot_is_found_where_it_is(dots, codec, cells, flip_test) -> None:
 # ---- numbers
 
 
+@pytest.mark.parametrize("presence", [False, True])
 @pytest.mark.parametrize("flip_test", [False, True])
-def test_nobody_depends_on_who_else_is_there(flip_test) -> None:
+def test_nobody_depends_on_who_else_is_there(flip_test, presence) -> None:
     images = pictures(12)
-    predictor = Predictor(network(), precision="fp32", flip_test=flip_test, batch_size=4)
+    model = network(presence=presence, presence_threshold=0.7)
+    predictor = Predictor(model, precision="fp32", flip_test=flip_test, batch_size=4)
     together = joined(predictor.predict(images))
+    assert presence == (4 < together["again"].sum() < 18), "more than one batch of second looks, and not everybody"
     alone = [joined(predictor.predict([(image, box[None])])) for image, boxes in images for box in boxes]
     assert len(alone) == 18, "so the last batch is not full"
     assert_equal(together, {name: np.concatenate([one[name] for one in alone]) for name in together})
@@ -128,7 +137,7 @@ def test_the_batch_size_changes_rounding_alone() -> None:
 def test_the_network_sees_one_shape(dots) -> None:
     seen = []
     model = network()
-    model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
+    model.patch_embed.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
     list(Predictor(model, batch_size=4).predict(pictures(12)))
     assert seen == [(4, 3, 64, 48)] * 5
     seen.clear()
@@ -144,6 +153,103 @@ def test_more_boxes_in_an_image_than_in_a_batch() -> None:
     parts = list(predictor.predict([(image, boxes)]))
     assert [len(part.xy) for part in parts] == [4, 4, 3]
     assert_equal(joined(parts), joined(predictor.predict([(image, box[None]) for box in boxes])))
+
+
+# ---- presence
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_probabilities_are_the_heads(flip_test) -> None:
+    model = network(presence=True)
+    predictor = Predictor(model, precision="fp32", flip_test=flip_test, larger_crop=False, batch_size=4)
+    image, boxes = pictures(8)[7]
+    found = joined(predictor.predict([(image, boxes)]))
+    regions = regions_from_boxes(torch.tensor(boxes), input_size=(64, 48))
+    crops = normalise(crop(image, crop_matrices(regions, input_size=(64, 48), codec="udp"), (64, 48)))
+    with torch.inference_mode():
+        expected = model.forward_both(crops)[1].sigmoid().numpy()
+        if flip_test:
+            other = model.forward_both(crops.flip(-1))[1].sigmoid().numpy()[:, list(COCO.flip)]
+            assert np.abs(expected - other).max() > 0.05
+            expected = (expected + other) / 2
+    assert found["presence"] == pytest.approx(expected[..., 0], abs=1e-5)
+    assert found["visible"] == pytest.approx(expected[..., 1], abs=1e-5)
+    assert np.abs(found["presence"] - found["visible"]).max() > 0.1
+    for name in HEAD_FEATURES:
+        assert np.array_equal(found[f"feature {name}"], found[name])
+    assert not found["again"].any()
+
+
+def test_a_network_without_a_head_knows_nothing_of_presence() -> None:
+    found = joined(Predictor(network(), batch_size=4).predict(pictures(4)))
+    assert np.isnan(found["presence"]).all() and np.isnan(found["visible"]).all()
+    assert not found["again"].any()
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_keypoints_that_call_for_it_have_the_larger_crops_answer(flip_test) -> None:
+    """By two predictors that know of one crop each, the second with 1.5 times the padding."""
+    given = {"precision": "fp32", "flip_test": flip_test, "batch_size": 4}
+    images = pictures(12, seed=2)
+    sides = torch.tensor(
+        np.concatenate([[tuple(image.shape[:0:-1])] * len(boxes) for image, boxes in images if len(boxes)])
+    )
+    boxes = np.concatenate([boxes for _, boxes in images])
+    found = joined(Predictor(network(presence=True), **given).predict(images))
+    first = joined(Predictor(network(presence=True), larger_crop=False, **given).predict(images))
+    larger = network(presence=True, box_padding=1.25 * LARGER)
+    second = joined(Predictor(larger, larger_crop=False, **given).predict(images))
+    regions = regions_from_boxes(torch.tensor(boxes), input_size=(64, 48))
+    calls = call_for_larger(
+        first["xy"],
+        first["score"],
+        first["presence"] >= 0.5,
+        crop=torch.cat([regions.centre - regions.size / 2, regions.centre + regions.size / 2], dim=1).numpy(),
+        image_size=sides.double().numpy(),
+        heatmap_size=(32, 24),
+    )
+    assert np.array_equal(found["again"], calls.any(axis=1)) and 0 < calls.any(axis=1).sum() < len(calls)
+    assert 0 < calls[found["again"]].sum() < calls[found["again"]].size, "and only some of their keypoints"
+    for name, values in found.items():
+        if name != "again":
+            which = calls[..., None] if values.ndim == 3 else calls
+            assert np.array_equal(values, np.where(which, second[name], first[name])), name
+
+
+class Sure(Reads):
+    """Sees dots, and says that all of them are inside the image and visible."""
+
+    def __init__(self, skeleton, codec):
+        super().__init__(skeleton, codec, heatmap_size=(64, 48))
+        self.config = self.config.model_copy(update={"presence": True})
+
+    def forward_both(self, images):
+        maps, _ = super().forward_both(images)
+        return maps, maps.new_full((*maps.shape[:2], 2), 3.0)
+
+
+def test_a_joint_outside_the_crop_is_found_in_a_larger_one(dots) -> None:
+    """Each box holds two dots of three; the third is a tenth of the box beyond what is cropped."""
+    rng = np.random.default_rng(0)
+    skeleton = Skeleton("one-sided", dots.skeleton.keypoints, (), (0, 1, 2), (0.05,) * 3, "test")
+    images, truth = [], []
+    for direction in ([0, 1], [0, -1], [1, 0], [-1, 0]):
+        side, centre = rng.uniform(50, 80), rng.uniform(140, 170, 2)
+        half = 1.25 * side / 2 * np.array([1, 4 / 3])  # of the crop: a square box in an upright input
+        xy = centre + np.array([[-0.2, 0.1], [0.1, -0.2], [0, 0]]) * side
+        xy[2] += direction * (half + 0.1 * side)
+        box = np.array([[*(centre - side / 2), *(centre + side / 2)]])
+        images.append((torch.tensor(dots.picture(xy, (340, 300), 2 * 1.25 * side / 48)).permute(2, 0, 1), box))
+        truth.append(xy)
+    truth = np.stack(truth)
+    plain, again = (
+        joined(Predictor(Sure(skeleton, "udp"), precision="fp32", larger_crop=larger, batch_size=4).predict(images))
+        for larger in (False, True)
+    )
+    far, near = (np.linalg.norm(found["xy"] - truth, axis=-1) for found in (plain, again))
+    assert near.max() < 1 < 3 < far[:, 2].min(), "pixels"
+    assert again["again"].all() and not plain["again"].any()
+    assert np.array_equal(again["xy"][:, :2], plain["xy"][:, :2]), "the others keep the finer crop"
 
 
 @cache
@@ -190,15 +296,15 @@ def test_the_flip_test_is_the_mean_of_both_maps(codec) -> None:
     sure, sure_own, sure_other = (np.stack(well[i::3]) > 0.01 for i in range(3))
     assert sure.sum() > 40
     assert np.abs(found["score"] - peaks).max() < 1e-4 * np.abs(peaks).max()
-    assert np.array_equal(found["peak"], found["score"])
-    assert np.abs(found["flip_peak"] - flips).max() < 1e-4 * np.abs(flips).max()
+    assert np.array_equal(found["feature peak"], found["score"])
+    assert np.abs(found["feature flip_peak"] - flips).max() < 1e-4 * np.abs(flips).max()
     assert np.abs(found["xy"] - mean)[sure].max() < 0.02
     area = np.concatenate([0.53 * (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for _, b in images])
     agreement = keypoint_similarity(own, other, area, COCO.sigmas)
-    assert np.abs(found["flip_ks"] - agreement)[sure_own & sure_other].max() < 0.01
+    assert np.abs(found["feature flip_ks"] - agreement)[sure_own & sure_other].max() < 0.01
     swapped = keypoint_similarity(own, other[:, list(COCO.flip)], area, COCO.sigmas)
-    assert np.abs(found["swap_ks"] - swapped)[sure_own & sure_other[:, list(COCO.flip)]].max() < 0.01
-    assert not np.allclose(found["flip_ks"], found["swap_ks"], atol=0.1)
+    assert np.abs(found["feature swap_ks"] - swapped)[sure_own & sure_other[:, list(COCO.flip)]].max() < 0.01
+    assert not np.allclose(found["feature flip_ks"], found["feature swap_ks"], atol=0.1)
 
 
 def _decoded(heatmap, codec):
@@ -224,16 +330,18 @@ def test_bf16_is_close_to_fp32() -> None:
 # ---- nothing
 
 
+@pytest.mark.parametrize("presence", [False, True])
 @pytest.mark.parametrize(("flip_test", "names"), [(False, FEATURES), (True, FLIP_FEATURES)])
-def test_no_boxes_no_predictions(flip_test, names) -> None:
-    predictor = Predictor(network(), flip_test=flip_test, batch_size=4)
+def test_no_boxes_no_predictions(flip_test, names, presence) -> None:
+    predictor = Predictor(network(presence=presence), flip_test=flip_test, batch_size=4)
+    names = names + HEAD_FEATURES if presence else names
     image, none = pictures(1)[0]
     assert len(none) == 0
     assert list(predictor.predict([])) == []
     assert list(predictor.predict([(image, none)])) == []
     some, nothing = next(iter(predictor.predict(pictures(3)))), predictor.nothing()
     assert tuple(some.features) == tuple(nothing.features) == names
-    for name in ("xy", "score"):
+    for name in ARRAYS:
         one, other = getattr(some, name), getattr(nothing, name)
         assert other.shape == (0, *one.shape[1:]) and other.dtype == one.dtype
     for name, values in some.features.items():
