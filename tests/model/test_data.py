@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import fields
 from itertools import pairwise
 
 import numpy as np
@@ -10,48 +11,93 @@ import torch
 from PIL import Image
 
 from autolabel.errors import ConfigError, ImageError, InputError
-from autolabel.manifest import write_manifest
+from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Poses, Visibility
+from autolabel.skeleton import Skeleton
 from model.data import MixedBatches, PoseCrops
 
 INPUT, PADDING, CANVAS = (64, 48), 1.25, (97, 81)
 
 
 def crops(*manifests, **changes):
-    given = {"input_size": INPUT, "padding": PADDING, "canvas_size": CANVAS, **changes}
+    given = {"input_size": INPUT, "padding": PADDING, "canvas_size": CANVAS, "detail": 1.0, **changes}
     return PoseCrops(manifests, **given)
 
 
 # ---- canvases
 
 
+@pytest.mark.parametrize("detail", [1.0, 2.0])
 @pytest.mark.parametrize(
     "sides",
     [
         (10, 30),  # padded less than the input: cut, never enlarged
-        (60, 90),  # larger: reduced
+        (60, 90),  # larger: reduced, with detail 1
     ],
 )
-def test_dots_are_where_the_canvas_says(dots, sides) -> None:
-    people = crops(dots.manifest("people", 12, sides=sides, image=(300, 260)))
+def test_dots_are_where_the_canvas_says(dots, sides, detail) -> None:
+    people = crops(dots.manifest("people", 12, sides=sides, image=(300, 260)), detail=detail)
     batch = people[range(12)]
-    assert batch.canvas.shape == (12, 3, *CANVAS)
     # 1/32 of a pixel is how finely the crop reads, and grey levels are whole numbers.
     assert np.abs(dots.found(batch.canvas.numpy()) - batch.xy.numpy()).max() < 0.05
-    # The box is in the middle of the canvas, and moved with the dots.
-    middle = (batch.box[:, :2] + batch.box[:, 2:]) / 2
-    assert torch.allclose(middle, torch.tensor([(CANVAS[1] - 1) / 2, (CANVAS[0] - 1) / 2]).expand(12, 2), atol=1e-4)
+    assert batch.dataset.tolist() == [0] * 12 and not batch.tells_hidden.any()
 
 
-def test_the_canvas_is_at_the_networks_resolution_or_the_images(dots) -> None:
-    manifest = dots.manifest("people", 8, sides=(10, 90), image=(300, 260))
-    batch = crops(manifest)[range(8)]
+@pytest.mark.parametrize("detail", [1.0, 2.0])
+def test_the_canvas_is_at_the_networks_resolution_or_the_images(dots, detail) -> None:
+    manifest = dots.manifest("people", 8, sides=(10 * detail, 65 * detail), image=(390, 370))
+    batch = crops(manifest, detail=detail)[range(8)]
     true = np.concatenate([sample.poses.box for sample in manifest])
     side = true[:, 2] - true[:, 0]
     padded_width = PADDING * side  # the square box is widened in height
-    expected = side * np.minimum(INPUT[1] / padded_width, 1)
-    assert (batch.box[:, 2] - batch.box[:, 0]).numpy() == pytest.approx(expected, rel=1e-5)
-    assert len(set(np.minimum(INPUT[1] / padded_width, 1) == 1)) == 2, "both kinds"
+    zoom = np.minimum(detail * INPUT[1] / padded_width, 1)
+    assert (batch.box[:, 2] - batch.box[:, 0]).numpy() == pytest.approx(side * zoom, rel=1e-5)
+    assert len(set(zoom == 1)) == 2, "both kinds"
+
+
+def test_a_small_person_keeps_the_images_own_pixels(dots) -> None:
+    manifest = dots.manifest("people", 3, sides=(20, 25), image=(300, 260))
+    batch = crops(manifest)[range(3)]
+    for n, sample in enumerate(manifest):
+        picture = np.asarray(Image.open(dots.folder / f"people-{n}.png")).transpose(2, 0, 1)
+        x, y = (sample.poses.xy[0, 0] - batch.xy[n, 0].numpy()).round().astype(int)
+        size = 40  # the padded square box of 25 is 31 wide and 42 high; the canvas twice that
+        assert np.array_equal(batch.canvas[n, :, :size, :size], picture[:, y : y + size, x : x + size])
+
+
+def reach(batch, n, canvas=CANVAS, detail=1.0):
+    """(2,) half of the width and height about the box's middle that a canvas is to show, in canvas pixels."""
+    box = batch.box[n].numpy()
+    padded = PADDING * max(box[2] - box[0], (box[3] - box[1]) * INPUT[1] / INPUT[0])
+    return np.array(canvas[::-1]) * padded / (detail * INPUT[1]) / 2
+
+
+@pytest.mark.parametrize("sides", [(20, 30), (60, 90)])
+def test_a_canvas_reaches_as_far_as_told_or_the_image_does(dots, sides) -> None:
+    manifest = dots.manifest("people", 10, sides=sides, image=(260, 190))
+    people = crops(manifest)
+    ends = 0
+    for n in range(10):
+        batch = people[[n]]
+        box, image = batch.box[0].numpy(), batch.image[0].numpy()
+        middle, half = (box[:2] + box[2:]) / 2, reach(batch, 0)
+        size = np.array([batch.canvas.shape[3], batch.canvas.shape[2]])
+        for axis in (0, 1):
+            low, high = middle[axis] - half[axis], middle[axis] + half[axis]
+            assert -1 <= max(low, image[axis]) <= 1, "starts where it is to, or the image does"
+            assert abs(min(high, image[2 + axis]) - (size[axis] - 1)) <= 1.5
+            ends += low < image[axis] or high > image[2 + axis]
+    assert 0 < ends < 20, "both kinds"
+
+
+def test_the_image_is_told_in_canvas_pixels(dots) -> None:
+    manifest = dots.manifest("people", 6, sides=(20, 90), image=(240, 200))
+    batch = crops(manifest)[range(6)]
+    for n, sample in enumerate(manifest):
+        zoom = float(batch.box[n, 2] - batch.box[n, 0]) / (sample.poses.box[0, 2] - sample.poses.box[0, 0])
+        corner = batch.xy[n, 0].numpy() - zoom * sample.poses.xy[0, 0]
+        edges = np.array([-0.5, -0.5, 239.5, 199.5]) * zoom + np.tile(corner, 2)
+        assert batch.image[n].numpy() == pytest.approx(edges, abs=1e-3)
 
 
 def test_outside_the_image_is_black(dots) -> None:
@@ -60,11 +106,13 @@ def test_outside_the_image_is_black(dots) -> None:
     manifest = write_manifest(
         dots.folder / "m", [dots.sample("a.png", poses, picture)], dots.skeleton, {"dots": dots.folder}, stage="test"
     )
-    batch = crops(manifest)[[0]]
-    x, y = batch.xy[0, 0].tolist()  # of the image's first pixel
-    canvas = batch.canvas[0, 0]
-    assert canvas[: int(y) - 1].max() == 0 and canvas[:, : int(x) - 1].max() == 0
-    assert canvas[int(y) + 2 : int(y) + 30, int(x) + 2 : int(x) + 30].min() == 255
+    larger = dots.manifest("larger", 1, sides=(80, 80), image=(300, 260))
+    batch = crops(manifest, larger)[[0, 1]]
+    x, y = batch.xy[0, 0].tolist()  # of the image's first pixel: what is before it needs no canvas
+    assert (x, y) == (0, 0)
+    canvas, size = batch.canvas[0, 0], int((CANVAS[0] * 10 * PADDING / INPUT[1]) / 2)
+    assert canvas[: size - 2, : size - 4].min() == 255, "as far as augmentation may look"
+    assert canvas[40:].max() == 0 and canvas[:, 40:].max() == 0, "and no farther than the image"
 
 
 def test_who_is_trained_on(dots) -> None:
@@ -92,16 +140,19 @@ def test_several_manifests_in_order(dots) -> None:
     assert torch.equal(people[[4]].canvas, crops(two)[[2]].canvas)
 
 
-def test_nothing_to_train_on_is_told(dots) -> None:
+@pytest.mark.parametrize("state", [Visibility.UNLABELLED, Visibility.ABSENT])
+def test_nothing_to_train_on_is_told(dots, state) -> None:
     one = dots.manifest("one", 1)
-    empty = dots.manifest("empty", 2, visibility=[Visibility.UNLABELLED] * 3)
-    with pytest.raises(InputError, match=r"empty: no labelled pose with a box"):
+    empty = dots.manifest("empty", 2, visibility=[state] * 3)
+    with pytest.raises(InputError, match=r"empty: no labelled keypoint to train on\. Training needs poses with a box"):
         crops(one, empty)
 
 
-@pytest.mark.parametrize(("cache_bytes", "kept"), [(2 * 3 * CANVAS[0] * CANVAS[1], True), (1, False)])
-def test_canvases_are_kept_while_they_fit(dots, cache_bytes, kept) -> None:
-    people = crops(dots.manifest("people", 2), cache_bytes=cache_bytes)
+@pytest.mark.parametrize(("less", "kept"), [(0, True), (1, False)])
+def test_canvases_are_kept_while_they_fit(dots, less, kept) -> None:
+    manifest = dots.manifest("people", 2)
+    needed = sum(crops(manifest)[[n]].canvas.numel() for n in range(2))
+    people = crops(manifest, cache_bytes=needed - less)
     before = people[[0, 1]]
     for file in dots.folder.glob("people-*.png"):
         file.unlink()
@@ -119,6 +170,56 @@ def test_an_image_of_another_size_is_refused(dots) -> None:
         image.resize((120, 100)).save(dots.folder / "people-0.png")
     with pytest.raises(ImageError, match=r"people-0\.png: is 120x100 now, it was labelled as 240x200"):
         crops(manifest)[[0]]
+
+
+# ---- several datasets
+
+
+def other_people(dots, name, keypoints, *, visibility):
+    """A manifest of another skeleton: one picture, one person."""
+    skeleton = Skeleton(name, keypoints, (), tuple(range(len(keypoints))), (0.05,) * len(keypoints), "test")
+    xy = np.full((1, len(keypoints), 2), 20.0) + np.arange(len(keypoints))[None, :, None]
+    poses = Poses.create(len(keypoints), xy=xy, visibility=[visibility], box=[[10.0, 10, 40, 40]])
+    sample = dots.sample(f"{name}.png", poses, np.full((60, 60, 3), 90, np.uint8))
+    return write_manifest(dots.folder / f"{name}.m", [sample], skeleton, {"dots": dots.folder}, stage="test")
+
+
+def test_datasets_of_other_skeletons_in_one_batch(dots) -> None:
+    two = other_people(dots, "two", ("a", "b"), visibility=[Visibility.HIDDEN, Visibility.VISIBLE])
+    one = other_people(dots, "one", ("a",), visibility=[Visibility.VISIBLE])
+    people = crops(dots.manifest("people", 2), two, one, datasets=(2, 0, 5))
+    assert people.num_keypoints == 3
+    batch = people[[3, 0, 2, 1]]
+    assert batch.dataset.tolist() == [5, 2, 0, 2]
+    assert batch.tells_hidden.tolist() == [False, False, True, False]
+    assert batch.visibility.tolist() == [[2, 0, 0], [2, 2, 2], [1, 2, 0], [2, 2, 2]]
+    assert batch.xy.shape == (4, 3, 2) and batch.xy.isfinite().all()
+    alone = crops(two)[[0]]
+    assert torch.equal(batch.xy[2, :2], alone.xy[0]) and torch.equal(batch.box[2], alone.box[0])
+    height, width = alone.canvas.shape[2:]
+    assert torch.equal(batch.canvas[2, :, :height, :width], alone.canvas[0])
+
+
+def test_one_keypoint_and_one_outside_the_image(dots) -> None:
+    manifest = other_people(dots, "one", ("a",), visibility=[Visibility.VISIBLE])
+    batch = crops(manifest)[[0]]
+    assert batch.xy.shape == (1, 1, 2)
+    outside = dots.folder / "outside"
+    poses = Poses.create(1, xy=[[[70.0, -8.0]]], visibility=[[2]], box=[[40.0, 0, 60, 30]])
+    sample = dots.sample("outside.png", poses, np.full((60, 60, 3), 90, np.uint8))
+    write_manifest(outside, [sample], manifest.skeleton, {"dots": dots.folder}, stage="test")
+    batch = crops(Manifest.open(outside))[[0]]
+    x, y = batch.xy[0, 0].tolist()
+    assert x > batch.image[0, 2] and y < batch.image[0, 1]
+
+
+def test_rows_and_devices(dots) -> None:
+    batch = crops(dots.manifest("people", 4))[range(4)]
+    assert len(batch) == 4
+    for rows in (slice(1, 3), torch.tensor([3, 0])):
+        part = batch.rows(rows).to(torch.device("cpu"))
+        for field in fields(batch):
+            assert torch.equal(getattr(part, field.name), getattr(batch, field.name)[rows])
 
 
 # ---- batches
