@@ -77,11 +77,13 @@ class PartReport:
         quarantined: Images that could not be read: ``path``, ``reason`` and ``detail``.
         unboxed: Images in which there is no box, while others have some: nothing was predicted there.
         suppressed: Poses dropped because a better one of the same image is nearly the same.
+        larger_crops: Poses that were looked at a second time, in a larger crop.
     """
 
     quarantined: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     unboxed: int = 0
     suppressed: int = 0
+    larger_crops: int = 0
 
 
 def predict_part(
@@ -100,6 +102,7 @@ def predict_part(
     report.unboxed = sum(not _usable(sample.poses).any() for sample in boxed)
     readable = np.ones(len(boxed), bool)
     answers = list(job.predictor.predict(_images(job, boxed, readable, report, task)))
+    report.larger_crops = sum(int(answer.again.sum()) for answer in answers)
     poses = Poses.concat([Poses.empty(job.skeleton.num_keypoints), *(sample.poses for sample in boxed)])
     owner = np.repeat(np.arange(len(boxed)), [len(sample.poses) for sample in boxed])
     poses, features = _scattered(job, poses, np.flatnonzero(_usable(poses) & readable[owner]), answers)
@@ -216,20 +219,37 @@ def _scattered(
         full[rows] = values
         return full
 
-    score = spread([answer.score for answer in answers])
-    there = np.isfinite(score)
-    absent = there & (score < job.predictor.model.config.absent_below)
+    score, presence, visible = (
+        spread([getattr(answer, name) for answer in answers]) for name in ("score", "presence", "visible")
+    )
     by = np.full(len(poses), "", object)
     by[rows] = job.by
     predicted = poses.replace(
         xy=spread([answer.xy for answer in answers]),
         score=score,
-        visibility=np.select([absent, there], [Visibility.ABSENT, Visibility.VISIBLE], Visibility.UNLABELLED),
-        origin=np.where(there, Origin.MODEL, Origin.NONE),
+        presence=presence,
+        visibility=_stated(job, score, presence, visible),
+        origin=np.where(np.isfinite(score), Origin.MODEL, Origin.NONE),
         by=by,
     )
     names = answers[0].features
     return predicted, {name: spread([answer.features[name] for answer in answers]) for name in names}
+
+
+def _stated(
+    job: Job, score: NDArray[np.float32], presence: NDArray[np.float32], visible: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """(N, K) what the numbers come to, by the thresholds of the network's config; without an answer, nothing.
+
+    A presence head's word goes before the height of the peak, which is all there is without one (decision 0005). A
+    keypoint keeps its place whatever is said of it.
+    """
+    config = job.predictor.model.config
+    there, known = np.isfinite(score), np.isfinite(presence)
+    absent = np.where(known, presence < config.presence_threshold, score < config.absent_below)
+    hidden = known & (visible < config.visible_threshold)
+    said = np.select([absent, hidden], [Visibility.ABSENT, Visibility.HIDDEN], Visibility.VISIBLE)
+    return np.where(there, said, Visibility.UNLABELLED).astype(np.uint8)
 
 
 def _unsuppressed(job: Job, poses: Poses, owner: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -1,6 +1,6 @@
 """One part of a prediction, with a network that answers from the box alone."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +17,7 @@ from autolabel.manifest import Existing, Manifest, write_manifest
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
+from model.config import ViTPoseConfig
 from model.predict import Prediction
 from pipelines.predict_part import LOOKAHEAD, Job, PartReport, predict_part
 from tests.doubles import Recorder
@@ -35,17 +36,32 @@ class FromBoxes:
         seen: What it was asked for.
     """
 
-    def __init__(self, score: float = 0.8, absent_below: float = 0.0, skeleton: Skeleton = COCO) -> None:
-        self.model = SimpleNamespace(skeleton=skeleton, config=SimpleNamespace(absent_below=absent_below))
+    def __init__(
+        self,
+        score: float = 0.8,
+        *,
+        presence: NDArray[Any] | None = None,
+        visible: NDArray[Any] | None = None,
+        skeleton: Skeleton = COCO,
+        config: Mapping[str, float] | None = None,
+    ) -> None:
+        self.model = SimpleNamespace(skeleton=skeleton, config=ViTPoseConfig.parse(config or {}, subject="fake"))
         self.score = score
+        unknown = np.full(skeleton.num_keypoints, np.nan)
+        self.presence, self.visible = (unknown if given is None else given for given in (presence, visible))
         self.seen: list[tuple[tuple[int, ...], NDArray[np.float64]]] = []
 
     def answer(self, boxes: NDArray[np.float64]) -> Prediction:
         k = self.model.skeleton.num_keypoints
         size = boxes[:, 2:] - boxes[:, :2]
         xy = boxes[:, None, :2] + PLACES[:k] * size[:, None]
-        score = np.full((len(boxes), k), self.score, np.float32)
-        return Prediction(xy.astype(np.float32), score, {"corner": boxes[:, [0]].astype(np.float32)})
+        score, presence, visible = (
+            np.broadcast_to(np.float32(value), (len(boxes), k)) for value in (self.score, self.presence, self.visible)
+        )
+        again = boxes[:, 0] % 2 == 1  # those whose corner is odd
+        return Prediction(
+            xy.astype(np.float32), score, presence, visible, again, {"corner": boxes[:, [0]].astype(np.float32)}
+        )
 
     def nothing(self) -> Prediction:
         return self.answer(np.empty((0, 4)))
@@ -128,7 +144,7 @@ def test_every_box_gets_its_pose(folder: Path) -> None:
     assert poses.by.tolist() == ["weights-1"] * 6
     assert poses.area[:3].tolist() == [7, 8, 9] and poses.group[:3].tolist() == ["x", "y", "z"]
     assert [a.get("n") for a in poses.attributes] == [0, 1, 2, None, None, None]
-    assert report == PartReport()
+    assert report == PartReport(larger_crops=4)
 
 
 def test_crowds_and_people_without_a_box_stay_as_they_are(folder: Path) -> None:
@@ -260,16 +276,60 @@ def test_boxes_may_come_with_any_skeleton_and_labels_may_not(folder: Path) -> No
 
 
 def test_low_peaks_say_absent_for_networks_that_learnt_it(folder: Path) -> None:
-    poses, *_ = run(job(folder, [people("a", 1)], predictor=FromBoxes(score=0.1, absent_below=0.2)))
+    poses, *_ = run(job(folder, [people("a", 1)], predictor=FromBoxes(score=0.1, config={"absent_below": 0.2})))
     assert (poses.visibility == Visibility.ABSENT).all()
     assert np.isfinite(poses.xy).all() and (poses.origin == Origin.MODEL).all()
+
+
+@pytest.mark.parametrize(
+    ("presence", "visible", "stated"),
+    [
+        (0.9, 0.9, Visibility.VISIBLE),
+        (0.9, 0.1, Visibility.HIDDEN),
+        (0.3, 0.9, Visibility.ABSENT),
+        (0.3, 0.1, Visibility.ABSENT),  # what is not there is not hidden
+        (0.4, 0.6, Visibility.VISIBLE),  # the thresholds themselves
+        (0.4, 0.59, Visibility.HIDDEN),
+        (0.39, 0.6, Visibility.ABSENT),
+        (np.nan, np.nan, Visibility.ABSENT),  # no head: the peak decides
+    ],
+)
+def test_probabilities_become_words_by_the_networks_thresholds(
+    folder: Path, presence: float, visible: float, stated: Visibility
+) -> None:
+    """The peak is below ``absent_below`` throughout, which counts only where there is no presence."""
+    config = {"presence_threshold": 0.4, "visible_threshold": 0.6, "absent_below": 0.2}
+    predictor = FromBoxes(0.1, presence=np.full(K, presence), visible=np.full(K, visible), config=config)
+    poses, *_ = run(job(folder, [people("a", 1)], predictor=predictor))
+    assert (poses.visibility == stated).all()
+    assert np.array_equal(poses.presence[0], np.full(K, presence, np.float32), equal_nan=True)
+    assert np.isfinite(poses.xy).all() and (poses.origin == Origin.MODEL).all(), "it keeps its place"
+
+
+def test_each_pose_has_its_own_presence(folder: Path) -> None:
+    """Also where some have none: a crowd, a pose without a box, an image that cannot be read."""
+
+    class ByCorner(FromBoxes):
+        def answer(self, boxes: NDArray[np.float64]) -> Prediction:
+            said = super().answer(boxes)
+            presence = np.broadcast_to(np.float32(boxes[:, [0]] / 20), said.score.shape)
+            return replace(said, presence=presence, visible=presence)
+
+    given = [people("a", 3, 12, crowd=[False, True]), people("b", 8), people("c", 15, 4)]
+    work = job(folder, given, predictor=ByCorner())
+    (folder / "images" / "1.png").unlink()
+    poses, _, report, _ = run(work)
+    assert poses.presence[:, 0] == pytest.approx([0.15, np.nan, np.nan, 0.75, 0.2], nan_ok=True)
+    words = [Visibility.ABSENT, Visibility.UNLABELLED, Visibility.UNLABELLED, Visibility.VISIBLE, Visibility.ABSENT]
+    assert poses.visibility[:, 5].tolist() == words
+    assert report.larger_crops == 2, "of what was predicted, corners 3 and 15 are odd"
 
 
 def test_a_network_that_says_nothing(folder: Path) -> None:
     class Mute(FromBoxes):
         def answer(self, boxes: NDArray[np.float64]) -> Prediction:
             said = super().answer(boxes)
-            return Prediction(said.xy * np.nan, said.score * np.nan, said.features)
+            return replace(said, xy=said.xy * np.nan, score=said.score * np.nan)
 
     poses, *_ = run(job(folder, [people("a", 1)], predictor=Mute()))
     assert (poses.visibility == Visibility.UNLABELLED).all() and (poses.origin == Origin.NONE).all()
