@@ -1,210 +1,331 @@
-"""Training: one loop for supervised training and fine-tuning.
+"""Training: one loop for supervised training, fine-tuning and pre-training.
 
 Step ``n`` depends on the recipe, the data and ``n`` alone (its samples, its random crops, its learning rate), so that
-a run that was killed goes on from its last saved state as if nothing had happened. The result is a checkpoint folder;
-beside it stand ``metrics.jsonl``, one line every few steps, and ``state.pt`` while unfinished.
+a run that was killed goes on from its last saved state as if nothing had happened, and so that several processes, or
+slices of a batch that does not fit, compute what one process would. The result is a checkpoint folder: with validation
+it holds the best network, and ``last/`` the last one. Beside it stand ``metrics.jsonl``, one line every few steps, and
+``state.pt`` while unfinished.
+
+What is trained, and on what, is an :class:`model.objective.Objective` and its examples; what follows from the settings
+is in :mod:`model.recipe`.
 """
 
-import json
 import math
-import os
-import pickle
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-from zipfile import is_zipfile
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from pydantic import Field
-from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]  (it is public)
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
-from autolabel.errors import CheckpointError, WorkError
-from autolabel.manifest import Manifest, write_text
-from autolabel.poses import Visibility
-from autolabel.progress import SILENT, Progress
-from autolabel.settings import Settings
-from model.augment import Augmentation, absent_targets, augment
-from model.checkpoint import save_model
-from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
-from model.device import Device, Precision, pick_device, pick_precision
-from model.heatmap import decode, encode
-from model.losses import heatmap_mse
-from model.vitpose import ViTPose
+from autolabel.errors import ConfigError, WorkError
+from autolabel.progress import SILENT, Progress, Task
+from model.data import MixedBatches
+from model.device import pick_device, pick_precision
+from model.draws import Draws, hashed
+from model.memory import is_out_of_memory, largest_that_fits
+from model.objective import Batch, Drawn, Examples, Objective
+from model.recipe import Training
+from model.tensorboard import open_writer
+from model.training_state import METRICS, STATE, Average, Standing, State, Write, metrics_file
 
-METRICS = "metrics.jsonl"
-STATE = "state.pt"
+LAST = "last"
+"""Folder of the last network, where the best one is another."""
 
-PCK_SHARE = 0.05
-"""``pck`` counts peaks within this share of the heatmap's height."""
+Validate = Callable[[nn.Module], Mapping[str, float]]
+"""Measures a network: ``score`` is what is compared, higher is better; the rest is shown."""
 
-_CROPS, _DEPTH = 0, 1  # streams of random numbers that know nothing of one another
-
-
-class Training(Settings):
-    """How a network is trained.
-
-    The defaults are the official COCO recipe, counted in steps: AdamW at 5e-4 for a batch of 512, weight decay 0.1,
-    500 steps of warm-up, gradients clipped at 1. The decay to zero is a half cosine instead of its two drops.
-
-    Attributes:
-        steps: Optimiser steps.
-        batch_size: Crops a step.
-        learning_rate: At the end of the warm-up.
-        layer_decay: Factor of the rate from one block to the one below it; 1 for none.
-        weight_decay: Of matrices; biases, norms and positions have none.
-        warmup_steps: Linear warm-up.
-        grad_clip: Largest L2 norm of the gradient.
-        precision: ``auto`` takes bf16 where the processor has it.
-        device: ``auto`` takes a GPU where there is one.
-        seed: Of samples, crops, and stochastic depth.
-        workers: Processes that read images; 0 reads in the training process.
-        log_every: Steps between lines of metrics.
-        save_every: Steps between saved states.
-        augmentation: How crops vary.
-    """
-
-    steps: int = Field(default=5000, ge=1)
-    batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=5e-4, gt=0)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
-    weight_decay: float = Field(default=0.1, ge=0)
-    warmup_steps: int = Field(default=500, ge=0)
-    grad_clip: float = Field(default=1.0, gt=0)
-    precision: Precision = "auto"
-    device: Device = "auto"
-    seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=0, ge=0)
-    log_every: int = Field(default=50, ge=1)
-    save_every: int = Field(default=500, ge=1)
-    augmentation: Augmentation = Augmentation()
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0: linear warm-up, then half a cosine to zero."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        turn = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * turn))
+CROPS, _DEPTH = 0, 1  # streams of random numbers that know nothing of one another
 
 
 @dataclass(frozen=True)
-class Source:
-    """Poses to train on, and their relative share of every batch."""
+class Data:
+    """What a training draws from.
 
-    manifest: Manifest
-    share: float = 1.0
+    Attributes:
+        examples: All of them.
+        shares: Relative share of each of their sources in every batch.
+    """
+
+    examples: Examples
+    shares: Sequence[float]
 
 
 def train(
-    model: ViTPose, sources: Sequence[Source], how: Training, out: Path, *, progress: Progress = SILENT
+    objective: Objective,
+    data: Data,
+    how: Training,
+    out: Path,
+    *,
+    identity: Mapping[str, Any],
+    validate: Validate | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Train a network in place and save it. Seeds torch's global random numbers.
 
+    Started by ``accelerate launch`` in several processes, each trains on its rows of every batch; the first one writes.
+
     Args:
-        model: From scratch, or loaded for fine-tuning.
-        sources: Labelled poses; their skeletons must be the model's.
+        objective: What is trained. Its network ends up in evaluation mode, as the last step left it.
+        data: What to train on.
         how: The recipe.
         out: The checkpoint folder. A ``state.pt`` in it is gone on from.
+        identity: JSON values that a state must agree with, by part: the network's description.
+        validate: Measures the network every ``how.validate_every`` steps, and at the end.
         progress: Where to report.
 
     Returns:
-        The last line of metrics.
+        The last line of metrics; with validation also the best one's, each name with ``best_`` before it.
 
     Raises:
-        SkeletonError: A source has another skeleton.
-        InputError: There is nothing to train on, or an image cannot be read.
-        ConfigError: A device, precision or share that cannot be.
+        InputError: An image cannot be read.
+        ConfigError: A device, precision, share or number of processes that cannot be.
         CheckpointError: ``state.pt`` is damaged, or belongs to another network or recipe.
-        WorkError: The loss is no longer finite.
+        WorkError: The loss is no longer finite (the last saved state stays), memory does not suffice (says what would
+            fit), or the disk is full.
     """
-    for source in sources:
-        model.skeleton.require_same(source.manifest.skeleton, str(source.manifest.path))
-    crops = _crops(model, sources, how)
     accelerator = _accelerator(how)
-    state = _State(out / STATE, model, make_optimizer(model, how), accelerator, how)
-    out.mkdir(parents=True, exist_ok=True)
-    start = state.restore()
-    network, optimizer = accelerator.prepare(model.train(), state.optimizer)
-    last: dict[str, Any] = {}
-    attention = _attention(accelerator.device)
-    with progress.task("train", how.steps, "step") as task, _metrics(out / METRICS, start) as write, attention:
-        task.advance(start)
-        clock = _Clock()
-        for step, batch in zip(range(start, how.steps), _batches(crops, sources, how, start), strict=True):
-            images, targets, weights = _drawn(batch.to(accelerator.device), model, how, step)
-            # Stochastic depth draws from the global generator, which no earlier step may have a say in.
-            torch.manual_seed(_seed(how.seed, step, _DEPTH))
-            for group in optimizer.param_groups:
-                group["lr"] = how.rate(step) * group["lr_scale"]
-            heatmaps = network(images).float()
-            loss = heatmap_mse(heatmaps, targets, weights)
-            optimizer.zero_grad()
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(network.parameters(), how.grad_clip)
-            optimizer.step()
+    loop = _Loop(objective, data, how, out, identity, validate, accelerator)
+    return loop.run(progress)
+
+
+class _Loop:
+    """One training, from its settings to its checkpoint."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        data: Data,
+        how: Training,
+        out: Path,
+        identity: Mapping[str, Any],
+        validate: Validate | None,
+        accelerator: Accelerator,
+    ) -> None:
+        self.objective, self.data, self.how, self.out = objective, data, how, out
+        self.validate, self.accelerator = validate, accelerator
+        self.ranks, self.rank = accelerator.num_processes, accelerator.process_index
+        if how.batch_size % self.ranks:
+            raise ConfigError(
+                f"a batch of {how.batch_size} cannot be shared evenly by {self.ranks} processes",
+                subject="batch_size",
+                remedy=f"Give a multiple of {self.ranks}.",
+            )
+        groups = objective.groups(how.weight_decay, how.layer_decay)
+        optimizer = torch.optim.AdamW(groups, lr=how.learning_rate, betas=how.betas, fused=True)
+        self.average = Average(objective.network, how.ema) if how.ema else None
+        self.standing = Standing()
+        parts = {**identity, "recipe": how.model_dump(mode="json")}
+        self.state = State(
+            out / STATE, parts, objective.network, optimizer, accelerator.scaler, self.average, self.standing
+        )
+
+    def run(self, progress: Progress) -> dict[str, Any]:
+        """All steps that are left."""
+        how, accelerator = self.how, self.accelerator
+        self.out.mkdir(parents=True, exist_ok=True)
+        start = self.state.restore()
+        if how.compile:
+            self.objective.network.compile()
+        self.network, self.optimizer = accelerator.prepare(self.objective.network.train(), self.state.optimizer)
+        if self.average is not None:
+            self.average.network.to(accelerator.device)
+        shown = progress if self._leads else SILENT
+        with ExitStack() as stack:
+            stack.enter_context(_attention(accelerator.device))
+            task = stack.enter_context(shown.task("train", how.steps, "step"))
+            writers = [stack.enter_context(writer) for writer in self._writers(start)]
+            task.advance(start)
+            self._steps(start, task, writers)
+        # Undoes what ``prepare`` did to the network's forward, which would stay in mixed precision for ever.
+        accelerator.unwrap_model(self.network, keep_fp32_wrapper=False, keep_torch_compile=False).eval()
+        return self._finish()
+
+    @property
+    def _leads(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def _writers(self, start: int) -> "list[AbstractContextManager[Write]]":
+        """Where lines of metrics go: nowhere but in the first process."""
+        return [metrics_file(self.out / METRICS, start), _board(self.out, start)] if self._leads else []
+
+    def _steps(self, start: int, task: Task, writers: Sequence[Write]) -> None:
+        how, clock = self.how, _Clock()
+        for step, batch in zip(range(start, how.steps), self._batches(start), strict=True):
+            losses, shown = self._step(step, batch.to(self.accelerator.device))
             done = step + 1
-            if done % how.log_every == 0 or done == how.steps:
-                last = {
-                    "step": done,
-                    "loss": _finite(loss, done),
-                    "pck": _pck(heatmaps, targets, weights),
-                    "learning_rate": how.rate(step),
-                    "crops_per_second": how.batch_size * clock.rate(done - start),
-                }
-                write(last)
-            task.advance(1, **{key: last[key] for key in ("loss", "pck") if key in last})
-            if done % how.save_every == 0 and done < how.steps:
-                _finite(loss, done)
-                state.save(done)
-    # Undoes what ``prepare`` did to the network's forward, which would stay in mixed precision for ever.
-    accelerator.unwrap_model(network, keep_fp32_wrapper=False).eval()
-    save_model(model, out, last)
-    state.path.unlink(missing_ok=True)
-    return last
+            logs, ends = done % how.log_every == 0 or done == how.steps, done == how.steps
+            validates = self.validate is not None and (ends or (how.validate_every and done % how.validate_every == 0))
+            numbers: dict[str, float] = {}
+            if logs or validates:
+                numbers = {**self._mean(losses), **self._mean(shown())}
+                speed = how.batch_size * clock.rate(done - start)
+                record = {"step": done, **numbers, "learning_rate": how.rate(step), "crops_per_second": speed}
+                if validates:
+                    record |= self._validated(done)
+                    clock.skip()
+                self.standing.last = record
+                for write in writers:
+                    write(record)
+            task.advance(1, **{name: value for name, value in numbers.items() if name in ("loss", "pck")})
+            if self.standing.gave_up(how.patience):
+                return
+            if done % how.save_every == 0 and not ends and self._leads:
+                self.state.save(done)
 
+    def _step(self, step: int, batch: Batch) -> tuple[dict[str, Tensor], Callable[[], Any]]:
+        """One step of the optimizer.
 
-def make_optimizer(model: ViTPose, how: Training) -> torch.optim.AdamW:
-    """AdamW, with layer-wise learning rates and no decay of biases, norms and positions (``vitpose.md`` 4.2).
+        Returns:
+            The losses over this process' rows, and what computes the metrics of its last slice.
+        """
+        how = self.how
+        for group in self.optimizer.param_groups:
+            group["lr"] = how.rate(step) * group["lr_scale"]
+        self.optimizer.zero_grad()
+        total: dict[str, Tensor] = {}
+        outputs: Any = None
+        drawn: Any = None
+        own = how.batch_size // self.ranks
+        for part in range(how.accumulate):
+            rows = len(range(part, own, how.accumulate))
+            last = part == how.accumulate - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
+                try:
+                    outputs, drawn, losses = self._slice(step, part, batch)
+                    self.accelerator.backward(losses["loss"] * (rows / own))
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise self._too_large(step, batch, rows) from error
+            for name, value in losses.items():
+                total[name] = total.get(name, 0.0) + value.detach() * (rows / own)
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), how.grad_clip)
+        self._require_finite(total["loss"], norm, step)
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.objective.network, step)
+        return total, lambda: self.objective.metrics(outputs, drawn)
 
-    Each parameter group's ``lr_scale`` is its layer's factor.
-    """
-    groups = param_groups_layer_decay(
-        model,
-        weight_decay=how.weight_decay,
-        no_weight_decay_list=tuple(model.no_weight_decay()),
-        layer_decay=how.layer_decay,
-    )
-    return torch.optim.AdamW(groups, lr=how.learning_rate, fused=True)
+    def _slice(self, step: int, part: int, batch: Batch) -> tuple[Any, Drawn, Mapping[str, Tensor]]:
+        """Outputs, what was drawn and losses of one slice of this process' rows."""
+        how = self.how
+        draws = Draws(
+            hashed(how.seed, CROPS),
+            step,
+            how.batch_size,
+            slice(self.rank + self.ranks * part, None, self.ranks * how.accumulate),
+            self.accelerator.device,
+        )
+        drawn = self.objective.draw(batch.rows(slice(part, None, how.accumulate)), draws)
+        # Stochastic depth draws from the global generator, which no earlier step may have a say in.
+        torch.manual_seed(hashed(how.seed, step, _DEPTH, self.rank, part))
+        outputs = self.network(*drawn.inputs)
+        return outputs, drawn, self.objective.losses(outputs, drawn)
 
+    def _too_large(self, step: int, batch: Batch, rows: int) -> WorkError:
+        """What to say after memory did not suffice for a slice of ``rows``: which number of them would."""
 
-def _crops(model: ViTPose, sources: Sequence[Source], how: Training) -> PoseCrops:
-    return PoseCrops(
-        [source.manifest for source in sources],
-        input_size=model.input_size,
-        padding=model.config.box_padding,
-        canvas_size=how.augmentation.canvas_size(model.input_size),
-        cache_bytes=CACHE_BYTES // max(how.workers, 1),
-    )
+        def works(count: int) -> None:
+            self.optimizer.zero_grad()
+            draws = Draws(0, step, self.how.batch_size, slice(0, count), self.accelerator.device)
+            drawn = self.objective.draw(batch.rows(slice(0, count)), draws)
+            # The network itself and not its wrapper, whose processes would wait for one another.
+            self.accelerator.backward(self.objective.losses(self.objective.network(*drawn.inputs), drawn)["loss"])
 
+        fits = largest_that_fits(works, rows)
+        if not fits:
+            remedy = "Not even one fits: take a smaller network or input size, or checkpoint_activations = true."
+        else:
+            slices = math.ceil(self.how.batch_size // self.ranks / fits)
+            remedy = (
+                f"{fits} at once would fit: set accumulate = {slices}, which gives the same result, "
+                f"or batch_size = {fits * self.ranks}."
+            )
+        return WorkError(f"out of memory with {rows} crops at once", subject="training", remedy=remedy)
 
-def _batches(crops: PoseCrops, sources: Sequence[Source], how: Training, start: int) -> Iterator[PoseBatch]:
-    sampler = MixedBatches(
-        crops.sizes,
-        [source.share for source in sources],
-        batch_size=how.batch_size,
-        start=start,
-        stop=how.steps,
-        seed=how.seed,
-    )
-    return iter(DataLoader(crops, batch_size=None, sampler=sampler, num_workers=how.workers))
+    def _require_finite(self, loss: Tensor, norm: Tensor | None, step: int) -> None:
+        """Stop before a loss that is no number reaches the weights: the last saved state stays good."""
+        scaled = self.accelerator.scaler is not None  # fp16 overflows now and then, and its scaler skips the step
+        finite = torch.isfinite(loss) & (torch.isfinite(norm) if norm is not None and not scaled else True)
+        if bool(finite):
+            return
+        names = self.data.examples.names(next(iter(self._places(step))))
+        few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        kept = (
+            f"the state of an earlier step is in {self.state.path}" if self.state.path.is_file() else "nothing is saved"
+        )
+        raise WorkError(
+            f"the loss is {loss.item():g}, its gradient {float(norm if norm is not None else math.nan):g}, at step "
+            f"{step + 1}, whose crops are of {few}; {kept}",
+            subject="training",
+            remedy="Lower the learning rate, or train with precision fp32.",
+        )
+
+    def _batches(self, start: int) -> Iterator[Any]:
+        """This process' rows of the batches from ``start`` on, read ahead by the data loader's workers."""
+        loader: Any = DataLoader
+        return iter(
+            loader(self.data.examples, batch_size=None, sampler=self._places(start), num_workers=self.how.workers)
+        )
+
+    def _places(self, start: int) -> "_OwnRows":
+        how = self.how
+        sizes, shares = self.data.examples.sizes, list(self.data.shares)
+        whole = MixedBatches(sizes, shares, batch_size=how.batch_size, start=start, stop=how.steps, seed=how.seed)
+        return _OwnRows(whole, self.rank, self.ranks)
+
+    def _mean(self, numbers: Mapping[str, Tensor]) -> dict[str, float]:
+        """Over the processes."""
+        reduce: Any = self.accelerator.reduce
+        return {name: reduce(value.detach().float(), "mean").item() for name, value in numbers.items()}
+
+    # ---- what comes of it
+
+    def _validated(self, step: int) -> dict[str, float]:
+        """Measure the network, keep it if it is the best so far, and say what came out, in every process."""
+        found: dict[str, float] = {}
+        if self._leads:
+            found = {f"validation_{name}": value for name, value in self._measured().items()}
+            record = {"step": step, **found}
+            if self.standing.judge(record):
+                self.objective.save(self._result, self.out, record)
+        if self.ranks > 1:
+            told = [found, self.standing.kept()]
+            torch.distributed.broadcast_object_list(told)
+            found = told[0]
+            self.standing.restore(told[1])
+        return found
+
+    def _measured(self) -> Mapping[str, float]:
+        assert self.validate is not None
+        network = self._result
+        training = network.training
+        try:
+            return self.validate(network.eval())
+        finally:
+            network.train(training)
+
+    @property
+    def _result(self) -> nn.Module:
+        """What is measured and saved: the moving average where there is one."""
+        return self.objective.network if self.average is None else self.average.network
+
+    def _finish(self) -> dict[str, Any]:
+        """Save the last network, or the only one."""
+        if self._leads:
+            folder = self.out / LAST if self.validate is not None else self.out
+            self.objective.save(self._result.eval(), folder, self.standing.last)
+            self.state.path.unlink(missing_ok=True)
+        self.accelerator.wait_for_everyone()
+        return {**self.standing.last, **{f"best_{k}": v for k, v in self.standing.best.items()}}
 
 
 def _accelerator(how: Training) -> Accelerator:
@@ -215,129 +336,35 @@ def _accelerator(how: Training) -> Accelerator:
     return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
 
+@contextmanager
+def _board(folder: Path, start: int) -> Generator[Write]:
+    """TensorBoard, where it is installed."""
+    writer = open_writer(folder, start=start)
+    if writer is None:
+        yield lambda record: None
+        return
+    with closing(writer):
+        yield lambda record: writer.write(record, int(record["step"]))
+
+
 def _attention(device: torch.device) -> AbstractContextManager[Any]:
     """Plain attention on the CPU, where the backward pass of the fused kernel takes 40 % of a small network's step."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
-def _drawn(batch: PoseBatch, model: ViTPose, how: Training, step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The step's random crops (B, 3, H, W), and their targets (B, K, h, w) and weights (B, K)."""
-    config = model.config
-    images, xy, visibility = augment(
-        batch,
-        how.augmentation,
-        model.skeleton,
-        input_size=model.input_size,
-        padding=config.box_padding,
-        codec=config.codec,
-        generator=torch.Generator().manual_seed(_seed(how.seed, step, _CROPS)),
-    )
-    labelled = (visibility == Visibility.VISIBLE) | (visibility == Visibility.HIDDEN)
-    targets, weights = encode(
-        xy,
-        labelled.float(),
-        input_size=model.input_size,
-        heatmap_size=model.heatmap_size,
-        codec=config.codec,
-        sigma=config.heatmap_sigma,
-    )
-    return images, *absent_targets(targets, weights, visibility)
+@dataclass(frozen=True)
+class _OwnRows(Sampler[list[int]]):
+    """Every ``ranks``-th place of each batch: a process' part, which holds its share of every source."""
 
+    whole: MixedBatches
+    rank: int
+    ranks: int
 
-def _finite(loss: Tensor, step: int) -> float:
-    """The loss as a number, if it is one: nothing is logged or saved after it is not."""
-    value = loss.item()
-    if not math.isfinite(value):
-        raise WorkError(
-            f"the loss is {value} at step {step}",
-            subject="training",
-            remedy="Lower the learning rate, or train with precision fp32.",
-        )
-    return value
+    def __iter__(self) -> Iterator[list[int]]:
+        return (places[self.rank :: self.ranks] for places in self.whole)
 
-
-@torch.no_grad()
-def _pck(heatmaps: Tensor, targets: Tensor, weights: Tensor) -> float:
-    """Share of the keypoints with a place whose highest cell is within ``PCK_SHARE`` of the heatmap's height."""
-    placed = (weights > 0) & (targets.amax(dim=(2, 3)) > 0)
-    error = (decode(heatmaps, "plain").xy - decode(targets, "plain").xy).norm(dim=-1)
-    near = (error < PCK_SHARE * targets.shape[2]) & placed
-    return near.sum().item() / max(placed.sum().item(), 1)
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """What a stopped run goes on from, and where it lies."""
-
-    path: Path
-    model: ViTPose
-    optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
-    how: Training
-
-    def save(self, step: int) -> None:
-        """Keep everything that the steps from ``step`` on depend on."""
-        scaler = self.accelerator.scaler
-        state = {
-            "step": step,
-            "identity": self._identity(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else {},
-        }
-        temporary = self.path.with_name(f".{STATE}.{os.getpid()}.tmp")
-        torch.save(state, temporary)
-        temporary.replace(self.path)
-
-    def restore(self) -> int:
-        """The step to go on with; 0 where there is nothing to go on from.
-
-        Raises:
-            CheckpointError: It is damaged, or belongs to another network or recipe.
-        """
-        if not self.path.is_file():
-            return 0
-        if not is_zipfile(self.path):  # cut off, or no file of ``torch.save``
-            raise self._refused("is damaged")
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError) as error:
-            raise self._refused(f"is damaged: {error}") from error
-        for part, value in self._identity().items():
-            if state["identity"][part] != value:
-                raise self._refused(f"belongs to another {part}")
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        return int(state["step"])
-
-    def _identity(self) -> dict[str, Any]:
-        skeletons = [skeleton.fingerprint for skeleton in self.model.skeletons]
-        network = {**self.model.config.model_dump(mode="json"), "skeletons": skeletons}
-        return {"network": network, "recipe": self.how.model_dump(mode="json")}
-
-    def _refused(self, reason: str) -> CheckpointError:
-        return CheckpointError(reason, subject=str(self.path), remedy="Give another --out, or --overwrite.")
-
-
-class _Write(Protocol):
-    def __call__(self, record: dict[str, Any], /) -> None: ...
-
-
-@contextmanager
-def _metrics(path: Path, start: int) -> Generator[_Write]:
-    """Append lines to ``metrics.jsonl``, after dropping those of steps that will be done again."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    whole = [line for line in lines if line.endswith("\n")]  # a kill can leave half a line
-    write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= start))
-    with path.open("a", encoding="utf-8") as file:
-
-        def write(record: dict[str, Any], /) -> None:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-
-        yield write
+    def __len__(self) -> int:
+        return len(self.whole)
 
 
 class _Clock:
@@ -350,11 +377,10 @@ class _Clock:
     def rate(self, steps: int) -> float:
         """Steps a second, given how many were done in all."""
         now = time.perf_counter()
-        rate = (steps - self._steps) / (now - self._time)
+        rate = (steps - self._steps) / max(now - self._time, 1e-9)
         self._time, self._steps = now, steps
         return rate
 
-
-def _seed(seed: int, step: int, stream: int) -> int:
-    """A seed for torch, which takes 32 bits of it on the CPU: hashed, so that no two streams run in step."""
-    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1)[0])
+    def skip(self) -> None:
+        """Leave out the time since it was last asked."""
+        self._time = time.perf_counter()

@@ -65,18 +65,28 @@ def predict(
     )
 
 
-@app.command(epilog=example("autolabel train --config train.toml --out checkpoint"))
+@app.command(
+    epilog=example(
+        "autolabel train --config train.toml --out checkpoint",
+        "autolabel train --config train.toml --out checkpoint --processes 8",
+    )
+)
 def train(
     config: Annotated[Path, typer.Option(metavar="T.toml", help="Data, network and recipe.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoint folder to write.")],
     resume: Annotated[bool, typer.Option("--resume", help="Only go on with a stopped run, never start one.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes on this machine that share every batch: one a GPU.")
+    ] = 1,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Train or fine-tune a ViTPose."""
+    """Train or fine-tune a ViTPose; on several GPUs, or several machines through torchrun."""
+    from pipelines.launch import launched
     from pipelines.train import train as run
 
-    run_job(
-        lambda progress: run(config=config, out=out, resume=resume, overwrite=overwrite, progress=progress),
-        as_json=as_json,
-    )
+    if not launched(processes):
+        run_job(
+            lambda progress: run(config=config, out=out, resume=resume, overwrite=overwrite, progress=progress),
+            as_json=as_json,
+        )

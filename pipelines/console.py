@@ -9,6 +9,7 @@ out (``--json``: as one line, the last on stdout) and turns the errors made on p
 import errno
 import json
 import math
+import os
 import re
 import sys
 import time
@@ -20,7 +21,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar, cast
 
 from autolabel.errors import AutolabelError
-from autolabel.progress import Progress, Task
+from autolabel.progress import SILENT, Progress, Task
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -77,7 +78,13 @@ def run_job(work: Callable[[Progress], R], *, as_json: bool, show: Callable[[R],
         _leave(f"error: {where}{error.strerror}", AutolabelError.exit_code)
     describe = to_json if as_json else readable
     text = show(result) if show and not as_json else describe(_summary(result))
-    sys.stdout.write(f"{visible(text.rstrip())}\n")
+    if _speaks():
+        sys.stdout.write(f"{visible(text.rstrip())}\n")
+
+
+def _speaks() -> bool:
+    """Whether this process is the one of its job, started by torchrun, that tells the user what all of them did."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def visible(text: str) -> str:
@@ -86,7 +93,9 @@ def visible(text: str) -> str:
 
 
 def open_progress(stream: TextIO) -> Progress:
-    """Bars where ``stream`` is a terminal, plain lines elsewhere."""
+    """Bars where ``stream`` is a terminal, plain lines elsewhere; silence in all but the first process of a job."""
+    if not _speaks():
+        return SILENT
     return BarProgress(stream) if stream.isatty() else LineProgress(stream)
 
 

@@ -3,34 +3,40 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from autolabel.errors import ConfigError, InputError
+from autolabel.errors import ConfigError, InputError, WorkError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
-from autolabel.run import DONE, RECORD, Run, RunState, file_digest, read_done
+from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
+from pipelines.train_begin import Beginning, beginning, read_settings
 
 if TYPE_CHECKING:
-    from model.config import ViTPoseConfig
-    from model.encoders import Encoder
-    from model.train import Training
-    from model.vitpose import ViTPose
+    from model.lesson import Lesson
+    from model.processes import Processes
+    from model.recipe import Training
+
+CROPS = "crops.png"
+"""The picture of augmented crops that a training begins with."""
 
 
 class Data(Settings):
-    """Poses to train on.
+    """Poses to train on, or to measure on.
 
     Attributes:
         manifest: The manifest's folder; relative to the TOML file.
         share: Relative share of every batch.
+        dataset: Name of the dataset, for a network with a decoder for each of several; manifests of one dataset have
+            one skeleton.
     """
 
     manifest: str
     share: float = Field(1.0, gt=0)
+    dataset: str = ""
 
 
 class TrainFile(Settings):
@@ -38,19 +44,37 @@ class TrainFile(Settings):
 
     Attributes:
         data: One or more manifests.
-        init: A checkpoint to go on from, relative to the TOML file, or a hub id; or a pre-trained encoder (MAE's
-            ``.pth``), which ``model`` then describes; without it a network is made from ``model``.
+        validation: Manifests to measure on while training: the best network is kept. Their shares do not count.
+        init: A checkpoint to go on from, relative to the TOML file, or a hub id; or a pre-trained encoder (a folder of
+            ``pretrain``, MAE's ``.pth``, ``timm:NAME``), which ``model`` then describes; without it a network is made
+            from ``model``.
         dataset: Expert and head of a ViTPose++ in ``init``.
-        model: ``size`` (``s``, ``b``, ``l``, ``h``; ``s`` by default) and the fields of ``model.config.ViTPoseConfig``
-            that differ from it. Beside a checkpoint it may give ``input_size`` alone: positions are then resampled.
-        training: Fields of ``model.train.Training``.
+        model: ``size`` (``ti``, ``s``, ``b``, ``l``, ``h``; ``s`` by default) and the fields of
+            ``model.config.ViTPoseConfig`` that differ from it. Beside a checkpoint, what it may change: ``input_size``,
+            ``ratio``, the attention's fields, ``presence``, ``drop_path``.
+        training: Fields of ``model.recipe.Training``.
     """
 
     data: tuple[Data, ...] = Field(min_length=1)
+    validation: tuple[Data, ...] = ()
     init: str = ""
     dataset: str = ""
     model: dict[str, Any] = Field(default_factory=dict[str, Any])
     training: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+class Portion(NamedTuple):
+    """Poses to train on.
+
+    Attributes:
+        manifest: The poses.
+        share: Relative share of every batch.
+        dataset: Name of the dataset, or empty.
+    """
+
+    manifest: Manifest
+    share: float = 1.0
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,7 @@ class TrainResult:
 
     Attributes:
         checkpoint: The folder.
-        metrics: The last line of its metrics.
+        metrics: The last line of its metrics, or that of the best network.
     """
 
     checkpoint: Path
@@ -91,20 +115,22 @@ def train(
         ConfigError: A setting is unknown or impossible, or two contradict each other.
         InputError: There is nothing to resume; data or checkpoint are not there, or do not fit.
         ExistsError: ``out`` holds another result.
+        WorkError: The loss is no longer finite, memory does not suffice, or the disk is full.
     """
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with what --overwrite removes", remedy="Give one of them.")
-    if resume and not (Path(out) / RECORD).is_file():
-        raise InputError("holds no run to resume", subject=str(out), remedy="Leave out --resume to start one.")
+    require_resumable(out, resume=resume, overwrite=overwrite)
     path = Path(config)
     settings = TrainFile.load(path)
-    sources = [(Manifest.open(path.parent / data.manifest), data.share) for data in settings.data]
+    sources, validation = (
+        [Portion(Manifest.open(path.parent / data.manifest), data.share, data.dataset) for data in part]
+        for part in (settings.data, settings.validation)
+    )
     init = settings.init
     if init and (path.parent / init).exists():
         init = str(path.parent / init)
     return train_network(
         sources,
         out=out,
+        validation=validation,
         init=init,
         dataset=settings.dataset,
         network=settings.model,
@@ -115,10 +141,24 @@ def train(
     )
 
 
+def require_resumable(out: str | Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse flags that contradict each other, or a resumption of nothing.
+
+    Raises:
+        ConfigError: Both flags.
+        InputError: There is nothing to resume.
+    """
+    if resume and overwrite:
+        raise ConfigError("--resume goes on with what --overwrite removes", remedy="Give one of them.")
+    if resume and not (Path(out) / RECORD).is_file():
+        raise InputError("holds no run to resume", subject=str(out), remedy="Leave out --resume to start one.")
+
+
 def train_network(
-    sources: Sequence[tuple[Manifest, float]],
+    sources: Sequence[tuple[Manifest, float] | Portion],
     *,
     out: str | Path,
+    validation: Sequence[tuple[Manifest, float] | Portion] = (),
     init: str = "",
     dataset: str = "",
     network: Mapping[str, Any] | None = None,
@@ -129,12 +169,15 @@ def train_network(
 ) -> TrainResult:
     """Train a new network, or fine-tune one.
 
+    Started by ``accelerate launch`` in several processes, every one calls this, and the first one writes.
+
     Args:
-        sources: Manifests and their relative shares of every batch.
+        sources: Manifests, their relative shares of every batch, and their datasets.
         out: The checkpoint folder.
+        validation: Manifests to measure on while training.
         init: Checkpoint to fine-tune, or encoder to start from.
         dataset: Expert and head of a ViTPose++.
-        network: As ``TrainFile.model``; beside a checkpoint only its ``input_size``.
+        network: As ``TrainFile.model``.
         training: As ``TrainFile.training``.
         subject: What errors call the settings.
         overwrite: Replace another result in ``out``.
@@ -144,123 +187,151 @@ def train_network(
         ConfigError: A setting is unknown or impossible.
         InputError: As :func:`train`.
         ExistsError: ``out`` holds another result.
+        WorkError: As :func:`train`.
     """
-    from model.train import Source
-    from model.train import train as run_training
+    from model.processes import join
 
-    encoder, network = _encoder(init), network or {}
-    tuned = bool(init) and encoder is None
-    described, how = read_settings({} if tuned else network, training or {}, subject)
-    inputs = {f"data {i}": manifest.digest for i, (manifest, _) in enumerate(sources)}
-    if tuned:
-        inputs["init"], begin = _from_checkpoint(init, dataset, network, subject)
-    else:
-        _require_no_dataset(dataset, subject)
-        begin = _from_nothing(sources[0][0].skeleton, described, how.seed)
-        if encoder is not None:
-            inputs["init"], begin = file_digest(init), _from_encoder(encoder, network, described, begin, subject)
+    portions, held = ([_portion(source) for source in part] for part in (sources, validation))
+    how = read_settings({}, training or {}, subject)[1]
+    begin = beginning(
+        init,
+        datasets=_datasets(portions, subject),
+        dataset=dataset,
+        network=network or {},
+        seed=how.seed,
+        subject=subject,
+    )
+    inputs = {f"data {i}": portion.manifest.digest for i, portion in enumerate(portions)}
+    inputs |= {f"validation {i}": portion.manifest.digest for i, portion in enumerate(held)}
+    if begin.digest:
+        inputs["init"] = begin.digest
     config = {
-        "shares": [share for _, share in sources],
-        "network": dict(network),
+        "shares": [portion.share for portion in portions],
+        "network": dict(network or {}),
         "dataset": dataset,
         "training": how.model_dump(mode="json"),
     }
-    existing = Existing.OVERWRITE if overwrite else Existing.RESUME
-    with Run.open(out, "train", config=config, inputs=inputs, existing=existing, commit=DONE) as run:
-        if run.state is not RunState.DONE:
-            chosen = [Source(manifest, share) for manifest, share in sources]
-            run.finish(run_training(begin(), chosen, how, run.path, progress=progress))
-        done = read_done(run.path) or {}
-    return TrainResult(Path(out), {name: value for name, value in done.items() if name != "key"})
+    if named := [portion.dataset for portion in (*portions, *held)]:
+        config |= {"datasets": named} if any(named) else {}
+    job = Job(config, inputs, Existing.OVERWRITE if overwrite else Existing.RESUME)
+
+    def work(folder: Path) -> dict[str, Any]:
+        return _work(begin, portions, held, how, folder, progress)
+
+    return in_processes("train", out, job, join(how.device), work)
 
 
-def read_settings(
-    network: Mapping[str, Any], training: Mapping[str, Any], subject: str
-) -> "tuple[ViTPoseConfig, Training]":
-    """What the settings describe, before anything is written.
+class Job(NamedTuple):
+    """What a run is known by; see :meth:`autolabel.run.Run.open`."""
+
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    existing: Existing
+
+
+def in_processes(stage: str, out: str | Path, job: Job, processes: "Processes", work: Any) -> TrainResult:
+    """Do a training's work in every process; the first one opens the run, and finishes it.
 
     Args:
-        network: As ``TrainFile.model``.
-        training: As ``TrainFile.training``.
-        subject: What errors call the settings.
+        stage: The command.
+        out: The checkpoint folder.
+        job: What the run is known by.
+        processes: All of them.
+        work: Takes the folder, returns the metrics.
 
     Raises:
-        ConfigError: A key is unknown or a value impossible; names it and the table it stands in.
+        ExistsError: ``out`` holds another result.
+        WorkError: In the other processes, where the first one could not open the run.
     """
-    from model.config import ViTPoseConfig
-    from model.train import Training
-
-    fields = dict(network)
-    described = ViTPoseConfig.of_size(str(fields.pop("size", "s")), subject=f"{subject}: model", **fields)
-    return described, Training.parse(training, subject=f"{subject}: training")
-
-
-def _from_nothing(skeleton: Skeleton, described: "ViTPoseConfig", seed: int) -> "Callable[[], ViTPose]":
-    """Makes a fresh network for the data's skeleton, drawn from the run's seed."""
-
-    def begin() -> "ViTPose":
-        import torch
-
-        from model.vitpose import build_vitpose
-
-        torch.manual_seed(seed)  # pyright: ignore[reportUnknownMemberType]  # torch leaves the argument untyped
-        return build_vitpose(described, skeleton)
-
-    return begin
-
-
-def _encoder(init: str) -> "Encoder | None":
-    from model.encoders import find_encoder
-
-    return find_encoder(init) if init else None
+    folder = Path(out)
+    if processes.rank:
+        if processes.told(None) == "refused":
+            raise WorkError("the first process could not open the run, and says why", subject=str(out))
+        if processes.told(None) != "done":
+            work(folder)
+        return TrainResult(folder, {})
+    try:
+        run = Run.open(folder, stage, config=job.config, inputs=job.inputs, existing=job.existing, commit=DONE)
+    except BaseException:
+        processes.told("refused")
+        raise
+    processes.told("opened")
+    with run:
+        done = run.state is RunState.DONE
+        processes.told("done" if done else "new")
+        if not done:
+            run.finish(work(run.path))
+        metrics = read_done(run.path) or {}
+    return TrainResult(folder, {name: value for name, value in metrics.items() if name != "key"})
 
 
-def _require_no_dataset(dataset: str, subject: str) -> None:
-    if dataset:
+def _portion(source: tuple[Manifest, float] | Portion) -> Portion:
+    return source if isinstance(source, Portion) else Portion(source[0], source[1])
+
+
+def _datasets(portions: Sequence[Portion], subject: str) -> dict[str, Skeleton]:
+    """The data's skeletons by dataset, in the order in which they come first.
+
+    Raises:
+        ConfigError: Some name a dataset and others do not.
+        SkeletonError: Two manifests of one dataset have different skeletons.
+    """
+    if not portions:
+        raise ConfigError("no data to train on", subject=subject)
+    if len({bool(portion.dataset) for portion in portions}) > 1:
         raise ConfigError(
-            f"names a dataset ({dataset}), but starts from no pose network that could have its expert and head",
+            "names a dataset for some of its data",
             subject=subject,
-            remedy="Remove dataset: the keypoints are those of the data.",
+            remedy="Give dataset = ... in every [[data]], or in none.",
         )
+    found: dict[str, Skeleton] = {}
+    for portion in portions:
+        known = found.setdefault(portion.dataset, portion.manifest.skeleton)
+        known.require_same(portion.manifest.skeleton, str(portion.manifest.path))
+    return found
 
 
-def _from_encoder(
-    encoder: "Encoder",
-    network: Mapping[str, Any],
-    described: "ViTPoseConfig",
-    fresh: "Callable[[], ViTPose]",
-    subject: str,
-) -> "Callable[[], ViTPose]":
-    """Makes a fresh network that starts from a pre-trained encoder; refuses now what would not fit then."""
-    from model.encoders import require_fit, start_from_encoder
+def _work(
+    begin: Beginning,
+    portions: Sequence[Portion],
+    held: Sequence[Portion],
+    how: "Training",
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Train, with a picture of what is trained on before, and the curves after."""
+    from autolabel.report.training_plots import plot_training
+    from model.processes import leads
+    from model.supervised import Source, train_supervised
+    from model.training_state import METRICS
 
-    if not network:
-        raise ConfigError(
-            f"starts from an encoder ({encoder.subject}) and does not say which network",
-            subject=subject,
-            remedy='Add a [model] table, such as size = "b".',
+    sources, validation = ([Source(*portion) for portion in part] for part in (portions, held))
+    picture = folder / CROPS
+    show = _shower(picture, progress) if leads() and not picture.is_file() else None
+    try:
+        return train_supervised(begin.make(), sources, how, folder, validation=validation, show=show, progress=progress)
+    finally:
+        if leads():
+            plot_training(folder / METRICS, folder)
+
+
+def _shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":
+    """Draws the first crops that the network will see; once, because a run that goes on sees the same."""
+
+    def show(lesson: "Lesson") -> None:
+        from autolabel.report.crops_picture import crops_picture
+        from model.preview import preview
+
+        shown = preview(lesson.crops, lesson.targets)
+        crops_picture(
+            shown.crops,
+            shown.xy,
+            shown.visibility,
+            lesson.skeletons,
+            picture,
+            dataset=shown.dataset.tolist(),
+            heatmaps=shown.heatmaps,
         )
-    require_fit(encoder, described)
+        progress.note(f"look at {picture}: augmented crops, with the keypoints that they teach")
 
-    def begin() -> "ViTPose":
-        model = fresh()
-        start_from_encoder(model, encoder)
-        return model
-
-    return begin
-
-
-def _from_checkpoint(
-    init: str, dataset: str, network: Mapping[str, Any], subject: str
-) -> "tuple[str, Callable[[], ViTPose]]":
-    """The digest of the checkpoint to go on from, and what gives it."""
-    from model.checkpoint import load_model, model_digest
-
-    if others := sorted(set(network) - {"input_size"}):
-        raise ConfigError(
-            "gives a network and a checkpoint to go on from",
-            subject=subject,
-            remedy=f"Beside init, [model] may give input_size alone: remove {', '.join(others)}, or init.",
-        )
-    model = load_model(init, dataset or None, network.get("input_size"))
-    return model_digest(model), lambda: model
+    return show

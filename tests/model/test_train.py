@@ -1,30 +1,29 @@
-"""Training teaches, goes on after a kill bit by bit as if there had been none, and says when it cannot."""
+"""The loop teaches, goes on after a kill bit by bit as if there had been none, and says when it cannot."""
 
 import json
 import math
+import resource
 
 import pytest
 import torch
 
-from autolabel.errors import CheckpointError, ConfigError, InputError, SkeletonError, WorkError
-from autolabel.skeleton import Skeleton
-from model.augment import Augmentation
-from model.checkpoint import load_model
-from model.config import ViTPoseConfig
-from model.train import METRICS, STATE, Source, Training, make_optimizer, train
-from model.vitpose import build_vitpose
+from autolabel.errors import CheckpointError, WorkError
+from model.recipe import Training
+from model.train import LAST, Data, train
+from model.training_state import METRICS, STATE, Average
 from tests.doubles import Recorder, Stopped
-
-
-def network(dots, seed=0, **changes):
-    given = {"input_size": (64, 48), "patch_size": 8, "width": 32, "depth": 2, "heads": 2, "deconv_channels": 16}
-    torch.manual_seed(seed)
-    return build_vitpose(ViTPoseConfig(**{**given, "drop_path": 0.2, **changes}), dots.skeleton)
+from tests.model.line import Fit, Line
 
 
 def recipe(**changes):
-    given = {"steps": 12, "batch_size": 4, "learning_rate": 2e-3, "warmup_steps": 3, "log_every": 4, "save_every": 5}
+    given = {"steps": 12, "batch_size": 8, "learning_rate": 1e-2, "warmup_steps": 3, "log_every": 4, "save_every": 5}
     return Training(**{**given, "precision": "fp32", "device": "cpu", **changes})
+
+
+def run(out, fit=None, how=None, *, line=None, **more):
+    fit, line = fit or Fit(), line or Line()
+    data = Data(line, [1.0] * len(line.sizes))
+    return fit, train(fit, data, how or recipe(), out, identity={}, **more)
 
 
 def lines(out):
@@ -35,189 +34,229 @@ def timeless(records):
     return [{name: value for name, value in record.items() if name != "crops_per_second"} for record in records]
 
 
-def same(a, b):
-    one, two = a.state_dict(), b.state_dict()
-    return list(one) == list(two) and all(torch.equal(one[name], two[name]) for name in one)
+def weights(fit):
+    return torch.cat([tensor.flatten() for tensor in fit.network.state_dict().values()])
 
 
-def test_the_loss_falls_and_dots_are_found(dots, tmp_path) -> None:
-    manifest = dots.manifest("people", 16, sides=(50, 90))
-    still = Augmentation(rotation=10, scale=0.1, flip=0)  # a dot's colour does not change in the mirror
-    how = recipe(steps=160, batch_size=8, learning_rate=4e-3, log_every=40, augmentation=still)
-    last = train(network(dots, drop_path=0.0), [Source(manifest)], how, tmp_path / "out")
-    records = lines(tmp_path / "out")
-    assert [record["step"] for record in records] == [40, 80, 120, 160]
-    assert records[-1] == last
-    assert records[-1]["loss"] < 0.5 * records[0]["loss"]
-    assert records[-1]["pck"] > 0.6 > records[0]["pck"]
+def saved(folder):
+    return json.loads((folder / "line.json").read_text())
 
 
-def test_the_folder_holds_the_network_that_was_trained(dots, tmp_path) -> None:
-    model = network(dots)
-    last = train(model, [Source(dots.manifest("people", 4))], recipe(), tmp_path / "out")
-    assert not model.training
-    assert same(load_model(tmp_path / "out"), model)
-    assert not same(network(dots), model)
-    assert {file.name for file in (tmp_path / "out").iterdir()} == {
-        "config.json",
-        "model.safetensors",
-        "skeleton.json",
-        METRICS,
-    }
-    described = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert described["metrics"] == last
+def test_the_loss_falls_and_the_network_is_saved(tmp_path) -> None:
+    fit, last = run(tmp_path, how=recipe(steps=60, log_every=10, learning_rate=3e-2))
+    records = lines(tmp_path)
+    assert [record["step"] for record in records] == [10, 20, 30, 40, 50, 60]
+    assert records[-1] == last == saved(tmp_path)["metrics"]
+    assert last["loss"] < 0.5 * records[0]["loss"]
+    assert last["size"] > 0 and last["crops_per_second"] > 0
+    assert not fit.network.training
+    assert saved(tmp_path)["tensors"]["0.bias"] == fit.network.state_dict()["0.bias"].tolist()
+    assert not (tmp_path / STATE).exists() and not (tmp_path / LAST).exists()
 
 
 @pytest.mark.parametrize("stopped", [3, 7, 11])
-def test_a_stopped_run_goes_on_as_if_nothing_had_been(dots, tmp_path, stopped) -> None:
-    """Stochastic depth, batch norm, two sources and colour: everything that is random or remembered."""
-    sources = [Source(dots.manifest("one", 5), 3.0), Source(dots.manifest("two", 4, seed=1), 1.0)]
-    how = recipe(augmentation=Augmentation(colour=0.2), layer_decay=0.8, log_every=2)
-    whole = network(dots)
-    train(whole, sources, how, tmp_path / "whole")
+def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, stopped) -> None:
+    """Dropout, two sources, an average, slices, validations: everything that is random or remembered."""
+    line = Line([5, 9])
+    how = recipe(ema=0.9, accumulate=3, log_every=2, validate_every=3, patience=9)
+    fits = {name: Fit() for name in ("whole", "stopped")}
+
+    def validate(network):
+        return {"score": network[0].weight.sum().item()}
+
+    ends = {"whole": run(tmp_path / "whole", fits["whole"], how, line=line, validate=validate)[1]}
     with pytest.raises(Stopped):
-        train(network(dots), sources, how, tmp_path / "stopped", progress=Recorder(stopped))
+        run(tmp_path / "stopped", fits["stopped"], how, line=line, validate=validate, progress=Recorder(stopped))
     assert (tmp_path / "stopped" / STATE).exists() == (stopped > 5)
     with (tmp_path / "stopped" / METRICS).open("a") as file:
         file.write('{"step": 99, "lo')  # the half line that a kill can leave
-    # What it started from is in the state too, if there is one.
-    resumed = network(dots, seed=1 if stopped > 5 else 0)
-    train(resumed, sources, how, tmp_path / "stopped")
-    assert same(resumed, whole)
+    resumed = Fit(seed=1 if stopped > 5 else 0)  # what it started from is in the state too, if there is one
+    ends["stopped"] = run(tmp_path / "stopped", resumed, how, line=line, validate=validate)[1]
+    assert torch.equal(weights(resumed), weights(fits["whole"]))
+    assert timeless([ends["stopped"]]) == timeless([ends["whole"]])
     assert timeless(lines(tmp_path / "stopped")) == timeless(lines(tmp_path / "whole"))
+    for folder in (".", LAST):
+        one, other = (saved(tmp_path / name / folder) for name in ("stopped", "whole"))
+        assert one["tensors"] == other["tensors"]
     assert not (tmp_path / "stopped" / STATE).exists()
 
 
-def test_the_seed_decides(dots, tmp_path) -> None:
-    sources = [Source(dots.manifest("people", 5))]
-    runs = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        runs.append(network(dots))
-        train(runs[-1], sources, recipe(steps=3, seed=seed), tmp_path / name)
-    assert same(runs[0], runs[1])
-    assert not same(runs[0], runs[2])
+def test_the_seed_decides(tmp_path) -> None:
+    ends = [weights(run(tmp_path / name, how=recipe(seed=seed))[0]) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    assert torch.equal(ends[0], ends[1])
+    assert not torch.equal(ends[0], ends[2])
 
 
-def test_mixed_precision_ends_with_the_training(dots, tmp_path) -> None:
-    """The network computes in fp32 again afterwards, and the process may train in another precision."""
-    sources = [Source(dots.manifest("people", 4))]
-    images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
-    ends = []
-    for precision in ("fp32", "bf16", "fp32"):
-        model = network(dots)
-        train(model, sources, recipe(precision=precision, steps=4), tmp_path / f"out{len(ends)}")
-        with torch.inference_mode():
-            assert torch.equal(model(images), load_model(tmp_path / f"out{len(ends)}")(images))
-        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-        ends.append(model)
-    assert same(ends[0], ends[2])
-    assert not same(ends[0], ends[1]), "bf16 was bf16"
+@pytest.mark.parametrize("slices", [2, 3, 8])
+def test_slices_give_the_gradient_of_the_whole(tmp_path, slices) -> None:
+    """Sizes that do not divide too; dropout aside, which draws for each slice."""
+
+    def fit():
+        line = Fit()
+        line.network[1].p = 0.0
+        return line
+
+    whole = run(tmp_path / "whole", fit())[0]
+    sliced = run(tmp_path / "sliced", fit(), recipe(accumulate=slices))[0]
+    assert torch.allclose(weights(whole), weights(sliced), atol=1e-6)
+    assert not torch.equal(weights(Fit()), weights(sliced))
+    assert set(sliced.seen) == {len(range(part, 8, slices)) for part in range(slices)}
+    one, other = (timeless(lines(tmp_path / name)) for name in ("whole", "sliced"))
+    assert [r["loss"] for r in one] == pytest.approx([r["loss"] for r in other], abs=1e-6)
+
+
+def test_the_average_is_what_is_saved(tmp_path) -> None:
+    """Against the recurrence: e <- d e + (1 - d) w, with timm's d = min(ema, 1 - (1 + n)^(-2/3)), 0 at first."""
+    seen = []
+
+    class Watched(Average):
+        def update(self, network, step):
+            super().update(network, step)
+            seen.append(network.state_dict()["0.weight"].clone())
+
+    fit = Fit()
+    average = Watched(fit.network, 0.8)
+    for step in range(6):
+        with torch.no_grad():
+            fit.network[0].weight.add_(step + 1.0)
+        average.update(fit.network, step)
+    expected = seen[0]
+    for n in range(1, 6):
+        decay = min(0.8, 1 - (1 + n) ** (-2 / 3))
+        expected = decay * expected + (1 - decay) * seen[n]
+    assert torch.allclose(average.network.state_dict()["0.weight"], expected, atol=1e-5)
+
+    fit, _ = run(tmp_path, how=recipe(ema=0.9))
+    kept = torch.tensor(saved(tmp_path)["tensors"]["0.weight"])
+    assert not torch.allclose(kept, fit.network.state_dict()["0.weight"], atol=1e-4)
+
+
+# ---- validation
+
+
+def test_the_best_network_is_kept_and_the_last_one_beside_it(tmp_path) -> None:
+    scores = iter([0.1, 0.5, 0.3, 0.4])
+    kept = []
+
+    def validate(network):
+        kept.append(network[0].bias.tolist())
+        assert not network.training
+        return {"score": next(scores), "pck": 0.25}
+
+    fit, last = run(tmp_path, how=recipe(validate_every=3), validate=validate)
+    assert saved(tmp_path)["tensors"]["0.bias"] == kept[1]
+    assert saved(tmp_path)["metrics"] == {"step": 6, "validation_score": 0.5, "validation_pck": 0.25}
+    assert saved(tmp_path / LAST)["tensors"]["0.bias"] == kept[3] == fit.network[0].bias.tolist()
+    assert (last["step"], last["validation_score"]) == (12, 0.4)
+    assert (last["best_step"], last["best_validation_score"]) == (6, 0.5)
+    assert [record.get("validation_score") for record in lines(tmp_path)] == [0.1, None, 0.5, None, 0.3, 0.4]
+
+
+def test_training_stops_when_nothing_gets_better(tmp_path) -> None:
+    scores = iter([0.1, 0.5, 0.3, 0.5, 0.9])
+    how = recipe(validate_every=2, patience=2, steps=40)
+    _, last = run(tmp_path, how=how, validate=lambda _: {"score": next(scores)})
+    assert last["step"] == 8, "two validations after the best one; as good is not better"
+    assert last["best_step"] == 4
 
 
 # ---- the recipe
 
 
-def test_learning_rates() -> None:
-    how = Training(steps=110, warmup_steps=10, learning_rate=1.0)
-    assert how.rate(0) == 0.1
-    assert how.rate(9) == how.rate(10) == 1.0
-    assert how.rate(35) == pytest.approx(0.5 + 0.5 * math.cos(math.pi / 4))
-    assert how.rate(60) == pytest.approx(0.5)
-    assert 0 < how.rate(109) < 1e-3
-    assert Training(steps=10, warmup_steps=0, learning_rate=1.0).rate(0) == 1.0
-    assert Training(steps=5, warmup_steps=10, learning_rate=1.0).rate(4) == 0.5, "all of it warm-up"
+def test_rates_reach_the_optimizer(tmp_path) -> None:
+    how = recipe(log_every=1)
+    run(tmp_path, how=how)
+    assert [record["learning_rate"] for record in lines(tmp_path)] == [how.rate(step) for step in range(12)]
 
 
-def test_rates_reach_the_optimizer(dots, tmp_path) -> None:
-    train(network(dots), [Source(dots.manifest("people", 4))], recipe(log_every=1), tmp_path / "out")
-    how = recipe()
-    assert [record["learning_rate"] for record in lines(tmp_path / "out")] == [how.rate(step) for step in range(12)]
+def test_a_groups_factor_is_in_the_step(tmp_path) -> None:
+    """AdamW's first step moves every weight by its rate, whatever the gradient."""
+    how = recipe(steps=1, learning_rate=1e-3, warmup_steps=0, layer_decay=0.5, weight_decay=0.0)
+    fit, _ = run(tmp_path, how=how)
+    assert (weights(fit) - weights(Fit())).abs().max().item() == pytest.approx(5e-4, rel=0.01)
 
 
-def test_layers_decay_as_official(dots) -> None:
-    """``vitpose.md`` 4.2: rate^(L + 1 - id); the stem is 0, block i is i + 1, the rest L + 1; no decay of 1-D."""
-    model = network(dots, depth=3)
-    groups = make_optimizer(model, recipe(layer_decay=0.75, weight_decay=0.1)).param_groups
-    found = {parameter: group for group in groups for parameter in group["params"]}
-    assert len(found) == len(list(model.parameters()))
-    for name, parameter in model.named_parameters():
-        layer = 4
-        if name.startswith(("patch_embed", "pos_embed")):
-            layer = 0
-        elif name.startswith("blocks."):
-            layer = int(name.split(".")[1]) + 1
-        assert found[parameter]["lr_scale"] == pytest.approx(0.75 ** (4 - layer)), name
-        decays = parameter.ndim > 1 and name != "pos_embed"
-        assert found[parameter]["weight_decay"] == (0.1 if decays else 0.0), name
-
-
-def test_the_layers_factor_is_in_the_step(dots, tmp_path) -> None:
-    """AdamW's first step moves every weight by its rate (plus decay), whatever the gradient."""
-    model, before = network(dots), network(dots)
-    how = recipe(steps=1, learning_rate=1e-3, warmup_steps=0, layer_decay=0.1, weight_decay=0.0)
-    train(model, [Source(dots.manifest("people", 4))], how, tmp_path / "out")
-    moved = {
-        name: (parameter - before.get_parameter(name)).abs().max().item()
-        for name, parameter in model.named_parameters()
-    }
-    assert moved["keypoint_heads.0.final_layer.weight"] == pytest.approx(1e-3, rel=0.05)
-    assert moved["blocks.1.mlp.fc2.weight"] == pytest.approx(1e-4, rel=0.05)
-    assert moved["blocks.0.mlp.fc2.weight"] == pytest.approx(1e-5, rel=0.05)
-    assert moved["patch_embed.proj.weight"] == pytest.approx(1e-6, rel=0.2)
+def test_betas_are_the_optimizers(tmp_path) -> None:
+    with pytest.raises(Stopped):
+        run(tmp_path, how=recipe(betas=(0.9, 0.95)), progress=Recorder(7))
+    state = torch.load(tmp_path / STATE, weights_only=True)
+    assert state["optimizer"]["param_groups"][0]["betas"] == (0.9, 0.95)
 
 
 # ---- refusals
 
 
-def test_a_loss_that_is_no_number_ends_the_run(dots, tmp_path) -> None:
-    sources = [Source(dots.manifest("people", 4))]
-    how = recipe(learning_rate=1e30, warmup_steps=0, log_every=3, save_every=2)
-    with pytest.raises(WorkError, match=r"the loss is (nan|inf) at step \d.*Lower the learning rate") as error:
-        train(network(dots), sources, how, tmp_path / "out")
+def test_a_loss_that_is_no_number_names_its_images_and_keeps_the_last_state(tmp_path) -> None:
+    line = Line(bad=[13])
+    with pytest.raises(WorkError, match=r"the loss is nan.*at step \d+, whose crops are of.*nothing is saved") as error:
+        run(tmp_path / "a", how=recipe(save_every=100), line=line)
     assert error.value.exit_code == 1
-    assert all(math.isfinite(record["loss"]) for record in lines(tmp_path / "out"))
-    assert not (tmp_path / "out" / STATE).exists() and not (tmp_path / "out" / "model.safetensors").exists()
+    with pytest.raises(WorkError, match=r"whose crops are of .*jpg.*state of an earlier step is in .*state\.pt.*Lower"):
+        run(tmp_path / "b", how=recipe(save_every=1, batch_size=2), line=line)
+    state = torch.load(tmp_path / "b" / STATE, weights_only=True)
+    assert all(tensor.isfinite().all() for tensor in state["network"].values())
+    assert all(math.isfinite(record["loss"]) for record in lines(tmp_path / "b"))
+    assert not (tmp_path / "b" / "line.json").exists()
+    run(tmp_path / "b", how=recipe(save_every=1, batch_size=2), line=Line())  # with the image repaired it goes on
+
+
+def test_the_batch_that_broke_the_loss_is_named(tmp_path) -> None:
+    with pytest.raises(WorkError, match=r"at step (\d+)") as error:
+        run(tmp_path, how=recipe(batch_size=2), line=Line(bad=[13]))
+    assert "13.jpg" in str(error.value)
+
+
+def test_a_batch_that_does_not_fit_is_answered_with_one_that_would(tmp_path) -> None:
+    with pytest.raises(WorkError, match=r"memory with 8 crops at once.* 2 at once would fit: set accumulate = 4"):
+        run(tmp_path / "a", Fit(room=3))
+    with pytest.raises(WorkError, match=r"out of memory with 8.*Not even one fits.*checkpoint_activations"):
+        run(tmp_path / "b", Fit(room=0))
+    run(tmp_path / "c", Fit(room=3), recipe(accumulate=4))
+
+
+def test_a_full_disk_leaves_the_older_state(tmp_path) -> None:
+    with pytest.raises(Stopped):
+        run(tmp_path, progress=Recorder(7))
+    before = (tmp_path / STATE).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+    try:
+        with pytest.raises(WorkError, match=r"state of step 10 cannot be written.*Make room"):
+            run(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / STATE).read_bytes() == before
+    assert not list(tmp_path.glob("*.tmp")) and not list(tmp_path.glob(".*.tmp"))
+    assert run(tmp_path)[1]["step"] == 12
 
 
 @pytest.fixture
-def stopped(dots, tmp_path):
-    sources = [Source(dots.manifest("people", 4))]
+def stopped(tmp_path):
     with pytest.raises(Stopped):
-        train(network(dots), sources, recipe(), tmp_path / "out", progress=Recorder(7))
-    return sources
+        run(tmp_path, progress=Recorder(7))
+    return tmp_path
 
 
-def test_a_state_of_another_network_is_refused(dots, tmp_path, stopped) -> None:
-    with pytest.raises(CheckpointError, match=r"state\.pt: belongs to another network.*--overwrite"):
-        train(network(dots, width=48), stopped, recipe(), tmp_path / "out")
+def test_a_state_of_another_recipe_is_refused(stopped) -> None:
+    with pytest.raises(CheckpointError, match=r"state\.pt: belongs to another recipe.*--overwrite"):
+        run(stopped, how=recipe(steps=20))
 
 
-def test_a_state_of_another_recipe_is_refused(dots, tmp_path, stopped) -> None:
-    with pytest.raises(CheckpointError, match="belongs to another recipe"):
-        train(network(dots), stopped, recipe(steps=20), tmp_path / "out")
+def test_a_state_of_another_network_is_refused(stopped) -> None:
+    with pytest.raises(CheckpointError, match="belongs to another network"):
+        train(Fit(), Data(Line(), [1.0]), recipe(), stopped, identity={"network": {"width": 4}})
 
 
-def test_a_damaged_state_is_told(dots, tmp_path, stopped) -> None:
-    state = tmp_path / "out" / STATE
-    whole = state.read_bytes()
-    for data in (b"", whole[: len(whole) // 2], b"something else"):
-        state.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"state\.pt: is damaged"):
-            train(network(dots), stopped, recipe(), tmp_path / "out")
+@pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all"])
+def test_a_damaged_state_is_told(stopped, content) -> None:
+    (stopped / STATE).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.pt: is damaged.*--overwrite"):
+        run(stopped)
 
 
-def test_what_cannot_be_trained_on_is_refused_before_anything_is_made(dots, tmp_path) -> None:
-    people = dots.manifest("people", 2)
-    other = Skeleton("other", ("a", "b", "c"), (), (0, 1, 2), (0.05,) * 3, "test")
-    with pytest.raises(SkeletonError):
-        train(build_vitpose(network(dots).config, other), [Source(people)], recipe(), tmp_path / "out")
-    unlabelled = dots.manifest("unlabelled", 2, visibility=[0, 0, 0])
-    with pytest.raises(InputError, match="no labelled pose"):
-        train(network(dots), [Source(people), Source(unlabelled)], recipe(), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(("field", "value"), [("seed", -1), ("layer_decay", 0), ("precision", "fp8"), ("steps", 0)])
-def test_impossible_settings_are_refused(field, value) -> None:
-    with pytest.raises(ConfigError, match=field):
-        Training.parse({field: value}, subject="test")
+def test_a_state_with_a_hole_is_told(stopped) -> None:
+    content = bytearray((stopped / STATE).read_bytes())
+    content[len(content) // 3 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 3)
+    (stopped / STATE).write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"state\.pt: is damaged"):
+        run(stopped)

@@ -28,7 +28,7 @@ def test_a_new_project_can_be_read(tmp_path: Path, images: Path) -> None:
 
 
 def test_every_setting_that_is_commented_out_is_known_and_shows_its_default(tmp_path: Path, images: Path) -> None:
-    from model.train import Training
+    from model.recipe import Training
 
     init(tmp_path / "mice", images=images, skeleton="coco17")
     file = tmp_path / "mice" / "autolabel.toml"

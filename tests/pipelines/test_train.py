@@ -1,6 +1,9 @@
 """Training from a file: its mistakes are named before anything is written, and a stopped run goes on."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +173,30 @@ def test_resume_needs_a_run_and_excludes_overwrite(drawn_case: Any, tmp_path: Pa
     with pytest.raises(InputError, match="out: holds no run to resume"):
         train(config=file, out=tmp_path / "out", resume=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -> None:
+    """The same command, started twice: each works on half of every batch, and every crop is what it was."""
+    network = {**NETWORK, "drop_path": 0.0, "presence": True}
+    recipe = {**TRAINING, "log_every": 1, "augmentation": {"truncation": 0.5, "colour": 0.2, "cutout": 0.5}}
+    config = write(tmp_path, drawn_case, model=network, training=recipe)
+    losses: dict[int, list[float]] = {}
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        options = ["--config", config, "--out", out, "--processes", str(processes), "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "train", *options],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses[processes] = [record["loss"] for record in records]
+        assert len(done.stdout.splitlines()) == 1, "one of them speaks"
+        assert json.loads(done.stdout)["loss"] == losses[processes][-1]
+        assert load_model(out).config.presence
+        assert (out / "crops.png").is_file() and (out / "curves.png").is_file()
+    assert len(losses[1]) == 4
+    assert losses[2] == pytest.approx(losses[1], abs=1e-5, rel=1e-5)

@@ -1,0 +1,251 @@
+"""Supervised training: heatmaps, and presence where the network has a head for it, on one dataset or several.
+
+Fine-tuning is the same from a loaded network. With several datasets, all share the encoder, each has its decoder, its
+skeleton and its convention, and a sample's keypoints are taught to its own decoder only (paper, section 3.3); with
+experts (ViTPose++), its own expert learns from it too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]  (it is public)
+from torch import Tensor, nn
+
+from autolabel.errors import ConfigError
+from autolabel.manifest import Manifest
+from autolabel.progress import SILENT, Progress
+from model.augment import Augmentation
+from model.checkpoint import save_model
+from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
+from model.draws import Draws, hashed
+from model.heatmap import decode
+from model.lesson import Lesson, lesson
+from model.losses import heatmap_mse, presence_loss
+from model.objective import Drawn
+from model.partial import merge_lora, plain_model, restrict
+from model.recipe import Training
+from model.targets import Targets
+from model.train import CROPS, Data, train
+from model.validate import CUT, Validation
+from model.vitpose import DatasetIndex, ViTPose
+
+PCK_SHARE = 0.05
+"""``pck`` counts peaks within this share of the heatmap's height."""
+
+SHOWN = 24
+"""Crops that a person is shown before a training."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Poses to train on.
+
+    Attributes:
+        manifest: The poses.
+        share: Relative share of every batch.
+        dataset: Whose head they teach, of a network of several datasets; may be empty where there is one head.
+    """
+
+    manifest: Manifest
+    share: float = 1.0
+    dataset: str = ""
+
+
+class Both(nn.Module):
+    """A ViTPose whose ``forward`` gives heatmaps and presence, which is what several processes' wrapper calls."""
+
+    def __init__(self, model: ViTPose) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor, dataset: DatasetIndex) -> tuple[Tensor, Tensor | None]:
+        """See :meth:`model.vitpose.ViTPose.forward_both`."""
+        return self.model.forward_both(images, dataset)
+
+
+class Supervised:
+    """Heatmaps against labels; see :class:`model.objective.Objective`.
+
+    Args:
+        model: Trained in place.
+        how: The recipe: augmentation, presence weight, what is frozen.
+    """
+
+    def __init__(self, model: ViTPose, how: Training) -> None:
+        self.network: nn.Module = Both(model)
+        self.model, self.how = model, how
+        self._several = len(model.skeletons) > 1 or model.num_experts > 0
+
+    def groups(self, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+        """Layer-wise rates, and no decay of biases, norms and positions (``vitpose.md`` 4.2)."""
+        return param_groups_layer_decay(
+            self.model,
+            weight_decay=weight_decay,
+            no_weight_decay_list=tuple(self.model.no_weight_decay()),
+            layer_decay=layer_decay,
+        )
+
+    def draw(self, batch: PoseBatch, draws: Draws) -> Drawn:
+        """Random crops and what they teach."""
+        drawn = lesson(self.model, batch, self.how.augmentation, draws)
+        return Drawn((drawn.crops.images, drawn.dataset if self._several else None), drawn)
+
+    def losses(self, outputs: tuple[Tensor, Tensor | None], drawn: Drawn) -> Mapping[str, Tensor]:
+        """The heatmaps' squared error, and the presence head's cross-entropy by its weight."""
+        heatmaps, logits = outputs
+        taught: Targets = drawn.targets.targets
+        loss = heatmap_mse(heatmaps.float(), taught.heatmaps, taught.weights, drawn.targets.keypoints)
+        if logits is None:
+            return {"loss": loss}
+        presence = presence_loss(logits, taught.presence, taught.presence_weights)
+        return {
+            "loss": loss + self.how.presence_weight * presence,
+            "heatmap_loss": loss,
+            "presence_loss": presence,
+        }
+
+    @torch.no_grad()
+    def metrics(self, outputs: tuple[Tensor, Tensor | None], drawn: Drawn) -> Mapping[str, Tensor]:
+        """``pck``: share of the keypoints with a place whose highest cell is within ``PCK_SHARE``."""
+        heatmaps, taught = outputs[0], drawn.targets.targets
+        placed = (taught.weights > 0) & (taught.heatmaps.amax(dim=(2, 3)) > 0)
+        error = (decode(heatmaps, "plain").xy - decode(taught.heatmaps, "plain").xy).norm(dim=-1)
+        near = (error < PCK_SHARE * heatmaps.shape[2]) & placed
+        return {"pck": near.sum() / placed.sum().clamp_min(1)}
+
+    def save(self, network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
+        """A checkpoint folder, of plain weights; thresholds that a validation found become the network's."""
+        assert isinstance(network, Both)
+        model = plain_model(network.model)
+        found = {
+            name: metrics[f"validation_{name}"]
+            for name in ("presence_threshold", "visible_threshold")
+            if f"validation_{name}" in metrics
+        }
+        trained = model.config
+        model.config = trained.model_copy(update=found)
+        try:
+            save_model(model, folder, metrics)
+        finally:
+            model.config = trained
+
+
+def train_supervised(
+    model: ViTPose,
+    sources: Sequence[Source],
+    how: Training,
+    out: Path,
+    *,
+    validation: Sequence[Source] = (),
+    show: Callable[[Lesson], None] | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Train a network in place and save it; see :func:`model.train.train`.
+
+    Args:
+        model: From scratch, or loaded for fine-tuning.
+        sources: Labelled poses; their skeletons must be those of the heads they teach.
+        how: The recipe.
+        out: The checkpoint folder. A ``state.pt`` in it is gone on from.
+        validation: Labelled poses to measure on: the best network by their PCK is kept, and the thresholds of a
+            presence head are chosen on them.
+        show: Takes crops of the first step, up to :data:`SHOWN`, before it is taken.
+        progress: Where to report.
+
+    Returns:
+        The last line of metrics; with validation also the best one's, each name with ``best_`` before it.
+
+    Raises:
+        SkeletonError: A source has another skeleton than its head.
+        ConfigError: A source names no head of the network; or as :func:`model.train.train`.
+        InputError: There is nothing to train on.
+        CheckpointError: As :func:`model.train.train`.
+        WorkError: As :func:`model.train.train`.
+    """
+    crops = pose_crops(model, sources, how.augmentation, how.workers)
+    data = Data(crops, [source.share for source in sources])
+    described = {**model.config.described(), "skeletons": [skeleton.fingerprint for skeleton in model.skeletons]}
+    validate = None
+    if validation:
+        held = pose_crops(model, validation, CUT)
+        validate = Validation(held, model, batch_size=how.batch_size // how.accumulate, seed=how.seed)
+    if show is not None:
+        show(_first(model, data, how))
+    restrict(model, how.partial, seed=how.seed)
+    model.checkpoint_activations = how.checkpoint_activations
+    try:
+        return train(
+            Supervised(model, how),
+            data,
+            how,
+            out,
+            identity={"network": described},
+            validate=validate,
+            progress=progress,
+        )
+    finally:
+        model.checkpoint_activations = False
+        merge_lora(model)
+
+
+def _first(model: ViTPose, data: Data, how: Training) -> Lesson:
+    """The crops of the first step, or some of them, as the network will see them."""
+    sampler = MixedBatches(data.examples.sizes, data.shares, batch_size=how.batch_size, start=0, stop=1, seed=how.seed)
+    batch: Any = data.examples[next(iter(sampler))]
+    few = slice(None, None, -(-how.batch_size // SHOWN))
+    return lesson(model, batch.rows(few), how.augmentation, Draws(hashed(how.seed, CROPS), 0, how.batch_size, few))
+
+
+def heads_of(model: ViTPose, sources: Sequence[Source]) -> list[int]:
+    """Which head each source teaches.
+
+    Raises:
+        ConfigError: A source names no head of the network, or does not say which of several.
+        SkeletonError: Its skeleton is another than the head's.
+    """
+    names = model.config.datasets[: len(model.skeletons)]
+    heads: list[int] = []
+    for source in sources:
+        subject = str(source.manifest.path)
+        if source.dataset and source.dataset not in names and len(model.skeletons) > 1:
+            raise ConfigError(
+                f"no head for a dataset {source.dataset!r}", subject=subject, remedy=f"Known: {', '.join(names)}."
+            )
+        if not source.dataset and len(model.skeletons) > 1:
+            raise ConfigError(
+                "the network has several heads, and its data does not say which it teaches",
+                subject=subject,
+                remedy=f'Add dataset = "..." to its [[data]]: {", ".join(names)}.',
+            )
+        head = names.index(source.dataset) if source.dataset in names else 0
+        model.skeletons[head].require_same(source.manifest.skeleton, subject)
+        heads.append(head)
+    return heads
+
+
+def pose_crops(model: ViTPose, sources: Sequence[Source], how: Augmentation, workers: int = 0) -> PoseCrops:
+    """The sources' poses, on canvases large enough for every crop that can be drawn.
+
+    Args:
+        model: Tells sizes and heads.
+        sources: Labelled poses.
+        how: How crops vary.
+        workers: Processes that read images, each with a cache of its own.
+
+    Raises:
+        ConfigError: As :func:`heads_of`.
+        SkeletonError: As :func:`heads_of`.
+        InputError: There is nothing to train on in one of them.
+    """
+    return PoseCrops(
+        [source.manifest for source in sources],
+        datasets=heads_of(model, sources),
+        input_size=model.input_size,
+        padding=model.config.box_padding,
+        canvas_size=how.canvas_size(model.input_size),
+        detail=how.detail,
+        cache_bytes=CACHE_BYTES // max(workers, 1),
+    )
