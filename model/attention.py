@@ -91,9 +91,11 @@ class GridAttention(nn.Module):
         relative_position_bias_table: ((2 rows - 1) x (2 columns - 1), heads), distances in rows and columns from the
             most negative; None without.
         allowed: (windows, T, T + pooled) bool, which keys each query looks at; None where all.
+        real: (windows, 1) int64, how many tokens of each window are no filling; None where that changes nothing.
     """
 
     allowed: Tensor | None
+    real: Tensor | None
 
     def __init__(
         self, width: int, heads: int, grid: tuple[int, int], windows: Windows, *, relative_position: bool
@@ -112,17 +114,16 @@ class GridAttention(nn.Module):
 
     def restore_constants(self) -> None:
         """Compute anew what is neither learnt nor saved; needed after ``to_empty``."""
-        allowed = allowed_keys(self.grid, self.windows)
-        device = self.qkv.weight.device
-        self.register_buffer(
-            "allowed", None if allowed is None else torch.from_numpy(allowed).to(device), persistent=False
-        )
+        constants = {"allowed": allowed_keys(self.grid, self.windows), "real": _real_tokens(self.grid, self.windows)}
+        for name, values in constants.items():
+            tensor = None if values is None else torch.from_numpy(values).to(self.qkv.weight.device)
+            self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, tokens: Tensor, **unused: object) -> Tensor:
         """Attend; timm's blocks also hand on a mask and a flag, which are never set here."""
         width = tokens.shape[-1]
         qkv = self.qkv(tokens).unflatten(1, self.grid)  # (B,Hp,Wp,3D)
-        queries, keys, values = self._heads(self._cut(qkv))  # each (B,windows,heads,T,d)
+        queries, keys, values = self._heads(self._cut(qkv, self.windows.shift))  # each (B,windows,heads,T,d)
         if self.windows.pool:
             pooled = self._pooled(qkv[..., width:])  # (2,B,1,heads,pooled,d)
             pooled = pooled.expand(-1, -1, queries.shape[1], -1, -1, -1)
@@ -135,9 +136,9 @@ class GridAttention(nn.Module):
         found = found.unflatten(1, (-1, self.heads)).transpose(2, 3).flatten(3)  # (B,windows,T,D)
         return self.proj(self._join(found).flatten(1, 2))
 
-    def _cut(self, grid: Tensor) -> Tensor:
+    def _cut(self, grid: Tensor, shift: tuple[int, int]) -> Tensor:
         """(B,Hp,Wp,C) -> (B,windows,T,C), filled up and rolled."""
-        (rows, columns), shift = self.windows.size, self.windows.shift
+        rows, columns = self.windows.size
         filling = (-grid.shape[1] % rows, -grid.shape[2] % columns)
         if any(filling):
             grid = F.pad(grid, (0, 0, 0, filling[1], 0, filling[0]))
@@ -165,9 +166,11 @@ class GridAttention(nn.Module):
 
         The mean of projected tokens is the projection of the mean token. Filling does not count.
         """
-        size = self.windows.size
-        means = F.avg_pool2d(pairs.permute(0, 3, 1, 2), size, ceil_mode=True)  # (B,2D,up,across)
-        return self._heads(means.flatten(2).transpose(1, 2)[:, None])
+        # Not a pooling operator, which would keep its input for the backward pass.
+        means = self._cut(pairs, (0, 0)).mean(dim=2)
+        if self.real is not None:
+            means = means * (self.windows.size[0] * self.windows.size[1] / self.real.to(means.dtype))
+        return self._heads(means[:, None])
 
     def _mask(self, dtype: torch.dtype) -> Tensor | None:
         """(windows x heads, T, T + pooled) to be added, or bool, or None where there is nothing to say."""
@@ -226,3 +229,13 @@ def allowed_keys(grid: tuple[int, int], windows: Windows) -> NDArray[np.bool_] |
     allowed = (real[:, None, :] & (side[:, :, None] == side[:, None, :])) | ~real[:, :, None]
     pooled = len(allowed) if windows.pool else 0
     return np.concatenate([allowed, np.ones((*allowed.shape[:2], pooled), bool)], axis=2)
+
+
+def _real_tokens(grid: tuple[int, int], windows: Windows) -> NDArray[np.int64] | None:
+    """(windows, 1): how many tokens of each unshifted window are no filling; None where that changes nothing."""
+    if not windows.pool or all(whole % side == 0 for whole, side in zip(grid, windows.size, strict=True)):
+        return None
+    up, across = (
+        np.minimum(side, whole - np.arange(0, whole, side)) for whole, side in zip(grid, windows.size, strict=True)
+    )
+    return np.outer(up, across).reshape(-1, 1).astype(np.int64)

@@ -48,7 +48,8 @@ class PresenceHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Look and judge, in the parameters' precision whatever autocast says; logits are float32."""
-        with torch.autocast(features.device.type, enabled=False):
+        # Autocast does not know the device on which costs are counted.
+        with torch.autocast("cpu" if features.is_meta else features.device.type, enabled=False):
             tokens = features.to(self.queries.dtype).flatten(2).mT  # (B,N,D)
             keys, values = (part(tokens).unflatten(2, (LOOKS, -1)).transpose(1, 2) for part in (self.keys, self.values))
             found = F.scaled_dot_product_attention(self.queries.expand(len(tokens), -1, -1, -1), keys, values)
