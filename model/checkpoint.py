@@ -39,6 +39,7 @@ from model.mmpose import is_mmpose, names_from_mmpose, names_to_mmpose
 from model.official import names_from_official, names_to_official
 from model.positions import adapted, for_input_size
 from model.pth import read_pth, refuse_other_files, write_pth
+from model.starter import from_starter
 from model.vitpose import ViTPose, build_vitpose
 
 FORMAT = "autolabel-vitpose-1"
@@ -55,7 +56,8 @@ def load_model(source: str | Path, dataset: str | None = None, input_size: tuple
     Args:
         source: One of: a checkpoint folder; a Hugging Face folder; the id of one on the hub, such as
             ``usyd-community/vitpose-base-simple``; a ``.pth`` of the official repository, of easy_ViTPose or of
-            mmpose 1.x. A ``skeleton.json`` beside foreign weights says what their keypoints are.
+            mmpose 1.x; a ``.safetensors`` of :func:`model.starter.save_starter`. A ``skeleton.json`` beside foreign
+            weights says what their keypoints are.
         dataset: Which dataset's keypoints, for weights of several datasets or of unstated ones. A ViTPose++
             is then split exactly: that dataset's expert merged into a plain encoder, with its head. Left out,
             a ViTPose++ is kept whole and answers for its first dataset, COCO, unless told otherwise.
@@ -192,6 +194,8 @@ def _read(source: str | Path, dataset: str | None) -> Weights:
     path = Path(source)
     if path.is_dir():
         weights = _read_folder(path, origin)
+    elif path.is_file() and path.suffix == ".safetensors":
+        weights = from_starter(*_read_tensors(path, origin.subject), origin.subject)
     elif path.is_file():
         weights = _read_pth(path, origin)
     elif path.is_symlink():
