@@ -82,7 +82,7 @@ def plot_training(metrics: Path, folder: Path) -> list[Path]:
     """Draw ``curves.png``.
 
     Args:
-        metrics: The ``metrics.jsonl`` of a training, also of one that still runs.
+        metrics: The ``metrics.jsonl`` of a training, also of one that still runs or never came to write it.
         folder: Where to; made if it is not there. An older picture is replaced whole.
 
     Returns:
@@ -115,6 +115,8 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     """
     try:
         text = metrics.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:  # a training that stopped before its first line has an error of its own to tell
+        return {}
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", subject=str(metrics)) from error
     found: dict[str, dict[float, float]] = {}

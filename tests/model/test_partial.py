@@ -128,6 +128,29 @@ def test_experts_are_part_of_the_mlp() -> None:
     assert "blocks.0.mlp.experts.2.weight" in set(trained(model)), "freezing anew forgets what was frozen before"
 
 
+WINDOWS = {"attention": "window", "window": (2, 2), "shift": True, "pool": True, "relative_position": True}
+
+
+def test_what_belongs_to_the_attention_is_frozen_with_it_and_presence_heads_with_nothing() -> None:
+    model = small(**WINDOWS, presence=True)
+    freeze(model, Partial(freeze=("attention", "mlp")))
+    assert {part(name) for name in trained(model)} == {"last_norm", "keypoint_heads", "presence_heads"}
+    assert any("relative_position" in name for name, _ in model.named_parameters())
+
+
+@needs_peft
+def test_adapters_stand_beside_the_attention_of_windows_too() -> None:
+    model = small(**WINDOWS, presence=True)
+    with_lora(model, 2, 4.0)
+    assert {part(name) for name in trained(model)} == {"attn", "mlp", "keypoint_heads", "presence_heads"}
+    assert all("lora_" in name or "heads" in name for name in trained(model))
+    shaken(model, "lora_")
+    expected, chances = model.forward_both(images())
+    merged, again = plain_model(model).forward_both(images())
+    torch.testing.assert_close(merged, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(again, chances, rtol=0, atol=1e-5)
+
+
 def test_two_blocks_are_not_found_in_twelve() -> None:
     model = small(depth=12, width=8)
     freeze(model, Partial(freeze_blocks=2))

@@ -81,15 +81,17 @@ def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
         plot_training(path, tmp_path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be read: No such file"):
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match=r"metrics\.jsonl: cannot be read: Is a directory"):
         plot_training(tmp_path / "metrics.jsonl", tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "\n", '{"step": 1'])
-def test_nothing_measured_is_no_picture(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", [None, "", "\n", '{"step": 1'])
+def test_nothing_measured_is_no_picture(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "metrics.jsonl"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     assert plot_training(path, tmp_path / "out") == []
     assert not (tmp_path / "out").exists()
 
