@@ -125,7 +125,7 @@ def with_lora(model: ViTPose, rank: int, alpha: float, targets: Sequence[str] = 
         raise ConfigError(f"no layer is called {missing[0]!r}", subject="LoRA")
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, bias="none", target_modules=list(targets))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
         inject(config, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(bool(re.match(f"{_HEADS}|{_ADAPTERS}", name)))
