@@ -20,6 +20,7 @@ from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
 from model.draws import Draws
 from model.encoder_folder import save_encoder
+from model.encoders import Encoder, start_from_encoder
 from model.image_crops import ImageBatch, random_crops
 from model.masked import (
     MaskedAutoencoder,
@@ -32,7 +33,7 @@ from model.masked import (
 )
 from model.objective import Drawn
 from model.recipe import Training
-from model.vitpose import ViTPose, build_vitpose
+from model.vitpose import build_vitpose
 
 
 class Pretraining(Settings):
@@ -100,29 +101,29 @@ def recipe(fields: Mapping[str, Any], subject: str) -> Training:
     return Training.parse({**defaults, **fields}, subject=subject)
 
 
-def build_autoencoder(
-    config: ViTPoseConfig, how: Pretraining, *, start: Callable[[ViTPose], None] | None = None
-) -> MaskedAutoencoder:
+def build_autoencoder(config: ViTPoseConfig, how: Pretraining, encoder: Encoder | None = None) -> MaskedAutoencoder:
     """A fresh masked autoencoder; draws from torch's global random numbers.
 
     Args:
         config: The network to pre-train. Its stochastic depth is left out, as in MAE.
         how: Masking and decoder.
-        start: Puts other weights into the network first; its positions are then kept, fixed.
+        encoder: To go on from. Its positions are kept, fixed, if it has any.
 
     Raises:
         ConfigError: As :func:`require_maskable`.
+        CheckpointError: The encoder does not fit.
     """
     require_maskable(config)
     changes = {"drop_path": 0.0, "decoder": "simple", "datasets": (), "codecs": ()}
     model = build_vitpose(config.model_copy(update=changes), Skeleton.load("coco17"))
-    if start is not None:
-        start(model)
+    if encoder is not None:
+        start_from_encoder(model, encoder)
     else:
-        with torch.no_grad():
-            model.pos_embed.copy_(sine_positions(config.width, config.grid_size))
         for part in (model.patch_embed, model.blocks):
             initialise(part)
+    if encoder is None or not encoder.tensors["pos_embed"].any():
+        with torch.no_grad():
+            model.pos_embed.copy_(sine_positions(config.width, config.grid_size))
     return MaskedAutoencoder(
         model,
         mask_ratio=how.mask_ratio,

@@ -12,7 +12,16 @@ from typing import Annotated, NoReturn
 import typer
 
 from autolabel import __version__
-from pipelines import cli_data, cli_loop, cli_network, cli_project, cli_quality, cli_review, cli_weights
+from pipelines import (
+    cli_data,
+    cli_loop,
+    cli_network,
+    cli_pretrain,
+    cli_project,
+    cli_quality,
+    cli_review,
+    cli_weights,
+)
 
 app = typer.Typer(
     name="autolabel",
@@ -44,6 +53,7 @@ def root(
 app.add_typer(cli_project.app)
 app.add_typer(cli_data.app)
 app.add_typer(cli_network.app)
+app.add_typer(cli_pretrain.app)
 app.add_typer(cli_weights.app)
 app.add_typer(cli_review.app)
 app.add_typer(cli_quality.app)

@@ -1,0 +1,335 @@
+"""``autolabel pretrain``: masked-autoencoder pre-training on images that nobody labelled, from a TOML file."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from autolabel.errors import ConfigError
+from autolabel.manifest import Existing, Manifest
+from autolabel.progress import SILENT, Progress
+from autolabel.settings import Settings
+from pipelines.train import Job, in_processes, require_resumable
+
+if TYPE_CHECKING:
+    from model.config import ViTPoseConfig
+    from model.encoders import Encoder
+    from model.image_crops import ImageCrops
+    from model.pretrain import MaskedImages, Pretraining
+    from model.recipe import Training
+
+PICTURE = "reconstructions.png"
+"""What the network makes of some crops, drawn whenever it is saved."""
+
+REFUSED = "refused.jsonl"
+"""A line for every image that could not be read, with the reason; not there where all could."""
+
+Crops = Literal["auto", "people", "images"]
+
+_SHOWN = 8
+_NOTES = 5
+
+
+class PretrainData(Settings):
+    """Images to pre-train on.
+
+    Attributes:
+        manifest: The manifest's folder; relative to the TOML file.
+        share: Relative share of every batch.
+        crops: ``people``: one crop of each box; ``images``: crops of whole images; ``auto``: people where the manifest
+            has any box.
+    """
+
+    manifest: str
+    share: float = Field(1.0, gt=0)
+    crops: Crops = "auto"
+
+
+class PretrainFile(Settings):
+    """The content of a pre-training file.
+
+    Attributes:
+        data: One or more manifests, with or without labels.
+        init: An encoder to go on from; see :func:`model.encoders.find_encoder`. Its positions are kept.
+        model: As in a training file: ``size`` and fields of ``model.config.ViTPoseConfig``. What concerns keypoints has
+            no effect.
+        training: Fields of ``model.recipe.Training``, with MAE's defaults: see :func:`model.pretrain.recipe`.
+        pretraining: Fields of ``model.pretrain.Pretraining``.
+    """
+
+    data: tuple[PretrainData, ...] = Field(min_length=1)
+    init: str = ""
+    model: dict[str, Any] = Field(default_factory=dict[str, Any])
+    training: dict[str, Any] = Field(default_factory=dict[str, Any])
+    pretraining: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """A finished pre-training.
+
+    Attributes:
+        encoder: The folder.
+        metrics: The last line of its metrics, and ``refused``, the number of images that could not be read.
+    """
+
+    encoder: Path
+    metrics: Mapping[str, Any]
+
+    def summary(self) -> dict[str, object]:
+        """For ``--json``."""
+        return {"encoder": self.encoder, **self.metrics}
+
+
+class Corpus(NamedTuple):
+    """Images to pre-train on.
+
+    Attributes:
+        manifest: Where they are.
+        share: Relative share of every batch.
+        crops: As :class:`PretrainData`.
+    """
+
+    manifest: Manifest
+    share: float = 1.0
+    crops: Crops = "auto"
+
+
+def pretrain(
+    *,
+    config: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> PretrainResult:
+    """Pre-train an encoder as a TOML file says; a run that was stopped goes on where it stopped.
+
+    Args:
+        config: The TOML file; see :class:`PretrainFile`.
+        out: The encoder's folder; ``train`` starts from it by ``init``.
+        resume: Refuse to start anew: ``out`` must hold a run that was stopped, or is done.
+        overwrite: Replace another result in ``out``.
+        progress: Where to report.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible, or two contradict each other.
+        InputError: There is nothing to resume; data or encoder are not there, or no image can be read.
+        ExistsError: ``out`` holds another result.
+        WorkError: The loss is no longer finite, memory does not suffice, or the disk is full.
+    """
+    require_resumable(out, resume=resume, overwrite=overwrite)
+    path = Path(config)
+    settings = PretrainFile.load(path)
+    corpora = [Corpus(Manifest.open(path.parent / d.manifest), d.share, d.crops) for d in settings.data]
+    init = settings.init
+    if init and (path.parent / init).exists():
+        init = str(path.parent / init)
+    return pretrain_encoder(
+        corpora,
+        out=out,
+        init=init,
+        network=settings.model,
+        training=settings.training,
+        pretraining=settings.pretraining,
+        subject=str(path),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def pretrain_encoder(
+    corpora: Sequence[Corpus],
+    *,
+    out: str | Path,
+    init: str = "",
+    network: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    pretraining: Mapping[str, Any] | None = None,
+    subject: str = "pre-training",
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> PretrainResult:
+    """Pre-train an encoder on manifests.
+
+    Args:
+        corpora: At least one.
+        out: The encoder's folder.
+        init: An encoder to go on from.
+        network: As ``PretrainFile.model``.
+        training: As ``PretrainFile.training``.
+        pretraining: As ``PretrainFile.pretraining``.
+        subject: What errors call the settings.
+        overwrite: Replace another result in ``out``.
+        progress: Where to report.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible.
+        InputError: As :func:`pretrain`.
+        ExistsError: ``out`` holds another result.
+        WorkError: As :func:`pretrain`.
+    """
+    from model.encoder_folder import tensors_digest
+    from model.pretrain import require_maskable
+    from model.processes import join
+
+    described, how, masking = _settings(network or {}, training or {}, pretraining or {}, subject)
+    require_maskable(described, f"{subject}: model")
+    encoder = _encoder(init, described, subject)
+    inputs = {f"data {i}": corpus.manifest.digest for i, corpus in enumerate(corpora)}
+    inputs |= {"init": tensors_digest(encoder.tensors)} if encoder is not None else {}
+    config = {
+        "shares": [corpus.share for corpus in corpora],
+        "crops": [corpus.crops for corpus in corpora],
+        "network": dict(network or {}),
+        "training": how.model_dump(mode="json"),
+        "pretraining": masking.model_dump(mode="json"),
+    }
+    job = Job(config, inputs, Existing.OVERWRITE if overwrite else Existing.RESUME)
+
+    def work(folder: Path) -> dict[str, Any]:
+        return _work(corpora, encoder, described, how, masking, folder, progress)
+
+    done = in_processes("pretrain", out, job, join(how.device), work)
+    return PretrainResult(done.checkpoint, done.metrics)
+
+
+def _settings(
+    network: Mapping[str, Any], training: Mapping[str, Any], pretraining: Mapping[str, Any], subject: str
+) -> "tuple[ViTPoseConfig, Training, Pretraining]":
+    """What the settings describe, before anything is written.
+
+    Raises:
+        ConfigError: A key is unknown or a value impossible; names it and the table it stands in.
+    """
+    from model.config import ViTPoseConfig
+    from model.pretrain import Pretraining, recipe
+
+    fields = dict(network)
+    return (
+        ViTPoseConfig.of_size(str(fields.pop("size", "s")), subject=f"{subject}: model", **fields),
+        recipe(training, f"{subject}: training"),
+        Pretraining.parse(pretraining, subject=f"{subject}: pretraining"),
+    )
+
+
+def _encoder(init: str, described: "ViTPoseConfig", subject: str) -> "Encoder | None":
+    """What to go on from.
+
+    Raises:
+        ConfigError: It is no encoder.
+        CheckpointError: It does not fit.
+    """
+    if not init:
+        return None
+    from model.encoders import find_encoder, require_fit
+
+    encoder = find_encoder(init)
+    if encoder is None:
+        raise ConfigError(
+            f"starts from {init}, which is no encoder",
+            subject=subject,
+            remedy="Give a folder that pretrain wrote, timm:NAME, or MAE's .pth; or remove init.",
+        )
+    require_fit(encoder, described)
+    return encoder
+
+
+def _work(
+    corpora: Sequence[Corpus],
+    encoder: "Encoder | None",
+    described: "ViTPoseConfig",
+    how: "Training",
+    masking: "Pretraining",
+    folder: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Pre-train, and say what was passed over."""
+    from model.processes import leads
+    from model.train import Data, train
+
+    refusals = _Refusals(folder / REFUSED, progress)
+    crops = _crops(corpora, described, how, masking)
+    objective = _objective(encoder, described, how, masking, crops, refusals.add, _picture if leads() else None)
+    data = Data(crops, [corpus.share for corpus in corpora])
+    identity = {"network": described.described(), "pretraining": masking.model_dump(mode="json")}
+    last = train(objective, data, how, folder, identity=identity, progress=progress)
+    refused = len(refusals.known())
+    if refused and leads():
+        progress.note(f"{refused} images could not be read: {folder / REFUSED} lists them")
+    return {**last, "refused": refused}
+
+
+def _crops(
+    corpora: Sequence[Corpus], described: "ViTPoseConfig", how: "Training", masking: "Pretraining"
+) -> "ImageCrops":
+    from model.data import CACHE_BYTES
+    from model.image_crops import ImageCrops
+
+    return ImageCrops(
+        [corpus.manifest for corpus in corpora],
+        cuts=[corpus.crops for corpus in corpora],
+        input_size=described.input_size,
+        padding=described.box_padding,
+        area=masking.area,
+        cache_bytes=CACHE_BYTES // max(how.workers, 1),
+    )
+
+
+def _objective(
+    encoder: "Encoder | None",
+    described: "ViTPoseConfig",
+    how: "Training",
+    masking: "Pretraining",
+    crops: "ImageCrops",
+    refuse: Callable[[str, str], None],
+    show: Callable[[Path, Any], None] | None,
+) -> "MaskedImages":
+    import torch
+
+    from model.pretrain import MaskedImages, build_autoencoder
+
+    torch.manual_seed(how.seed)  # pyright: ignore[reportUnknownMemberType]  # torch leaves the argument untyped
+    network = build_autoencoder(described, masking, encoder)
+    network.checkpoint_activations = how.checkpoint_activations
+    places = [i * len(crops) // _SHOWN for i in range(_SHOWN)] if len(crops) >= _SHOWN else list(range(len(crops)))
+    return MaskedImages(network, described, masking, refuse=refuse, show=show, shown=crops[places])
+
+
+def _picture(folder: Path, made: Any) -> None:
+    from autolabel.report.reconstructions import draw_reconstructions
+
+    (folder / PICTURE).write_bytes(draw_reconstructions(made.masked, made.reconstructed, made.original))
+
+
+class _Refusals:
+    """The images that could not be read, in a file: a line each, written at once, so that the list survives a kill.
+
+    Args:
+        path: The file; lines of an earlier part of the run stay.
+        progress: Told the first few.
+    """
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self._path, self._progress = path, progress
+        self._known = self.known()
+
+    def known(self) -> set[str]:
+        """What the file lists, by whichever process."""
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True) if self._path.is_file() else []
+        return {json.loads(line)["image"] for line in lines if line.endswith("}\n")}  # a kill can leave half a line
+
+    def add(self, image: str, reason: str) -> None:
+        """Take another one."""
+        if image in self._known:
+            return
+        self._known.add(image)
+        line = json.dumps({"image": image, "reason": reason})
+        with self._path.open("a+", encoding="utf-8") as file:
+            half = file.tell() and self._path.read_bytes()[-1:] != b"\n"  # what a kill can leave
+            file.write(("\n" if half else "") + line + "\n")
+        if len(self._known) <= _NOTES:
+            self._progress.note(f"{image}: {reason}; another takes its place")
