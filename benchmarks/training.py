@@ -38,9 +38,19 @@ SMOKE_NETWORK = {"width": 16, "depth": 2, "heads": 2, "input_size": (32, 32)}
 
 def smoke(run: Run) -> Run:
     """The same run, so small that it only shows that everything fits together."""
-    size = {name: value for name, value in SMOKE_NETWORK.items() if not run.init or run.kind == "pretrain"}
+    size: dict[str, Any] = {} if run.tuned else dict(SMOKE_NETWORK)
+    size |= {"expert_width": 4} if "expert_width" in run.network else {}
     own = {"batch_size": 4, "log_every": 1}
     return replace(run, steps=SMOKE_STEPS, network={**run.network, **size}, training={**run.training, **own})
+
+
+def without(runs: Sequence[Run], skipped: Sequence[str]) -> list[Run]:
+    """The runs but those in these folders, and those that start from one of them."""
+    kept: dict[str, Run] = {}
+    for run in runs:
+        if run.folder not in skipped and (not run.init or f"{run.init}-{run.seed}" in kept):
+            kept[run.folder] = run
+    return list(kept.values())
 
 
 def perform(bench: Bench, runs: Sequence[Run], *, limit: float = float("inf")) -> list[dict[str, Any]]:
@@ -92,6 +102,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for corpora and runs; kept between calls")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="tables, the first one first")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="RUN", help="runs to leave out, as --list names them")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--limit", type=float, default=float("inf"), help="minutes after which no run is begun")
     parser.add_argument("--list", action="store_true", help="tell what would be run")
@@ -104,7 +115,7 @@ def main() -> int:
     if options.report:
         report(bench, PAGE, ROOT / "docs" / "pictures")
         return 0
-    runs = plan(options.only, options.seeds)
+    runs = without(plan(options.only, options.seeds), options.skip)
     runs = [smoke(run) for run in runs] if options.smoke else runs
     if options.list:
         done = {row["folder"] for row in finished(bench, runs)}

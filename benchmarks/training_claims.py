@@ -90,7 +90,7 @@ CLAIMS: Sequence[Claim] = (
             ("(not in the paper) LoRA against full fine-tuning", "LoRA", "full"),
         )
     ),
-    Claim("5", "other people's data helps (75.8 to 77.1 AP with AIC and MPII)", "together", "base"),
+    Claim("5", "other people's data helps (75.8 to 77.1 AP with AIC and MPII)", "together", "lspet alone"),
     Claim(
         "5",
         "experts win back what sharing with animals costs (76.7 to 77.0 AP)",

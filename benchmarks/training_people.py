@@ -95,13 +95,16 @@ def predict_people(model: Any, shown: Iterable[tuple[NDArray[np.uint8], Floats]]
     images = ((torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), boxes) for image, boxes in shown)
     answers = list(predictor.predict(images)) or [predictor.nothing()]
 
-    def together(name: str) -> Floats | None:
-        values = [getattr(answer, name, None) for answer in answers]
-        return None if values[0] is None else np.concatenate(values).astype(np.float64)
+    def together(name: str) -> Floats:
+        return np.concatenate([getattr(answer, name) for answer in answers]).astype(np.float64)
 
-    xy, score = together("xy"), together("score")
-    assert xy is not None and score is not None
-    return Answers(xy, score, together("presence"), together("visible"))
+    head = model.config.presence
+    return Answers(
+        together("xy"),
+        together("score"),
+        together("presence") if head else None,
+        together("visible") if head else None,
+    )
 
 
 def errors(xy: Floats, truth: Floats, labelled: NDArray[np.bool_], lengths: Floats) -> Floats:

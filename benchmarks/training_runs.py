@@ -86,33 +86,40 @@ class Bench:
         return f"{run.init}-{run.seed}"
 
     def _train(self, run: Run, out: Path, *, overwrite: bool) -> None:
-        from pipelines.pretrain import pretrain_network
+        from pipelines.train import Portion, train_network
 
-        from pipelines.train import train_network
-
-        init = str(self.out / "runs" / self._parent(run) / "checkpoint") if run.init else ""
-        sources = [
-            (self.corpora.manifest(name), share, name if run.several else "") for name, share in run.data.items()
-        ]
         training = {**TRAINING, **run.training, "steps": run.steps, "seed": run.seed}
         training["warmup_steps"] = min(training["warmup_steps"], run.steps // 4)
-        common = {"out": out, "overwrite": overwrite, "progress": self.progress}
         if run.kind == "pretrain":
-            own = {name: training[name] for name in ("batch_size", "steps", "seed", "log_every")}
-            rate = {"learning_rate": run.training.get("learning_rate", TRAINING["learning_rate"])}
-            pretrain_network(
-                [(manifest, share) for manifest, share, _ in sources],
-                network={**NETWORK, **run.network},
-                training={**own, **rate},
-                pretraining=run.augmentation,
-                **common,
-            )
+            self._pretrain(run, training, out, overwrite=overwrite)
             return
-        # Beside a checkpoint stands what is changed in it; beside nothing, or an encoder, the whole network.
-        tuned = bool(init) and (Path(init) / "skeleton.json").is_file()
-        network = dict(run.network) if tuned else {**NETWORK, **run.network}
-        training["augmentation"] = {**PAPER, **run.augmentation}
-        train_network(sources, init=init, network=network, training=training, **common)
+        init = str(self.out / "runs" / self._parent(run) / "checkpoint") if run.init else ""
+        train_network(
+            [
+                Portion(self.corpora.manifest(name), share, name if run.several else "")
+                for name, share in run.data.items()
+            ],
+            out=out,
+            init=init,
+            network=dict(run.network) if run.tuned else {**NETWORK, **run.network},
+            training={**training, "augmentation": {**PAPER, **run.augmentation}},
+            overwrite=overwrite,
+            progress=self.progress,
+        )
+
+    def _pretrain(self, run: Run, training: Mapping[str, Any], out: Path, *, overwrite: bool) -> None:
+        """A masked autoencoder; of the recipe it takes sizes and rate, the rest is its own."""
+        from pipelines.pretrain import Corpus, pretrain_encoder
+
+        pretrain_encoder(
+            [Corpus(self.corpora.manifest(name), share=share) for name, share in run.data.items()],
+            out=out,
+            network={**NETWORK, **run.network},
+            training={name: training[name] for name in ("batch_size", "steps", "seed", "log_every", "learning_rate")},
+            pretraining=dict(run.augmentation),
+            overwrite=overwrite,
+            progress=self.progress,
+        )
 
     def _measured(self, run: Run, folder: Path) -> dict[str, Any]:
         from model.checkpoint import load_model

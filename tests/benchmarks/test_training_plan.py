@@ -4,18 +4,19 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.training import without
 from benchmarks.training_claims import CLAIMS
 from benchmarks.training_plan import (
     BATCH,
+    ENCODERS,
     LABELS,
     METHODS,
     NETWORK,
     PAPER,
+    SHARES,
     SIZES,
-    STEPS,
     TABLES,
     TRAINING,
-    WINDOWS,
     plan,
 )
 from model.config import ViTPoseConfig
@@ -32,6 +33,17 @@ def test_a_run_comes_after_the_one_that_it_starts_from() -> None:
             assert not run.init or names.index(run.init) < names.index(run.name)
 
 
+def test_what_starts_from_a_run_is_left_out_with_it() -> None:
+    assert [run.name for run in without(plan(("1",)), ["mae-0"])] == ["base", "twice"]
+    assert {run.seed for run in without(plan(("4",), seeds=2), ["base-0"])} == {1}
+
+
+def test_encoders_are_what_is_pretrained() -> None:
+    assert set(ENCODERS) == {run.name for run in RUNS.values() if run.kind == "pretrain"}
+    assert not RUNS["from mae"].tuned
+    assert RUNS["LoRA 50"].tuned
+
+
 def test_seeds_are_whole_rounds() -> None:
     one, two = plan(("6",)), plan(("6",), seeds=2)
     assert two[: len(one)] == one
@@ -46,9 +58,9 @@ def test_a_table_holds_its_own_runs_first() -> None:
 
 def test_every_table_has_its_rows() -> None:
     rows = {table: [run.name for run in RUNS.values() if table in run.tables] for table in TABLES}
-    assert len(rows["3"]) == 1 + len(WINDOWS) * len(SIZES)
+    assert len(rows["3"]) == 1 + sum(len(names) for names in SIZES.values())
     assert len(rows["4"]) == 1 + len(LABELS) * len(METHODS)
-    assert "base" in rows["5"]
+    assert set(rows["5"]) == {"together", "plus", *(f"{corpus} alone" for corpus in SHARES)}
     assert len(rows["2"]) == 5
 
 
@@ -76,7 +88,7 @@ def test_settings_are_possible(name: str) -> None:
     run = RUNS[name]
     # What starts from a checkpoint changes it; what starts from nothing, or an encoder, describes all.
     network = {**NETWORK, **run.network}
-    if run.init and "ratio" in run.network:
+    if run.tuned and "ratio" in run.network:
         del network["patch_padding"]
     if run.several:
         network |= {"datasets": tuple(run.data), **({"experts": len(run.data)} if "expert_width" in network else {})}
@@ -113,6 +125,5 @@ def test_a_result_is_known_by_its_settings_and_by_what_it_starts_from() -> None:
 def test_several_datasets_get_as_many_crops_as_alone() -> None:
     together = RUNS["together"]
     for corpus, share in together.data.items():
-        alone = RUNS["base"] if corpus == "lspet" else RUNS[f"{corpus} alone"]
+        alone = RUNS[f"{corpus} alone"]
         assert alone.steps * BATCH == pytest.approx(together.steps * BATCH * share, rel=0.01)
-    assert STEPS["base"] == RUNS["base"].steps
