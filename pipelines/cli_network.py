@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli_options import Json, OutManifest, Overwrite, PartSize, commands, example
+from pipelines.cli_options import Json, Overwrite, PartSize, commands, example
 from pipelines.console import run_job
 
 app = commands()
@@ -15,14 +15,23 @@ app = commands()
     epilog=example(
         "autolabel predict photos.m --weights usyd-community/vitpose-base --boxes boxes.json --out poses.m",
         "autolabel predict photos --weights checkpoint --flip-test --out poses.m",
+        "autolabel predict photos",
     )
 )
 def predict(
     source: Annotated[Path, typer.Argument(metavar="M|IMAGES", help="Manifest with boxes, or a folder of images.")],
     weights: Annotated[
-        str, typer.Option(metavar="W", help="Checkpoint folder, Hugging Face folder or hub id, or .pth.")
-    ],
-    out: OutManifest,
+        str | None,
+        typer.Option(
+            metavar="W",
+            help="Checkpoint folder, Hugging Face folder or hub id, .pth, or one .safetensors file of ours. "
+            "Default: the starter network, if the package carries one.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="M", help="Manifest folder to write. Default: NAME.poses.m in the current directory."),
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Expert and head of a ViTPose++: coco, aic, mpii, ...")
     ] = None,
@@ -37,6 +46,14 @@ def predict(
     flip_test: Annotated[
         bool, typer.Option("--flip-test", help="Predict the mirrored image too: better, and half as fast.")
     ] = False,
+    larger_crop: Annotated[
+        bool,
+        typer.Option(
+            "--larger-crop/--no-larger-crop",
+            help="Look again, in a larger crop, where a keypoint seems to lie outside the crop but inside the image. "
+            "Networks with a presence head only.",
+        ),
+    ] = True,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
     part_size: PartSize = 10_000,
     overwrite: Overwrite = False,
@@ -56,6 +73,7 @@ def predict(
             device=device,
             precision=precision,
             flip_test=flip_test,
+            larger_crop=larger_crop,
             batch_size=batch_size,
             part_size=part_size,
             overwrite=overwrite,

@@ -32,6 +32,7 @@ class PredictResult:
         whole_image: Images that were taken as one person each, because nobody gave boxes.
         unboxed: Images without a box, while others have some; nothing was predicted there.
         suppressed: Poses of a detector's boxes that were dropped because a better one is nearly the same.
+        larger_crops: Poses that were predicted twice, because their crop seemed to cut a keypoint off.
     """
 
     manifest: Manifest
@@ -39,6 +40,7 @@ class PredictResult:
     whole_image: int
     unboxed: int
     suppressed: int
+    larger_crops: int
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -50,20 +52,22 @@ class PredictResult:
             "whole_image": self.whole_image,
             "unboxed": self.unboxed,
             "suppressed": self.suppressed,
+            "larger_crops": self.larger_crops,
         }
 
 
 def predict(
     source: str | Path,
     *,
-    weights: str | Path,
-    out: str | Path,
+    weights: str | Path | None = None,
+    out: str | Path | None = None,
     dataset: str | None = None,
     boxes: str | Path | None = None,
     boxes_images: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     flip_test: bool = False,
+    larger_crop: bool = True,
     batch_size: int = 32,
     part_size: int = PART_SIZE,
     overwrite: bool = False,
@@ -73,8 +77,9 @@ def predict(
 
     Args:
         source: A manifest folder, or a folder of images, which is scanned first, into ``OUT-scan``.
-        weights: Anything ``model.checkpoint.load_model`` reads.
-        out: The manifest to write.
+        weights: Anything ``model.checkpoint.load_model`` reads; by default the starter network that comes with the
+            package, where one does.
+        out: The manifest to write; by default :func:`default_out`.
         dataset: Which expert and head of a ViTPose++.
         boxes: COCO annotations, or COCO results, that give the boxes; by default the manifest's own. Where nobody
             gives any, every image is taken as one person.
@@ -82,6 +87,8 @@ def predict(
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
+        larger_crop: Look again, in a larger crop, at people of whom a keypoint seems to lie outside the crop but inside
+            the image. Only a network with a presence head can tell.
         batch_size: Crops a batch.
         part_size: Samples a part when a folder is scanned; a manifest keeps its own parts.
         overwrite: Replace another result in ``out``.
@@ -89,18 +96,30 @@ def predict(
 
     Raises:
         InputError: No images, no such weights, boxes of other images, labels in another skeleton.
-        ConfigError: There is no such device, or it cannot compute in the precision.
+        ConfigError: There is no such device, or it cannot compute in the precision; no weights are given and none come
+            with the package.
         ExistsError: ``out`` holds another result.
     """
     from model.checkpoint import load_model, model_digest
     from model.predict import Predictor
+    from model.starter import starter
 
     # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
-    model = load_model(weights, dataset=dataset)
-    predictor = Predictor(model, device=device, precision=precision, flip_test=flip_test, batch_size=batch_size)
+    model = load_model(starter() if weights is None else weights, dataset=dataset)
+    predictor = Predictor(
+        model,
+        device=device,
+        precision=precision,
+        flip_test=flip_test,
+        larger_crop=larger_crop,
+        batch_size=batch_size,
+    )
+    out = default_out(source) if out is None else Path(out)
     given = read_boxes(boxes, boxes_images) if boxes is not None else None
-    manifest = _opened(Path(source), Path(out), part_size, overwrite, progress)
+    manifest = _opened(Path(source), out, part_size, overwrite, progress)
     config = {"dataset": dataset, "flip_test": flip_test, "precision": precision, "batch_size": batch_size}
+    if predictor.larger_crop:  # left out otherwise, so that what networks without a head were asked keeps its name
+        config["larger_crop"] = True
     inputs = {"manifest": manifest.digest, "weights": model_digest(model)}
     for role, path in (("boxes", boxes), ("boxes_images", boxes_images)):
         if path is not None:
@@ -123,6 +142,17 @@ def predict(
     if result.unboxed:
         progress.note(f"{result.unboxed:,} images have no box: nothing was predicted there")
     return result
+
+
+def default_out(source: str | Path) -> Path:
+    """Where the poses of a source go when nobody says: ``photos.poses.m`` for ``photos`` and for ``photos.m``.
+
+    It lies in the current directory, because the images may be read-only or on another machine; where the current
+    directory is the source or lies in it, beside the source, so that no result is ever found among the images.
+    """
+    place, here = Path(source).resolve(), Path.cwd()
+    name = f"{place.name.removesuffix('.m')}.poses.m"
+    return (place.parent if here.is_relative_to(place) else here) / name
 
 
 def boxes_of_images(manifest: Manifest, boxes: Mapping[str, Boxes], source: str) -> dict[tuple[str, str], Boxes]:
@@ -211,6 +241,7 @@ def _result(path: Path, whole_images: bool) -> PredictResult:
         whole_image=len(manifest) if whole_images else 0,
         unboxed=sum(report["unboxed"] for report in reports),
         suppressed=sum(report["suppressed"] for report in reports),
+        larger_crops=sum(report.get("larger_crops", 0) for report in reports),  # older runs did not count them
     )
 
 

@@ -17,14 +17,17 @@ from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputErr
 from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
 from autolabel.manifest import Manifest, part_file, write_manifest
-from autolabel.poses import Origin, Poses, Sample
+from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
+from benchmarks.parity_network import randomise
 from model.checkpoint import load_model, model_digest, save_model
 from model.config import ViTPoseConfig
 from model.predict import Predictor
+from model.starter import PEOPLE as STARTER
+from model.starter import save_starter
 from model.vitpose import build_vitpose
 from pipelines.console import to_json
-from pipelines.predict import QUARANTINE, boxes_of_images, predict
+from pipelines.predict import QUARANTINE, boxes_of_images, default_out, predict
 from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
@@ -41,6 +44,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return save_model(model, tmp_path_factory.mktemp("weights") / "w")
+
+
+@pytest.fixture(scope="module")
+def with_presence(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file, of a network with a presence head."""
+    config = ViTPoseConfig(
+        input_size=(64, 48), patch_size=8, width=32, depth=1, heads=2, deconv_channels=16, presence=True
+    ).model_copy(update={"presence_threshold": 0.6, "visible_threshold": 0.4})
+    model = build_vitpose(config, COCO)
+    randomise(model, 0)
+    return save_starter(model, tmp_path_factory.mktemp("weights") / "w.safetensors")
 
 
 @pytest.fixture
@@ -120,6 +134,7 @@ def test_the_summary_is_json(boxed: Manifest, weights: Path, tmp_path: Path) -> 
         "whole_image": 0,
         "unboxed": 0,
         "suppressed": 0,
+        "larger_crops": 0,
     }
 
 
@@ -226,6 +241,67 @@ def test_how_a_box_file_names_images(
     else:
         found = boxes_of_images(manifest, boxes, "f.json")
         assert found == {("photos", image): boxes[name] for image, name in expected.items()}
+
+
+# ---- presence
+
+
+@pytest.mark.parametrize("larger_crop", [False, True])
+def test_presence_and_visibility_come_from_the_head(
+    boxed: Manifest, with_presence: Path, tmp_path: Path, larger_crop: bool
+) -> None:
+    result = predict(boxed.path, weights=with_presence, out=tmp_path / "m", larger_crop=larger_crop, **FAST)
+    poses = Poses.concat([sample.poses for sample in result.manifest])
+    features = result.manifest.features(0)
+    assert features is not None and np.array_equal(features["presence"], result.manifest.poses(0).presence)
+    absent, hidden = poses.presence < 0.6, features["visible"] < 0.4
+    assert 0.1 < absent.mean() < 0.9
+    assert np.array_equal(poses.visibility == Visibility.ABSENT, absent)
+    first = result.manifest.poses(0)
+    assert np.array_equal(first.visibility == Visibility.HIDDEN, hidden & (first.presence >= 0.6))
+    assert np.isfinite(poses.xy).all()
+    assert (0 < result.larger_crops <= len(poses)) == larger_crop
+    # Another way to look is another job, and the same is the same.
+    again = predict(boxed.path, weights=with_presence, out=tmp_path / "m", larger_crop=larger_crop, **FAST)
+    assert again.summary() == result.summary()
+    with pytest.raises(ExistsError, match="another run"):
+        predict(boxed.path, weights=with_presence, out=tmp_path / "m", larger_crop=not larger_crop, **FAST)
+
+
+# ---- no flags
+
+
+def test_without_flags(photos: Path, with_presence: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    result = predict(photos, weights=with_presence, **FAST)
+    assert result.manifest.path.resolve() == tmp_path / "here" / "photos.poses.m" and len(result.manifest) == IMAGES
+    if STARTER.is_file():
+        assert predict(photos, overwrite=True, **FAST).manifest.skeleton.name == "coco17"
+    else:
+        with pytest.raises(ConfigError, match=r"no starter network comes with this package\. Give --weights"):
+            predict(photos, overwrite=True, **FAST)
+        assert {file.name for file in Path.cwd().iterdir()} == {"photos.poses.m", "photos.poses.m-scan"}
+
+
+@pytest.mark.parametrize(
+    ("here", "source", "expected"),
+    [
+        ("a", "../photos", "a/photos.poses.m"),
+        ("a", "../b/photos.m", "a/photos.poses.m"),
+        ("a", "../photos/", "a/photos.poses.m"),
+        (".", "photos", "photos.poses.m"),
+        ("photos", ".", "photos.poses.m"),  # never among the images
+        ("photos/day", "..", "photos.poses.m"),
+        ("photos/day", "../../photos", "photos.poses.m"),
+        ("photos", "day", "photos/day.poses.m"),
+    ],
+)
+def test_where_poses_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str, source: str, expected: str) -> None:
+    for name in ("a", "b/photos.m", "photos/day"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / here)
+    assert default_out(source) == tmp_path / expected
 
 
 # ---- nothing twice
