@@ -158,7 +158,7 @@ class LineProgress:
 
     @contextmanager
     def task(self, label: str, total: int | None = None, unit: str = "it") -> Generator[Task]:
-        """Lines such as ``scan: 1,200/25,000 images, 340/s``; the last one also when the work fails."""
+        """Lines such as ``scan: 1,200/25,000 images, 340/s, 1:10 left``; the last one also when the work fails."""
         task = _LineTask(self._say, self._clock, self._interval, label, total, unit)
         try:
             yield task
@@ -186,7 +186,7 @@ class _LineTask:
     ) -> None:
         self._say, self._clock, self._interval = say, clock, interval
         self._label, self._total, self._unit = label, total, unit
-        self._done = 0
+        self._done = self._told = 0
         self._numbers: dict[str, float] = {}
         self._start = self._last = clock()
 
@@ -195,17 +195,38 @@ class _LineTask:
         self._numbers.update(numbers)
         now = self._clock()
         if now - self._last >= self._interval:
+            self._say(self._line(self._pace(now)))
             self._last = now
-            rate = self._done / (now - self._start)
-            self._say(self._line(f"{rate:,.3g}/s"))
 
     def close(self) -> None:
         self._say(self._line(f"{self._clock() - self._start:,.1f} s"))
+
+    def _pace(self, now: float) -> str:
+        """How fast it goes, and how long the rest takes.
+
+        By what was done since the last line: before the first one lies what an earlier, stopped run had done, so the
+        rest is foretold from the second line on.
+        """
+        rate = (self._done - self._told) / (now - self._last)
+        first, self._told = self._told == 0, self._done
+        left = ""
+        if self._total is not None and rate > 0 and not first:
+            left = f", {duration((self._total - self._done) / rate)} left"
+        return f"{rate:,.3g}/s{left}"
 
     def _line(self, pace: str) -> str:
         count = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
         numbers = f", {_numbers(self._numbers)}" if self._numbers else ""
         return f"{self._label}: {count} {self._unit}, {pace}{numbers}"
+
+
+def duration(seconds: float) -> str:
+    """``8 s``, ``3:25`` (minutes and seconds) or ``2:03:25``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 def to_json(summary: Mapping[str, object]) -> str:

@@ -13,12 +13,12 @@ from autolabel.progress import SILENT, Progress
 from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
-from pipelines.train_begin import Beginning, beginning, read_settings
+from pipelines.train_begin import Beginning, Heads, beginning, read_settings
 
 if TYPE_CHECKING:
     from model.lesson import Lesson
-    from model.processes import Processes
     from model.recipe import Training
+    from model.train_processes import Processes
 
 CROPS = "crops.png"
 """The picture of augmented crops that a training begins with."""
@@ -49,6 +49,8 @@ class TrainFile(Settings):
             ``pretrain``, MAE's ``.pth``, ``timm:NAME``), which ``model`` then describes; without it a network is made
             from ``model``.
         dataset: Expert and head of a ViTPose++ in ``init``.
+        heads: ``new`` puts fresh heads for the data's keypoints on the encoder of the checkpoint in ``init``, whatever
+            keypoints that had.
         model: ``size`` (``ti``, ``s``, ``b``, ``l``, ``h``; ``s`` by default) and the fields of
             ``model.config.ViTPoseConfig`` that differ from it. Beside a checkpoint, what it may change: ``input_size``,
             ``ratio``, the attention's fields, ``presence``, ``drop_path``.
@@ -59,6 +61,7 @@ class TrainFile(Settings):
     validation: tuple[Data, ...] = ()
     init: str = ""
     dataset: str = ""
+    heads: Heads = "kept"
     model: dict[str, Any] = Field(default_factory=dict[str, Any])
     training: dict[str, Any] = Field(default_factory=dict[str, Any])
 
@@ -133,6 +136,7 @@ def train(
         validation=validation,
         init=init,
         dataset=settings.dataset,
+        heads=settings.heads,
         network=settings.model,
         training=settings.training,
         subject=str(path),
@@ -161,6 +165,7 @@ def train_network(
     validation: Sequence[tuple[Manifest, float] | Portion] = (),
     init: str = "",
     dataset: str = "",
+    heads: Heads = "kept",
     network: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     subject: str = "training",
@@ -177,6 +182,7 @@ def train_network(
         validation: Manifests to measure on while training.
         init: Checkpoint to fine-tune, or encoder to start from.
         dataset: Expert and head of a ViTPose++.
+        heads: As ``TrainFile.heads``.
         network: As ``TrainFile.model``.
         training: As ``TrainFile.training``.
         subject: What errors call the settings.
@@ -189,7 +195,7 @@ def train_network(
         ExistsError: ``out`` holds another result.
         WorkError: As :func:`train`.
     """
-    from model.processes import join
+    from model.train_processes import join
 
     portions, held = ([_portion(source) for source in part] for part in (sources, validation))
     how = read_settings({}, training or {}, subject)[1]
@@ -200,6 +206,7 @@ def train_network(
         network=network or {},
         seed=how.seed,
         subject=subject,
+        heads=heads,
     )
     inputs = {f"data {i}": portion.manifest.digest for i, portion in enumerate(portions)}
     inputs |= {f"validation {i}": portion.manifest.digest for i, portion in enumerate(held)}
@@ -211,6 +218,7 @@ def train_network(
         "dataset": dataset,
         "training": how.model_dump(mode="json"),
     }
+    config |= {"heads": heads} if heads != "kept" else {}
     if named := [portion.dataset for portion in (*portions, *held)]:
         config |= {"datasets": named} if any(named) else {}
     job = Job(config, inputs, Existing.OVERWRITE if overwrite else Existing.RESUME)
@@ -301,10 +309,12 @@ def _work(
 ) -> dict[str, Any]:
     """Train, with a picture of what is trained on before, and the curves after."""
     from autolabel.report.training_plots import plot_training
-    from model.processes import leads
     from model.supervised import Source, train_supervised
+    from model.train_processes import leads
     from model.training_state import METRICS
 
+    for note in begin.notes if leads() else ():
+        progress.note(note)
     sources, validation = ([Source(*portion) for portion in part] for part in (portions, held))
     picture = folder / CROPS
     show = _shower(picture, progress) if leads() and not picture.is_file() else None

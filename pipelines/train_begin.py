@@ -1,7 +1,7 @@
 """Where a training begins: a fresh network, a pre-trained encoder, or a checkpoint to go on from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from autolabel.errors import ConfigError
 from autolabel.run import file_digest
@@ -14,16 +14,21 @@ if TYPE_CHECKING:
     from model.vitpose import ViTPose
 
 
+Heads = Literal["kept", "new"]
+
+
 class Beginning(NamedTuple):
     """A network to train, made when it is needed.
 
     Attributes:
         make: Makes it.
         digest: Of what it starts from; empty for a fresh network.
+        notes: What a person should know of it.
     """
 
     make: "Callable[[], ViTPose]"
     digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_settings(
@@ -55,6 +60,7 @@ def beginning(
     network: Mapping[str, Any],
     seed: int,
     subject: str,
+    heads: Heads = "kept",
 ) -> Beginning:
     """What a training begins with.
 
@@ -66,6 +72,7 @@ def beginning(
         network: As ``TrainFile.model``.
         seed: Of a fresh network's weights.
         subject: What errors call the settings.
+        heads: Whether a checkpoint's heads are kept, or replaced by fresh ones for the data's keypoints.
 
     Raises:
         ConfigError: Settings that contradict each other or the checkpoint.
@@ -73,13 +80,24 @@ def beginning(
     """
     encoder = _encoder(init)
     if init and encoder is None:
+        if heads == "new":
+            return _from_trained_encoder(init, datasets, dataset, network, seed, subject)
         return _from_checkpoint(init, dataset, network, seed, subject)
+    if heads == "new":
+        raise ConfigError(
+            'heads = "new" replaces those of a pose network, and there is none to start from',
+            subject=subject,
+            remedy="Remove heads, or give init a pose network.",
+        )
     _require_no_dataset(dataset, subject)
+    if encoder is not None:
+        network = network or encoder.network  # those of `pretrain` and of timm say what they are
     described = read_settings(_with_datasets(network, list(datasets), subject), {}, subject)[0]
     fresh = _from_nothing(list(datasets.values()), described, seed)
     if encoder is None:
         return Beginning(fresh)
-    return Beginning(_from_encoder(encoder, network, described, fresh, subject), _digest(encoder))
+    make = _from_encoder(encoder, network, described, fresh, subject)
+    return Beginning(make, _digest(encoder), tuple(f"{encoder.subject}: {note}" for note in encoder.notes))
 
 
 def _with_datasets(network: Mapping[str, Any], names: Sequence[str], subject: str) -> dict[str, Any]:
@@ -166,11 +184,37 @@ def _from_checkpoint(init: str, dataset: str, network: Mapping[str, Any], seed: 
     from model.checkpoint import load_adapted, model_digest
     from model.positions import ADAPTABLE
 
-    if others := sorted(set(network) - set(ADAPTABLE)):
+    _require_changes(network, ADAPTABLE, subject)
+    model = load_adapted(init, dataset or None, network, seed=seed)
+    return Beginning(lambda: model, model_digest(model))
+
+
+def _from_trained_encoder(
+    init: str,
+    datasets: Mapping[str, Skeleton],
+    dataset: str,
+    network: Mapping[str, Any],
+    seed: int,
+    subject: str,
+) -> Beginning:
+    """The checkpoint's encoder, changed as [model] says, with fresh heads for the data's keypoints."""
+    from model.checkpoint import load_adapted, model_digest
+    from model.fresh_heads import HEAD_FIELDS, with_fresh_heads
+    from model.positions import ADAPTABLE
+
+    _require_changes(network, (*ADAPTABLE, *HEAD_FIELDS), subject)
+    own = {name: value for name, value in network.items() if name in HEAD_FIELDS}
+    rest = {name: value for name, value in network.items() if name not in HEAD_FIELDS}
+    trained = load_adapted(init, dataset or None, rest, seed=seed)
+    return Beginning(
+        lambda: with_fresh_heads(trained, datasets, own, seed=seed, subject=subject), model_digest(trained)
+    )
+
+
+def _require_changes(network: Mapping[str, Any], possible: Sequence[str], subject: str) -> None:
+    if others := sorted(set(network) - set(possible)):
         raise ConfigError(
             "gives a network and a checkpoint to go on from",
             subject=subject,
-            remedy=f"Beside init, [model] may give {', '.join(ADAPTABLE)}: remove {', '.join(others)}, or init.",
+            remedy=f"Beside init, [model] may give {', '.join(possible)}: remove {', '.join(others)}, or init.",
         )
-    model = load_adapted(init, dataset or None, network, seed=seed)
-    return Beginning(lambda: model, model_digest(model))

@@ -54,6 +54,7 @@ ONE_PLACE = {
     "accelerate": "model/train",  # a bare GPU host lacks it, and predicts all the same
     "fiftyone": "autolabel/curate/",
     "label_studio_sdk": "autolabel/labelstudio/client.py",
+    "peft": "model/partial.py",
     "ray": "pipelines/shards.py",
     "tqdm": "pipelines/console.py",
     "transformers": "model/detect.py",

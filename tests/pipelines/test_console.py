@@ -17,7 +17,16 @@ from autolabel.errors import AutolabelError, InputError, WorkError
 from autolabel.manifest import write_manifest
 from autolabel.progress import Progress
 from autolabel.skeleton import Skeleton
-from pipelines.console import BarProgress, LineProgress, open_progress, readable, run_job, to_json, visible
+from pipelines.console import (
+    BarProgress,
+    LineProgress,
+    duration,
+    open_progress,
+    readable,
+    run_job,
+    to_json,
+    visible,
+)
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,26 @@ def test_lines_come_at_most_every_interval_and_once_at_the_end() -> None:
     lines = out.getvalue().splitlines()
     assert lines == [
         "scan: 500/4,000 images, 100/s",
-        "scan: 1,000/4,000 images, 100/s",
-        "scan: 1,500/4,000 images, 100/s",
-        "scan: 2,000/4,000 images, 100/s",
+        "scan: 1,000/4,000 images, 100/s, 30 s left",
+        "scan: 1,500/4,000 images, 100/s, 25 s left",
+        "scan: 2,000/4,000 images, 100/s, 20 s left",
         "scan: 2,000/4,000 images, 20.0 s",
     ]
+
+
+def test_what_an_earlier_run_had_done_is_not_this_ones_pace() -> None:
+    out, clock = io.StringIO(), Clock()
+    with LineProgress(out, clock=clock, interval=5.0).task("train", 10_000, "step") as task:
+        task.advance(9_000)
+        for _ in range(10):
+            clock.now += 1
+            task.advance(2)
+    assert out.getvalue().splitlines()[1] == "train: 9,020/10,000 step, 2/s, 8:10 left"
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(7.6, "8 s"), (205, "3:25"), (3600, "1:00:00"), (7405, "2:03:25")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_lines_show_the_last_numbers_and_need_no_total() -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError, ManifestError
+from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError, ManifestError, SkeletonError
 from autolabel.project import to_toml
 from autolabel.run import RECORD, file_digest
+from autolabel.skeleton import Skeleton
 from model.checkpoint import load_model, model_digest
+from pipelines.map_ import map_
 from pipelines.train import train
 from tests.doubles import Recorder, Stopped
 from tests.model.released_layouts import filled, mae_shapes
@@ -173,6 +175,62 @@ def test_resume_needs_a_run_and_excludes_overwrite(drawn_case: Any, tmp_path: Pa
     with pytest.raises(InputError, match="out: holds no run to resume"):
         train(config=file, out=tmp_path / "out", resume=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_fresh_heads_on_a_trained_encoder(drawn_case: Any, tiny_weights: Path, tmp_path: Path) -> None:
+    """Keypoints that the checkpoint never had; its encoder is where the training starts."""
+    arms = map_(drawn_case.folder / "labelled", to=skeleton_of_arms(tmp_path), out=tmp_path / "arms")
+    data = [{"manifest": str(arms.path)}]
+    settings = {"training": {**TRAINING, "steps": 1, "learning_rate": 1e-9}, "init": str(tiny_weights)}
+    with pytest.raises(SkeletonError):
+        train(config=write(tmp_path, drawn_case, data=data, model=None, **settings), out=tmp_path / "kept")
+    file = write(tmp_path, drawn_case, data=data, model={"presence": True}, heads="new", **settings)
+    tuned = load_model(train(config=file, out=tmp_path / "new").checkpoint)
+    before = load_model(tiny_weights)
+    assert tuned.skeleton.keypoints == ("left_wrist", "right_wrist") and tuned.config.presence
+    for name, tensor in before.state_dict().items():
+        if not name.startswith("keypoint_heads."):
+            assert torch.allclose(tuned.state_dict()[name], tensor, atol=1e-6), name
+
+
+def skeleton_of_arms(folder: Path) -> Path:
+    arms = Skeleton("arms", ("left_wrist", "right_wrist"), (), (1, 0), (0.06, 0.06), "test")
+    (folder / "arms.json").write_text(json.dumps(arms.to_dict()))
+    return folder / "arms.json"
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"heads": "new"}, 'heads = "new" replaces those of a pose network'),
+        ({"heads": "old"}, "heads"),
+        ({"data": [{"manifest": "labelled"}, {"manifest": "test", "dataset": "b"}]}, "for some of its data"),
+        ({"data": [{"manifest": "labelled", "dataset": "a"}], "model": {"datasets": ["a"]}}, "names datasets in"),
+    ],
+)
+def test_heads_and_datasets_that_contradict(drawn_case: Any, tmp_path: Path, tables: Any, message: str) -> None:
+    for part in tables.get("data", ()):
+        part["manifest"] = str(drawn_case.folder / part["manifest"])
+    with pytest.raises(ConfigError, match=message):
+        train(config=write(tmp_path, drawn_case, **tables), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_datasets_with_experts(drawn_case: Any, tmp_path: Path) -> None:
+    """A decoder and an expert for each dataset, from a file; each answers alone as it does in the whole."""
+    arms = map_(drawn_case.folder / "labelled", to=skeleton_of_arms(tmp_path), out=tmp_path / "arms")
+    data = [
+        {"manifest": str(drawn_case.folder / "labelled"), "dataset": "body"},
+        {"manifest": str(arms.path), "dataset": "arms", "share": 0.5},
+    ]
+    network = {**NETWORK, "expert_width": 8}
+    file = write(tmp_path, drawn_case, data=data, validation=data, model=network)
+    result = train(config=file, out=tmp_path / "out")
+    whole = load_model(result.checkpoint)
+    assert (whole.config.datasets, whole.num_experts) == (("body", "arms"), 2)
+    assert {"best_validation_pck_body", "best_validation_pck_arms"} <= set(result.metrics)
+    alone = load_model(result.checkpoint, "arms")
+    assert (alone.skeleton.num_keypoints, alone.num_experts) == (2, 0)
 
 
 def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""A trained encoder with fresh heads: fine-tuning a pose network on keypoints that it was never taught."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from autolabel.errors import ConfigError
+from autolabel.skeleton import Skeleton
+from model.config import ViTPoseConfig
+from model.vitpose import ViTPose, build_vitpose
+
+HEAD_FIELDS = ("decoder", "deconv_channels", "upsampling", "presence", "codec", "heatmap_sigma")
+"""Fields of a config that are the heads' own, and may differ when these are fresh."""
+
+_HEADS = ("keypoint_heads.", "presence_heads.")
+
+
+def with_fresh_heads(
+    model: ViTPose,
+    skeletons: Mapping[str, Skeleton],
+    changes: Mapping[str, Any],
+    *,
+    seed: int,
+    subject: str,
+) -> ViTPose:
+    """A network with the encoder of another one, and heads that know nothing yet.
+
+    Args:
+        model: Plain, of any skeletons; not changed.
+        skeletons: Of the new heads, by dataset; one under the name "" where there is one dataset without a name.
+        changes: Of ``HEAD_FIELDS``.
+        seed: Of the heads' weights.
+        subject: What errors call it.
+
+    Raises:
+        ConfigError: The network has experts, which belong to its datasets; or a change is impossible.
+    """
+    if model.num_experts:
+        raise ConfigError(
+            "has an expert for each of its datasets, and new heads have none",
+            subject=subject,
+            remedy=f"Name the dataset whose expert to start from: {', '.join(model.config.datasets)}.",
+        )
+    names = [name for name in skeletons if name]
+    fields = {**model.config.model_dump(), "codecs": (), "absent_below": 0.0, "datasets": tuple(names), **changes}
+    config = ViTPoseConfig.parse(fields, subject=subject)
+    torch.manual_seed(seed)
+    fresh = build_vitpose(config, list(skeletons.values()))
+    encoder = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(_HEADS)}
+    left = fresh.load_state_dict(encoder, strict=False)
+    if left.unexpected_keys or any(not name.startswith(_HEADS) for name in left.missing_keys):
+        raise AssertionError(f"the encoders differ: {left}")
+    return fresh
