@@ -174,7 +174,7 @@ def pretrain_encoder(
     """
     from model.encoder_folder import tensors_digest
     from model.pretrain import require_maskable
-    from model.processes import join
+    from model.train_processes import join
 
     described, how, masking = _settings(network or {}, training or {}, pretraining or {}, subject)
     require_maskable(described, f"{subject}: model")
@@ -248,8 +248,8 @@ def _work(
     progress: Progress,
 ) -> dict[str, Any]:
     """Pre-train, and say what was passed over."""
-    from model.processes import leads
     from model.train import Data, train
+    from model.train_processes import leads
 
     refusals = _Refusals(folder / REFUSED, progress)
     crops = _crops(corpora, described, how, masking)
