@@ -5,17 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from autolabel.errors import ConfigError, ExistsError, InputError
 from autolabel.project import to_toml
 from autolabel.run import RECORD
+from autolabel.skeleton import Skeleton
 from model.checkpoint import load_model
 from model.encoder_folder import read_safetensors
 from model.encoders import find_encoder
 from pipelines.pretrain import PICTURE, REFUSED, pretrain
 from pipelines.train import train
+from pipelines.train_begin import beginning
 from tests.doubles import Recorder, Stopped
 
 NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2}
@@ -166,3 +170,21 @@ def test_an_encoder_that_does_not_fit(drawn_case: Any, tmp_path: Path) -> None:
     file = write(tmp_path, drawn_case, init="first", model={**NETWORK, "depth": 2})
     with pytest.raises(InputError, match="first: is 32 wide and 1 deep, the network 32 and 2"):
         pretrain(config=file, out=tmp_path / "out")
+
+
+def test_a_training_without_a_network_takes_the_encoders_and_tells_its_notes(drawn_case: Any, tmp_path: Path) -> None:
+    """Of ``pretrain``'s folder, and of a DINOv3 of timm's, whose rotary positions have no place."""
+    out = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "encoder").encoder
+    tiny = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 4, "num_classes": 0}
+    model = timm.create_model("vit_small_patch16_dinov3", **tiny)
+    (tmp_path / "dinov3").mkdir()
+    described = {"architecture": "vit_small_patch16_dinov3", "num_classes": 0, "model_args": tiny}
+    (tmp_path / "dinov3" / "config.json").write_text(json.dumps({**described, "pretrained_cfg": {"num_classes": 0}}))
+    save_file(model.state_dict(), tmp_path / "dinov3" / "model.safetensors")
+    for init, heads, notes in ((out, 2, ()), (tmp_path / "dinov3", 4, ("its rotary positions have no place",))):
+        begun = beginning(
+            str(init), datasets={"": Skeleton.load("coco17")}, dataset="", network={}, seed=0, subject="train.toml"
+        )
+        made = begun.make()
+        assert (made.config.width, made.config.heads) == (32, heads) and begun.digest
+        assert len(begun.notes) == len(notes) and all(note in begun.notes[i] for i, note in enumerate(notes))
