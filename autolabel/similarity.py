@@ -39,7 +39,7 @@ class BadRule:
         gross_ks: A keypoint of lower KS is gross.
         bad_oks: A pose of lower OKS is bad.
         bad_gross: A pose with this many gross keypoints is bad.
-        present: The presence from which a pose claims that a keypoint lies inside the image.
+        present: The presence from which a pose claims that a keypoint lies inside the image, where no visibility says.
         match_iou: Box IoU that matches two poses whose OKS is zero.
     """
 
@@ -176,14 +176,15 @@ def oks_matrix(poses: Poses, truth: Poses, skeleton: Skeleton) -> Floats:
 def claims_present(poses: Poses, threshold: float = 0.5) -> Bools:
     """(N, K) whether each pose claims that the keypoint lies inside the image.
 
-    What a person or an imported file stated is read from its visibility; so is a model's keypoint of unknown
-    presence: claimed if it has a coordinate and is not marked absent. A model's known presence decides by
-    ``presence >= threshold``.
+    What is stated is read from the visibility, whoever stated it: claimed if it has a coordinate and is not marked
+    absent. That is also what files for other tools say, and a network's own threshold is in it
+    (``ViTPoseConfig.presence_threshold``). Where a model gave a presence and nobody made a word of it (unlabelled),
+    ``presence >= threshold`` decides.
     """
     stated = (poses.visibility != Visibility.ABSENT) & ~np.isnan(poses.xy[..., 0])
     from_model = (poses.origin == Origin.MODEL) | (poses.origin == Origin.NONE)
-    by_presence = from_model & ~np.isnan(poses.presence)
-    return np.where(by_presence, poses.presence >= threshold, stated)
+    silent = from_model & (poses.visibility == Visibility.UNLABELLED) & ~np.isnan(poses.presence)
+    return np.where(silent, poses.presence >= threshold, stated)
 
 
 def gross_keypoints(poses: Poses, truth: Poses, ks: Floats, rule: BadRule = DEFAULT_RULE) -> Bools:

@@ -334,12 +334,15 @@ def test_digest_ignores_order_parts_and_numbers_that_are_no_label() -> None:
 
 def test_any_change_of_a_label_changes_the_digest() -> None:
     poses = some_poses()
+    silent = poses.visibility.copy()
+    silent[4, 2] = Visibility.UNLABELLED
+    poses = poses.replace(visibility=silent)
     xy, box = poses.xy.copy(), poses.box.copy()
     xy[2, 3, 0] = np.nextafter(xy[2, 3, 0], np.float32(1e9))
     box[1, 2] += 0.5
     visibility, presence = poses.visibility.copy(), poses.presence.copy()
     visibility[3, 0] = Visibility.HIDDEN
-    presence[4, 2] = 0.1  # now the model says that it lies outside
+    presence[4, 2] = 0.1  # now the model says that it lies outside, and nobody states anything else
     ids = poses.id.copy()
     ids[[0, 1]] = ids[[1, 0]]
     changed = [

@@ -87,7 +87,7 @@ def test_unlabelled_keypoints_do_not_score_and_absent_ones_only_by_presence() ->
     result = evaluate([image("1.jpg", found)], [true], SQUARE)
     assert result.mean_error_px == 0 and result.pck["0.05"] == 1
     assert result.counts.keypoints == 3 and result.gross_rate == 1 / 3  # the absent one is claimed
-    modest = found.replace(presence=[[1, 1, 1, 0.1]], origin=[[Origin.MODEL] * 4])
+    modest = found.replace(presence=[[1, 1, 1, 0.1]], origin=[[Origin.MODEL] * 4], visibility=[[0] * 4])
     assert evaluate([image("1.jpg", modest)], [true], SQUARE).gross_rate == 0
 
 

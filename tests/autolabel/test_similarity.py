@@ -161,9 +161,11 @@ def test_oks_is_that_of_pycocotools_on_real_people() -> None:
 @pytest.mark.parametrize(
     ("origin", "visibility", "presence", "has_xy", "claimed"),
     [
-        (Origin.MODEL, Visibility.VISIBLE, 0.5, True, True),  # presence decides, from 0.5 on
-        (Origin.MODEL, Visibility.VISIBLE, 0.49, True, False),  # ... although there is a coordinate
-        (Origin.MODEL, Visibility.ABSENT, 0.9, True, True),
+        (Origin.MODEL, Visibility.UNLABELLED, 0.5, True, True),  # presence decides, from 0.5 on
+        (Origin.MODEL, Visibility.UNLABELLED, 0.49, True, False),  # ... although there is a coordinate
+        (Origin.MODEL, Visibility.VISIBLE, 0.3, True, True),  # a word that a network made of it goes before
+        (Origin.MODEL, Visibility.HIDDEN, 0.3, True, True),
+        (Origin.MODEL, Visibility.ABSENT, 0.7, True, False),
         (Origin.MODEL, Visibility.UNLABELLED, np.nan, True, True),  # unknown presence: a coordinate claims
         (Origin.MODEL, Visibility.UNLABELLED, np.nan, False, False),
         (Origin.MODEL, Visibility.ABSENT, np.nan, True, False),
@@ -201,7 +203,9 @@ def test_who_claims_that_a_keypoint_is_present(
 def test_gross(truth: Visibility, presence: float, ks: float, gross: bool) -> None:
     shift = 0.0 if np.isnan(ks) else distance_of_ks(ks, 5_300.0, 0.05)
     true = squares((0, 0), visibility=[[truth, 2, 2, 2]])
-    found = squares((0, 0), presence=[[presence, 1, 1, 1]], origin=[[Origin.MODEL] * 4])
+    found = squares(
+        (0, 0), presence=[[presence, 1, 1, 1]], origin=[[Origin.MODEL] * 4], visibility=[[Visibility.UNLABELLED] * 4]
+    )
     xy = found.xy.copy()
     xy[0, 0, 0] += shift
     found = found.replace(xy=xy)

@@ -70,7 +70,7 @@ def test_what_is_not_claimed_is_not_drawn() -> None:
     nowhere = Poses.create(3, box=[(10, 10, 70, 50)])
     assert (draw_poses(GREY, nowhere, SKELETON, boxes=False) == GREY).all()
     assert (draw_poses(GREY, Poses.empty(3), SKELETON) == GREY).all()
-    doubted = stick(*[(20, 30, 2)] * 3).replace(presence=np.full((1, 3), 0.2), origin=np.ones((1, 3)))
+    doubted = stick(*[(20, 30, 0)] * 3).replace(presence=np.full((1, 3), 0.2), origin=np.ones((1, 3)))
     assert (draw_poses(GREY, doubted, SKELETON, boxes=False) == GREY).all()
 
 
