@@ -336,8 +336,8 @@ def _numbers(weights: Floats, sums: Floats) -> Floats:
         (t[:, 0] / t[:, 1], t[:, 2] / t[:, 4], (t[:, 3] - t[:, 2]) / t[:, 4]) for t in (total[:, :5], total[:, 5:])
     ]
     (whole_plain, part_plain, drop_plain), (whole_ours, part_ours, drop_ours) = shares
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = drop_ours / drop_plain
+    # Where the plain recipe loses nothing, there is nothing to halve.
+    ratio = np.divide(drop_ours, drop_plain, out=np.full_like(drop_plain, np.nan), where=drop_plain > 0)
     return np.stack([whole_ours - whole_plain, part_ours - part_plain, drop_plain, drop_ours, ratio], axis=1)
 
 

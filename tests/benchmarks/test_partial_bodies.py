@@ -180,6 +180,12 @@ def test_the_bar(whole: float, part: float, halved: bool, kept: bool) -> None:
     assert ("does not exclude" in text) is not kept
 
 
+def test_there_is_no_ratio_to_a_plain_recipe_that_loses_nothing() -> None:
+    found = compare(cases(0.5, 0.9, seed=1), cases(0.5, 0.5, seed=2), resamples=50)
+    assert np.isnan(found["ratio"].value)
+    assert not found["halved"]
+
+
 def test_interval_covers_the_true_difference() -> None:
     """Of 40 pairs of networks of known quality, about one in twenty misses."""
     missed = 0
