@@ -229,8 +229,9 @@ def main() -> int:
     parser.add_argument("--smoke", action="store_true", help="a few steps of a tiny network, nothing is shipped")
     options = parser.parse_args()
     sizes, progress = SMOKE if options.smoke else FULL, LineProgress(sys.stderr)
-    corpora, mae = Corpora(options.data, options.out / "data", most=sizes.images, progress=progress), not options.no_mae
-    checkpoint = train_starter(corpora, options.out, sizes, mae=mae, overwrite=options.overwrite, progress=progress)
+    out, mae = options.out / "smoke" if options.smoke else options.out, not options.no_mae
+    corpora = Corpora(options.data, out / "data", most=sizes.images, progress=progress)
+    checkpoint = train_starter(corpora, out, sizes, mae=mae, overwrite=options.overwrite, progress=progress)
     row = measure_starter(corpora, checkpoint, sizes)
     print(table([row]))
     if options.smoke:

@@ -111,7 +111,8 @@ def main() -> int:
     options = parser.parse_args()
     progress = LineProgress(sys.stderr)
     most = SMOKE_IMAGES if options.smoke else 0
-    bench = Bench(Corpora(options.data, options.out / "data", most=most, progress=progress), options.out, progress)
+    out = options.out / "smoke" if options.smoke else options.out
+    bench = Bench(Corpora(options.data, out / "data", most=most, progress=progress), out, progress)
     if options.report:
         report(bench, PAGE, ROOT / "docs" / "pictures")
         return 0

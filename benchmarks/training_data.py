@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autolabel.manifest import Manifest, write_text
+from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.progress import SILENT, Progress
 from pipelines.import_ import import_
 from pipelines.map_ import map_
@@ -29,7 +29,7 @@ class Corpora:
 
     Args:
         data: ``shared/data``.
-        out: Where manifests are written, and found again.
+        out: Where manifests are written, and found again; another folder for another ``most``.
         most: Images of each corpus; 0 for all.
         progress: Where to report.
     """
@@ -57,7 +57,9 @@ class Corpora:
         }
 
     def manifest(self, name: str) -> Manifest:
-        """The manifest of this name; made now if it is not there."""
+        """The manifest of this name; made now if it is not there, and not looked at again if it is."""
+        if (self._out / name / COMMIT).is_file():
+            return Manifest.open(self._out / name)
         if name in self._make:
             return self._make[name]()
         whole, _, count = name.rpartition("-")
