@@ -1,6 +1,9 @@
 """What a masked autoencoder makes of hidden patches, as one picture: a person sees at a glance whether it has learnt.
 
 A row has three panels a crop: what the network saw, what it filled in, and what was there.
+
+A hidden patch's brightness and contrast are those of the original, because the network is not asked for them: what it
+has learnt is the pattern within each patch.
 """
 
 import io
