@@ -31,8 +31,8 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws)
 
     Each cut lies at a pixel's edge, between two joints or between the last joint and the edge of the box. Where one
     side is cut, each number of joints from ``LEAST`` to all is left equally often; a second side is cut among the
-    joints that the first left. The new box is that of the visible skeleton, joints and limbs, with the margins that the old box had about the whole
-    one, up to the cut.
+    joints that the first left. The new box is that of the visible skeleton, joints and limbs, with the margins that
+    the old box had about the whole one, up to the cut.
 
     Args:
         people: On canvases.

@@ -157,22 +157,28 @@ def test_a_canvas_holds_every_crop(how, input_size, codec) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_regions_about_a_part_stay_on_the_canvas(codec) -> None:
-    """Black is seen where the image ends, and not where only the canvas does."""
-    how = Augmentation(half_body=0.5, truncation=0)
+@pytest.mark.parametrize("ends", [True, False])
+def test_regions_about_a_part_stay_on_the_canvas(codec, ends) -> None:
+    """Black is seen where the image ends, and not where only the canvas does.
+
+    The worst half of a body: it is as long as all of it, and its middle is in a corner.
+    """
+    how = Augmentation(half_body=1.0, rotation_probability=1)
     height, width = how.canvas_size((64, 48))
-    batch = people(150, size=(int(64 / PADDING * how.detail), int(48 / PADDING * how.detail)))
-    corner = torch.tensor([width, height]) / 2 - torch.tensor([48, 64]) / PADDING * how.detail / 2
-    box = torch.cat([corner, torch.tensor([width, height]) - corner]).expand(150, 4)
+    middle = torch.tensor([width - 1, height - 1]) / 2
+    half = torch.tensor([48, 64]) / PADDING * how.detail / 2
+    xy = (middle - half).expand(150, 17, 2).clone()
+    xy[:, [10, 16]] = middle + half
+    far = torch.tensor([-1e3, -1e3, 1e3, 1e3]) if not ends else torch.tensor([2.5, 2.5, width - 3.5, height - 3.5])
     batch = replace(
-        batch,
+        people(150, size=(2, 2)),
         canvas=torch.full((1, 3, height, width), 255, dtype=torch.uint8).expand(150, 3, height, width),
-        xy=batch.xy * 1.6 - 0.3 * batch.xy.mean(dim=(0, 1)) + corner - 5,
-        box=box,
-        image=torch.tensor([-1e3, -1e3, 1e3, 1e3]).expand(150, 4),
+        xy=xy,
+        box=torch.cat([middle - half, middle + half]).expand(150, 4),
+        image=far.expand(150, 4),
     )
     crops = drawn(batch, how, COCO, codecs=(codec,))
-    assert grey_levels(crops.images).min() >= 254
+    assert (grey_levels(crops.images).min() < 10) == ends
 
 
 def region(crops, xy, size):
