@@ -18,7 +18,6 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/python -m pipelines.cli_docs --check docs/cli.md
-	$(BIN)/python -m tests.autolabel.formats.kept --check docs/formats.md
 
 fix: $(READY)
 	$(BIN)/ruff check --fix .
