@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/autolabel demo --out demo-output
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff format --check .
