@@ -100,7 +100,7 @@ class Supervised:
         loss = heatmap_mse(heatmaps.float(), taught.heatmaps, taught.weights, drawn.targets.keypoints)
         if logits is None:
             return {"loss": loss}
-        presence = presence_loss(logits, taught.presence, taught.presence_weights)
+        presence = presence_loss(logits, taught.presence, taught.presence_weights, drawn.targets.keypoints)
         return {
             "loss": loss + self.how.presence_weight * presence,
             "heatmap_loss": loss,

@@ -100,11 +100,11 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train or fine-tune a ViTPose; on several GPUs, or several machines through torchrun."""
-    from pipelines.launch import launched
     from pipelines.train import train as run
 
-    if not launched(processes):
-        run_job(
-            lambda progress: run(config=config, out=out, resume=resume, overwrite=overwrite, progress=progress),
-            as_json=as_json,
-        )
+    run_job(
+        lambda progress: run(
+            config=config, out=out, resume=resume, processes=processes, overwrite=overwrite, progress=progress
+        ),
+        as_json=as_json,
+    )

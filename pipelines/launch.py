@@ -3,27 +3,34 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+
+from autolabel.errors import WorkError
 
 
-def launched(processes: int) -> bool:
-    """Run this command again in so many processes, unless this is one of them.
+def is_launched() -> bool:
+    """Whether this is one of several processes that torchrun started."""
+    return "RANK" in os.environ
+
+
+def launch(arguments: Sequence[str], processes: int) -> None:
+    """Run a command of ours in several processes on this machine; they report on stderr.
 
     Args:
-        processes: How many; with 1 nothing is launched.
-
-    Returns:
-        Whether they ran; this process then has nothing left to do.
+        arguments: What follows ``autolabel``.
+        processes: How many.
 
     Raises:
-        SystemExit: They failed.
+        WorkError: One of them failed.
     """
-    if processes == 1 or "RANK" in os.environ:  # torchrun's, of which this is a process
-        return False
     options = ["--standalone", "--nproc-per-node", str(processes), "-m", "pipelines.cli"]
-    command = [sys.executable, "-m", "torch.distributed.run", *options, *sys.argv[1:]]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, *arguments]
     # Left to itself, torchrun gives each process one thread, and says so at length.
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
-    code = subprocess.run(command, env={"OMP_NUM_THREADS": str(threads), **os.environ}, check=False).returncode
-    if code:
-        raise SystemExit(code)
-    return True
+    environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+    if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False).returncode:
+        raise WorkError(
+            f"one of the {processes} processes failed, and said why above",
+            subject=arguments[0],
+            remedy="The same command goes on from the last saved state.",
+        )

@@ -13,6 +13,7 @@ from autolabel.progress import SILENT, Progress
 from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
+from pipelines.launch import is_launched, launch
 from pipelines.train_begin import Beginning, Heads, beginning, read_settings
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def train(
     config: str | Path,
     out: str | Path,
     resume: bool = False,
+    processes: int = 1,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> TrainResult:
@@ -111,6 +113,7 @@ def train(
         config: The TOML file; see :class:`TrainFile`.
         out: The checkpoint folder.
         resume: Refuse to start anew: ``out`` must hold a run that was stopped, or is done.
+        processes: How many on this machine share every batch, such as one a GPU.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
 
@@ -123,6 +126,10 @@ def train(
     require_resumable(out, resume=resume, overwrite=overwrite)
     path = Path(config)
     settings = TrainFile.load(path)
+    if processes > 1 and not is_launched():
+        flags = [name for name, wanted in (("--resume", resume), ("--overwrite", overwrite)) if wanted]
+        launch(["train", "--config", str(path), "--out", str(out), *flags], processes)
+        return _result(Path(out))
     sources, validation = (
         [Portion(Manifest.open(path.parent / data.manifest), data.share, data.dataset) for data in part]
         for part in (settings.data, settings.validation)
@@ -269,7 +276,12 @@ def in_processes(stage: str, out: str | Path, job: Job, processes: "Processes", 
         processes.told("done" if done else "new")
         if not done:
             run.finish(work(run.path))
-        metrics = read_done(run.path) or {}
+    return _result(folder)
+
+
+def _result(folder: Path) -> TrainResult:
+    """What a finished run left."""
+    metrics = read_done(folder) or {}
     return TrainResult(folder, {name: value for name, value in metrics.items() if name != "key"})
 
 
