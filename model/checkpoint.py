@@ -9,9 +9,8 @@ files of mmpose 0.x (official, easy_ViTPose) and 1.x. No file that is read can r
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,6 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
 )
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
@@ -38,8 +34,9 @@ from model.layouts import Origin, Tensors, Weights, count_heads, require_full_at
 from model.mmpose import is_mmpose, names_from_mmpose, names_to_mmpose
 from model.official import names_from_official, names_to_official
 from model.positions import adapted, for_input_size
-from model.pth import read_pth, refuse_other_files, write_pth
+from model.pth import read_pth, write_pth
 from model.starter import from_starter
+from model.tensor_files import digest_tensors, read_tensors, write_tensors, write_text_whole, write_whole
 from model.vitpose import ViTPose, build_vitpose
 
 FORMAT = "autolabel-vitpose-1"
@@ -111,7 +108,7 @@ def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     digest = model_digest(model)
-    _write_tensors(folder / "model.safetensors", model.state_dict(), {"format": "pt", "digest": digest})
+    write_tensors(folder / "model.safetensors", model.state_dict(), {"format": "pt", "digest": digest})
     files = _skeleton_files(model.config, len(model.skeletons))
     for name, skeleton in zip(files, model.skeletons, strict=True):
         _write_json(folder / name, skeleton.to_dict())
@@ -135,7 +132,7 @@ def save_huggingface(model: ViTPose, folder: str | Path) -> Path:
     config, tensors = write_huggingface(model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
     _write_json(folder / "skeleton.json", model.skeleton.to_dict())
     _write_json(folder / "config.json", config)
     return folder
@@ -179,9 +176,7 @@ def model_digest(source: ViTPose | str | Path) -> str:
     model = source if isinstance(source, ViTPose) else load_model(source)
     described = [model.config.described(), [skeleton.to_dict() for skeleton in model.skeletons]]
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    digest_tensors(digest, model.state_dict())
     return digest.hexdigest()
 
 
@@ -195,7 +190,7 @@ def _read(source: str | Path, dataset: str | None) -> Weights:
     if path.is_dir():
         weights = _read_folder(path, origin)
     elif path.is_file() and path.suffix == ".safetensors":
-        weights = from_starter(*_read_tensors(path, origin.subject), origin.subject)
+        weights = from_starter(*read_tensors(path, origin.subject), origin.subject)
     elif path.is_file():
         weights = _read_pth(path, origin)
     elif path.is_symlink():
@@ -222,7 +217,7 @@ def _read_folder(folder: Path, origin: Origin) -> Weights:
         )
     beside = folder / "skeleton.json"
     origin = replace(origin, skeleton=Skeleton.load(beside) if beside.is_file() else None)
-    tensors, _ = _read_tensors(folder / "model.safetensors", origin.subject)
+    tensors, _ = read_tensors(folder / "model.safetensors", origin.subject)
     return read_huggingface(config, tensors, origin)
 
 
@@ -231,7 +226,7 @@ def _read_own(folder: Path, described: Mapping[str, Any], origin: Origin) -> Wei
     if not isinstance(network, dict):
         raise CheckpointError("its config.json describes no network", subject=origin.subject)
     config = ViTPoseConfig.parse(network, subject=f"{origin.subject}/config.json")
-    tensors, metadata = _read_tensors(folder / "model.safetensors", origin.subject)
+    tensors, metadata = read_tensors(folder / "model.safetensors", origin.subject)
     if metadata.get("digest") != described.get("digest"):
         raise CheckpointError(
             "config.json and model.safetensors are from different saves",
@@ -315,24 +310,6 @@ def _read_json(path: Path, subject: str) -> dict[str, Any]:
     return content
 
 
-def _read_tensors(path: Path, subject: str) -> tuple[Tensors, Mapping[str, str]]:
-    if not path.is_file():
-        raise CheckpointError(
-            f"has no {path.name}",
-            subject=subject,
-            remedy="Pickled or sharded weights are not read: save them as one safetensors file.",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            return tensors, file.metadata() or {}
-    except SafetensorError as error:
-        refuse_other_files(path, subject, safetensors=True)
-        raise CheckpointError(
-            f"{path.name} is damaged: {error}", subject=subject, remedy="Fetch or write it again."
-        ) from error
-
-
 def assemble(weights: Weights, subject: str) -> ViTPose:
     """The network that weights describe, in evaluation mode, float32, on the CPU.
 
@@ -354,30 +331,15 @@ def assemble(weights: Weights, subject: str) -> ViTPose:
 # Writing: a file appears whole or not at all.
 
 
-def _write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    _replace(path, lambda temporary: save_file(stored, temporary, metadata=metadata))
-
-
 def _save_pth(model: ViTPose, folder: Path, state: Tensors) -> Path:
     """Write a ``.pth`` and, for programs that read no meta, the skeleton of its first head beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     skeletons = [skeleton.to_dict() for skeleton in model.skeletons]
     described = {"network": model.config.described(), "skeletons": skeletons}
     _write_json(folder / "skeleton.json", skeletons[0])
-    _replace(folder / PTH, lambda temporary: write_pth(temporary, state, described))
+    write_whole(folder / PTH, lambda temporary: write_pth(temporary, state, described))
     return folder / PTH
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what a killed run leaves, the next one removes
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -5,19 +5,14 @@ It is no pose network: there are no keypoint heads and no skeleton. ``train`` st
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from autolabel.errors import CheckpointError
 from model.config import ViTPoseConfig
-from model.pth import refuse_other_files
+from model.tensor_files import digest_tensors, write_tensors, write_text_whole
 
 FORMAT = "autolabel-encoder-1"
 """Marks the config.json of an encoder's folder, and the version of its layout."""
@@ -37,12 +32,11 @@ def save_encoder(
         metrics: Figures to keep with it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    digest = tensors_digest(stored)
+    digest = tensors_digest(tensors)
     described = {"format": FORMAT, "digest": digest, "network": config.described(), "metrics": dict(metrics)}
     text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-    _replace(folder / TENSORS, lambda file: save_file(stored, file, metadata={"format": "pt", "digest": digest}))
-    _replace(folder / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
+    write_tensors(folder / TENSORS, tensors, {"format": "pt", "digest": digest})
+    write_text_whole(folder / CONFIG, text)
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -54,37 +48,8 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def read_safetensors(path: Path, subject: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """The tensors of a file, and what it says of them.
-
-    Raises:
-        CheckpointError: It is not there, or damaged.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"has no {path.name}", subject=subject, remedy="Give a whole folder, or the file itself.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
-        refuse_other_files(path, subject, safetensors=True)
-        raise CheckpointError(
-            f"{path.name} is damaged: {error}", subject=subject, remedy="Fetch or write it again."
-        ) from error
-
-
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """Hex SHA-256 over names, types, shapes and numbers."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest_tensors(digest, tensors)
     return digest.hexdigest()
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what a killed run leaves, the next one removes
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

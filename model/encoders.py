@@ -22,13 +22,14 @@ from torch.nn import functional as F
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
-from model.encoder_folder import FORMAT, TENSORS, read_description, read_safetensors
+from model.encoder_folder import FORMAT, TENSORS, read_description
 from model.fit import fit, require_numbers
 from model.identify import grid_of, is_grid
 from model.layouts import Tensors, require_parts
 from model.mmpose import encoder_from_mmpretrain
 from model.positions import resample_positions
 from model.pth import read_pth
+from model.tensor_files import read_tensors
 from model.timm_encoders import PREFIX, TimmEncoder, fold_scales, load_timm, read_timm_folder
 from model.vitpose import ViTPose, expected_tensors
 
@@ -129,7 +130,7 @@ def _our_own(folder: Path, described: Mapping[str, Any], subject: str) -> Encode
     if not isinstance(network, dict):
         raise CheckpointError("its config.json describes no network", subject=subject)
     config = ViTPoseConfig.parse(network, subject=f"{subject}/config.json")
-    tensors, metadata = read_safetensors(folder / TENSORS, subject)
+    tensors, metadata = read_tensors(folder / TENSORS, subject)
     if metadata.get("digest") != described.get("digest"):
         raise CheckpointError(
             f"config.json and {TENSORS} are from different saves", subject=subject, remedy="Pre-train again."
@@ -151,7 +152,7 @@ def _of_timm(found: TimmEncoder, subject: str) -> Encoder:
 
 def _read_bare_safetensors(path: Path, subject: str) -> Encoder | None:
     """A file of timm's without the config.json that says more; slot 0 of its positions was the class token's."""
-    encoder = read_encoder(read_safetensors(path, subject)[0], subject)
+    encoder = read_encoder(read_tensors(path, subject)[0], subject)
     if encoder is None or "last_norm.weight" in encoder.tensors:
         return encoder
     positions = encoder.tensors["pos_embed"].clone()

@@ -9,19 +9,18 @@ stored is rounded, to 11 bits.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from autolabel.errors import CheckpointError, ConfigError
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
 from model.layouts import Tensors, Weights
+from model.tensor_files import digest_tensors, write_whole
 from model.vitpose import ViTPose
 
 FORMAT = "autolabel-starter-1"
@@ -75,19 +74,15 @@ def save_starter(model: ViTPose, path: str | Path, *, max_bytes: int = MAX_BYTES
     described = {"format": FORMAT, "config": model.config.described(), "skeletons": skeletons}
     metadata = {KEY: _json({**described, "digest": _digest(described, tensors)})}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # what a killed run leaves, the next one replaces
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        size = temporary.stat().st_size
-        if size > max_bytes:
-            raise CheckpointError(
-                f"would have {size:,} bytes, and may have {max_bytes:,}",
-                subject=str(path),
-                remedy="Distil the network into a smaller one, or drop heads.",
-            )
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Serialised first: what is too large need not be written to be refused.
+    content = save(tensors, metadata)
+    if len(content) > max_bytes:
+        raise CheckpointError(
+            f"would have {len(content):,} bytes, and may have {max_bytes:,}",
+            subject=str(path),
+            remedy="Distil the network into a smaller one, or drop heads.",
+        )
+    write_whole(path, lambda temporary: temporary.write_bytes(content))
     return path
 
 
@@ -158,9 +153,7 @@ def _halved(name: str, tensor: Tensor, subject: str) -> Tensor:
 def _digest(described: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Hex SHA-256 over the description and every stored tensor."""
     digest = hashlib.sha256(_json(described).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"\0{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    digest_tensors(digest, tensors)
     return digest.hexdigest()
 
 

@@ -1,7 +1,6 @@
 """What a training that was stopped goes on from: its state on disk, its metrics, its average, its best result."""
 
 import json
-import os
 import pickle
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ import torch
 from timm.utils import ModelEmaV3  # pyright: ignore[reportPrivateImportUsage]  (it is public)
 from torch import nn
 
-from autolabel.errors import CheckpointError, WorkError
+from autolabel.errors import CheckpointError
 from autolabel.manifest import write_text
+from model.tensor_files import write_whole
 
 METRICS = "metrics.jsonl"
 STATE = "state.pt"
@@ -114,18 +114,7 @@ class State:
             "average": self.average.network.state_dict() if self.average is not None else {},
             "standing": self.standing.kept(),
         }
-        temporary = self.path.with_name(f".{STATE}.{os.getpid()}.tmp")
-        try:
-            torch.save(state, temporary)
-            temporary.replace(self.path)
-        except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
-            raise WorkError(
-                f"the state of step {step} cannot be written: {error}",
-                subject=str(self.path),
-                remedy="Make room; the same command then goes on from the last state that was saved.",
-            ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(self.path, lambda temporary: torch.save(state, temporary))
 
     def restore(self) -> int:
         """The step to go on with; 0 where there is nothing to go on from.

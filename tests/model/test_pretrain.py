@@ -10,11 +10,11 @@ import torch
 from autolabel.errors import CheckpointError, ConfigError
 from model.config import ViTPoseConfig
 from model.draws import Draws
-from model.encoder_folder import read_safetensors
 from model.encoders import find_encoder, start_from_encoder
 from model.image_crops import ImageCrops
 from model.masked import sine_positions
 from model.pretrain import MaskedImages, Pretraining, build_autoencoder, recipe, require_maskable
+from model.tensor_files import read_tensors
 from model.train import Data, train
 from model.training_state import METRICS
 from model.vitpose import build_vitpose
@@ -209,13 +209,13 @@ def test_going_on_from_an_encoder_keeps_its_positions(tmp_path, dots) -> None:
 def test_a_save_that_fails_leaves_the_older_one(tmp_path: Path) -> None:
     trained = objective()
     trained.save(trained.network, tmp_path, {"loss": 1.0})
-    before, digest = read_safetensors(tmp_path / "model.safetensors", "x")
+    before, digest = read_tensors(tmp_path / "model.safetensors", "x")
     with torch.no_grad():
         trained.network.last_norm.weight += 1
     (tmp_path / f".model.safetensors.{os.getpid()}.tmp").mkdir()  # nothing can be written there
     with pytest.raises(Exception, match="directory"):
         trained.save(trained.network, tmp_path, {"loss": 0.5})
-    after, same = read_safetensors(tmp_path / "model.safetensors", "x")
+    after, same = read_tensors(tmp_path / "model.safetensors", "x")
     assert digest == same and torch.equal(after["last_norm.weight"], before["last_norm.weight"])
 
 

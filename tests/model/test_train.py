@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_the_older_state(tmp_path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:
-        with pytest.raises(WorkError, match=r"state of step 10 cannot be written.*Make room"):
+        with pytest.raises(WorkError, match=r"state\.pt: cannot be written; the older one stays.*Make room"):
             run(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

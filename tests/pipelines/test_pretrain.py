@@ -15,8 +15,8 @@ from autolabel.project import to_toml
 from autolabel.run import RECORD
 from autolabel.skeleton import Skeleton
 from model.checkpoint import load_model
-from model.encoder_folder import read_safetensors
 from model.encoders import find_encoder
+from model.tensor_files import read_tensors
 from pipelines.pretrain import PICTURE, REFUSED, pretrain
 from pipelines.train import train
 from pipelines.train_begin import beginning
@@ -41,7 +41,7 @@ def write(folder: Path, drawn_case: Any, name: str = "pretrain.toml", **tables: 
 
 
 def tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return read_safetensors(folder / "model.safetensors", "encoder")[0]
+    return read_tensors(folder / "model.safetensors", "encoder")[0]
 
 
 def test_an_encoder_is_pretrained_as_the_file_says(drawn_case: Any, tmp_path: Path) -> None:
