@@ -8,7 +8,7 @@ import torch
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the CPU (which torch reports as a RuntimeError)."""
-    words = ("not enough memory", "out of memory")
+    words = ("not enough memory", "out of memory", "allocate memory")  # Windows, GPUs, Linux
     said = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or said
 
