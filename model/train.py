@@ -36,6 +36,9 @@ from model.recipe import Training
 from model.tensorboard import open_writer
 from model.training_state import METRICS, STATE, Average, Standing, State, Write, metrics_file
 
+SHOWN = ("loss", "pck", "crops_per_second")
+"""What the progress bar shows of a line of metrics."""
+
 LAST = "last"
 """Folder of the last network, where the best one is another."""
 
@@ -163,7 +166,7 @@ class _Loop:
             done = step + 1
             logs, ends = done % how.log_every == 0 or done == how.steps, done == how.steps
             validates = self.validate is not None and (ends or (how.validate_every and done % how.validate_every == 0))
-            numbers: dict[str, float] = {}
+            record: dict[str, Any] = {}
             if logs or validates:
                 numbers = {**self._mean(losses), **self._mean(shown())}
                 speed = how.batch_size * clock.rate(done - start)
@@ -174,7 +177,7 @@ class _Loop:
                 self.standing.last = record
                 for write in writers:
                     write(record)
-            task.advance(1, **{name: value for name, value in numbers.items() if name in ("loss", "pck")})
+            task.advance(1, **{name: record[name] for name in SHOWN if name in record})
             if self.standing.gave_up(how.patience):
                 return
             if done % how.save_every == 0 and not ends and self._leads:
