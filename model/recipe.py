@@ -19,9 +19,10 @@ DROPS = (170 / 210, 200 / 210)
 class Training(Settings):
     """How a network is trained.
 
-    The defaults are the official COCO recipe, counted in steps: AdamW at 5e-4 for a batch of 512, weight decay 0.1,
-    500 steps of warm-up, gradients clipped at 1. The decay to zero is a half cosine instead of its two drops;
-    ``schedule = "steps"`` gives these.
+    Most defaults are the official COCO recipe's, counted in steps: AdamW at 5e-4, weight decay 0.1, 500 steps of
+    warm-up, gradients clipped at 1. Three are not, because small networks from scratch are trained too: the batch is 64
+    and not 512, the decay to zero is a half cosine instead of two drops (``schedule = "steps"``), and the rate is the
+    same in all layers (``layer_decay``; official 0.8, 0.75, 0.8 and 0.85 for S, B, L and H from MAE's weights).
 
     Attributes:
         steps: Optimiser steps.
@@ -34,7 +35,7 @@ class Training(Settings):
         weight_decay: Of matrices; biases, norms and positions have none.
         schedule: ``cosine`` to zero, or ``steps``: to a tenth at each of ``drops``.
         drops: Where the rate drops, as shares of the steps.
-        warmup_steps: Linear warm-up.
+        warmup_steps: Linear warm-up; it may not be longer than the training.
         grad_clip: Largest L2 norm of the gradient.
         ema: Decay of a moving average of the weights, which is then what is validated and saved; 0 for none. It grows
             to this in the first steps: 1 - (1 + n)^(-2/3) after n of them, at most ``ema``.

@@ -210,7 +210,7 @@ def heads_of(model: ViTPose, sources: Sequence[Source]) -> list[int]:
     heads: list[int] = []
     for source in sources:
         subject = str(source.manifest.path)
-        if source.dataset and source.dataset not in names and len(model.skeletons) > 1:
+        if source.dataset and names and source.dataset not in names:
             raise ConfigError(
                 f"no head for a dataset {source.dataset!r}", subject=subject, remedy=f"Known: {', '.join(names)}."
             )

@@ -20,24 +20,25 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from autolabel.errors import ConfigError, WorkError
 from autolabel.progress import SILENT, Progress, Task
 from model.data import MixedBatches
-from model.device import pick_device, pick_precision
 from model.draws import Draws, hashed
 from model.memory import is_out_of_memory, largest_that_fits
 from model.objective import Batch, Drawn, Examples, Objective
 from model.recipe import Training
 from model.tensorboard import open_writer
+from model.train_processes import OwnRows, accelerator_of, plain_attention
 from model.training_state import METRICS, STATE, Average, Standing, State, Write, metrics_file
 
 SHOWN = ("loss", "pck", "crops_per_second")
 """What the progress bar shows of a line of metrics."""
+
+LAST_GOOD = "last-good"
+"""Folder of the network before the step whose loss was no number."""
 
 LAST = "last"
 """Folder of the last network, where the best one is another."""
@@ -79,7 +80,8 @@ def train(
         objective: What is trained. Its network ends up in evaluation mode, as the last step left it.
         data: What to train on.
         how: The recipe.
-        out: The checkpoint folder. A ``state.pt`` in it is gone on from.
+        out: The checkpoint folder. A ``state.pt`` in it is gone on from, and is left for the caller to remove when the
+            result is recorded.
         identity: JSON values that a state must agree with, by part: the network's description.
         validate: Measures the network every ``how.validate_every`` steps, and at the end.
         progress: Where to report.
@@ -91,10 +93,10 @@ def train(
         InputError: An image cannot be read.
         ConfigError: A device, precision, share or number of processes that cannot be.
         CheckpointError: ``state.pt`` is damaged, or belongs to another network or recipe.
-        WorkError: The loss is no longer finite (the last saved state stays), memory does not suffice (says what would
-            fit), or the disk is full.
+        WorkError: The loss is no longer finite (the network before that step is in ``last-good/``), memory does not
+            suffice (says what would fit), or the disk is full.
     """
-    accelerator = _accelerator(how)
+    accelerator = accelerator_of(how.device, how.precision)
     loop = _Loop(objective, data, how, out, identity, validate, accelerator)
     return loop.run(progress)
 
@@ -121,6 +123,12 @@ class _Loop:
                 subject="batch_size",
                 remedy=f"Give a multiple of {self.ranks}.",
             )
+        if how.accumulate > how.batch_size // self.ranks:
+            raise ConfigError(
+                f"accumulate {how.accumulate} cuts a process' {how.batch_size // self.ranks} crops into empty slices",
+                subject="accumulate",
+                remedy=f"Give at most {how.batch_size // self.ranks}.",
+            )
         groups = objective.groups(how.weight_decay, how.layer_decay)
         optimizer = torch.optim.AdamW(groups, lr=how.learning_rate, betas=how.betas, fused=True)
         self.average = Average(objective.network, how.ema) if how.ema else None
@@ -134,7 +142,7 @@ class _Loop:
         """All steps that are left."""
         how, accelerator = self.how, self.accelerator
         self.out.mkdir(parents=True, exist_ok=True)
-        start = self.state.restore()
+        start = self._agreed(self.state.restore())
         if how.compile:
             self.objective.network.compile()
         self.network, self.optimizer = accelerator.prepare(self.objective.network.train(), self.state.optimizer)
@@ -142,14 +150,32 @@ class _Loop:
             self.average.network.to(accelerator.device)
         shown = progress if self._leads else SILENT
         with ExitStack() as stack:
-            stack.enter_context(_attention(accelerator.device))
+            stack.enter_context(plain_attention(accelerator.device))
             task = stack.enter_context(shown.task("train", how.steps, "step"))
             writers = [stack.enter_context(writer) for writer in self._writers(start)]
             task.advance(start)
             self._steps(start, task, writers)
+        if self.standing.gave_up(how.patience):
+            best = self.standing.best["step"]
+            shown.note(f"stopped: {how.patience} validations brought nothing better than step {best}")
         # Undoes what ``prepare`` did to the network's forward, which would stay in mixed precision for ever.
         accelerator.unwrap_model(self.network, keep_fp32_wrapper=False, keep_torch_compile=False).eval()
         return self._finish()
+
+    def _agreed(self, start: int) -> int:
+        """The step that all processes go on with.
+
+        Raises:
+            WorkError: They see different states.
+        """
+        starts = self._gathered(start)
+        if len(set(starts)) > 1:
+            raise WorkError(
+                f"the processes would go on from steps {starts}: not all of them see {self.state.path}",
+                subject="training",
+                remedy="Give an --out on a disk that all machines share.",
+            )
+        return start
 
     @property
     def _leads(self) -> bool:
@@ -201,13 +227,11 @@ class _Loop:
             rows = len(range(part, own, how.accumulate))
             last = part == how.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                try:
-                    outputs, drawn, losses = self._slice(step, part, batch)
-                    self.accelerator.backward(losses["loss"] * (rows / own))
-                except (RuntimeError, MemoryError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    raise self._too_large(step, batch, rows) from error
+                found = self._learn(step, part, batch, rows / own)
+            if found is None:
+                outputs = drawn = None
+                raise self._too_large(step, batch, rows)
+            outputs, drawn, losses = found
             for name, value in losses.items():
                 total[name] = total.get(name, 0.0) + value.detach() * (rows / own)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), how.grad_clip)
@@ -216,6 +240,23 @@ class _Loop:
         if self.average is not None:
             self.average.update(self.objective.network, step)
         return total, lambda: self.objective.metrics(outputs, drawn)
+
+    def _learn(
+        self, step: int, part: int, batch: Batch, share: float
+    ) -> tuple[Any, Drawn, Mapping[str, Tensor]] | None:
+        """Forward and backward of one slice, which is ``share`` of this process' rows; None if memory did not suffice.
+
+        The error is not handed on: its traceback would keep alive what the failed attempt had computed, and nothing
+        could be found out about what would fit beside that.
+        """
+        try:
+            found = self._slice(step, part, batch)
+            self.accelerator.backward(found[2]["loss"] * share)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return None
+        return found
 
     def _slice(self, step: int, part: int, batch: Batch) -> tuple[Any, Drawn, Mapping[str, Tensor]]:
         """Outputs, what was drawn and losses of one slice of this process' rows."""
@@ -255,35 +296,53 @@ class _Loop:
         return WorkError(f"out of memory with {rows} crops at once", subject="training", remedy=remedy)
 
     def _require_finite(self, loss: Tensor, norm: Tensor | None, step: int) -> None:
-        """Stop before a loss that is no number reaches the weights: the last saved state stays good."""
+        """Stop before a loss that is no number reaches the weights, in every process, and keep these.
+
+        They are good, as the loss of every step before was: saved as a checkpoint, another recipe can go on from them.
+        """
         scaled = self.accelerator.scaler is not None  # fp16 overflows now and then, and its scaler skips the step
-        finite = torch.isfinite(loss) & (torch.isfinite(norm) if norm is not None and not scaled else True)
-        if bool(finite):
+        gradient = torch.isfinite(norm) if norm is not None and not scaled else torch.ones_like(loss, dtype=torch.bool)
+        if bool(torch.isfinite(loss) & gradient):  # of all processes: the gradient is their sum
             return
-        names = self.data.examples.names(next(iter(self._places(step))))
+        images = self.data.examples.names(next(iter(self._places(step)))) if not torch.isfinite(loss) else []
+        names = [name for part in self._gathered(images) for name in part] or ["which the loss does not tell"]
         few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-        kept = (
-            f"the state of an earlier step is in {self.state.path}" if self.state.path.is_file() else "nothing is saved"
-        )
+        good = self.out / LAST_GOOD
+        if self._leads:
+            self.objective.save(self._result, good, self.standing.last)
         raise WorkError(
-            f"the loss is {loss.item():g}, its gradient {float(norm if norm is not None else math.nan):g}, at step "
-            f"{step + 1}, whose crops are of {few}; {kept}",
+            f"the loss is no number at step {step + 1}, whose crops are of {few}",
             subject="training",
-            remedy="Lower the learning rate, or train with precision fp32.",
+            remedy=f"Look at these images and labels. {good} is the network before that step: go on from it "
+            f'(init = "{good}") in another --out with a lower learning rate, or with precision fp32.',
         )
+
+    def _gathered(self, value: Any) -> list[Any]:
+        """What every process has, in every process."""
+        if self.ranks == 1:
+            return [value]
+        values: list[Any] = [None] * self.ranks
+        torch.distributed.all_gather_object(values, value)
+        return values
 
     def _batches(self, start: int) -> Iterator[Any]:
         """This process' rows of the batches from ``start`` on, read ahead by the data loader's workers."""
         loader: Any = DataLoader
         return iter(
-            loader(self.data.examples, batch_size=None, sampler=self._places(start), num_workers=self.how.workers)
+            loader(
+                self.data.examples,
+                batch_size=None,
+                sampler=self._places(start),
+                num_workers=self.how.workers,
+                pin_memory=self.accelerator.device.type == "cuda",
+            )
         )
 
-    def _places(self, start: int) -> "_OwnRows":
+    def _places(self, start: int) -> "OwnRows":
         how = self.how
         sizes, shares = self.data.examples.sizes, list(self.data.shares)
         whole = MixedBatches(sizes, shares, batch_size=how.batch_size, start=start, stop=how.steps, seed=how.seed)
-        return _OwnRows(whole, self.rank, self.ranks)
+        return OwnRows(whole, self.rank, self.ranks)
 
     def _mean(self, numbers: Mapping[str, Tensor]) -> dict[str, float]:
         """Over the processes."""
@@ -326,17 +385,11 @@ class _Loop:
         if self._leads:
             folder = self.out / LAST if self.validate is not None else self.out
             self.objective.save(self._result.eval(), folder, self.standing.last)
-            self.state.path.unlink(missing_ok=True)
+            # Nothing is left to do from here, also after an early stop. The caller removes it when the run is recorded
+            # as done: until then a kill costs no step.
+            self.state.save(self.how.steps)
         self.accelerator.wait_for_everyone()
         return {**self.standing.last, **{f"best_{k}": v for k, v in self.standing.best.items()}}
-
-
-def _accelerator(how: Training) -> Accelerator:
-    device = pick_device(how.device)
-    precision = pick_precision(how.precision, device)
-    # Accelerate keeps device and precision for the whole process and refuses others; a process may train twice.
-    AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(mixed_precision="no" if precision == "fp32" else precision, cpu=device.type == "cpu")
 
 
 @contextmanager
@@ -348,26 +401,6 @@ def _board(folder: Path, start: int) -> Generator[Write]:
         return
     with closing(writer):
         yield lambda record: writer.write(record, int(record["step"]))
-
-
-def _attention(device: torch.device) -> AbstractContextManager[Any]:
-    """Plain attention on the CPU, where the backward pass of the fused kernel takes 40 % of a small network's step."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-@dataclass(frozen=True)
-class _OwnRows(Sampler[list[int]]):
-    """Every ``ranks``-th place of each batch: a process' part, which holds its share of every source."""
-
-    whole: MixedBatches
-    rank: int
-    ranks: int
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (places[self.rank :: self.ranks] for places in self.whole)
-
-    def __len__(self) -> int:
-        return len(self.whole)
 
 
 class _Clock:

@@ -1,6 +1,7 @@
 """What a training that was stopped goes on from: its state on disk, its metrics, its average, its best result."""
 
 import json
+import math
 import pickle
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -58,7 +59,8 @@ class Standing:
 
     def judge(self, found: Mapping[str, Any]) -> bool:
         """Whether a validation (with ``validation_score``; higher is better) is the best so far."""
-        better = not self.best or found["validation_score"] > self.best["validation_score"]
+        score = found["validation_score"]
+        better = not math.isnan(score) and (not self.best or score > self.best["validation_score"])
         self.misses = 0 if better else self.misses + 1
         if better:
             self.best = dict(found)
@@ -134,14 +136,17 @@ class State:
         for part, value in self.identity.items():
             if identity.get(part) != value:
                 raise self._refused(f"belongs to another {part}")
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scaler is not None:
-            self.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.network.load_state_dict(state["average"])
-        self.standing.restore(state["standing"])
-        return int(state["step"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.scaler is not None:
+                self.scaler.load_state_dict(state["scaler"])
+            if self.average is not None:
+                self.average.network.load_state_dict(state["average"])
+            self.standing.restore(state["standing"])
+            return int(state["step"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise self._refused(f"is damaged: {error}") from error
 
     def _refused(self, reason: str) -> CheckpointError:
         return CheckpointError(reason, subject=str(self.path), remedy="Give another --out, or --overwrite.")
@@ -154,9 +159,8 @@ Write = Callable[[dict[str, Any]], None]
 @contextmanager
 def metrics_file(path: Path, start: int) -> Generator[Write]:
     """Append lines to ``metrics.jsonl``, after dropping those of steps that will be done again."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    whole = [line for line in lines if line.endswith("\n")]  # a kill can leave half a line
-    write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= start))
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    write_text(path, "".join(f"{line}\n" for line in lines if _step_of(line) <= start))
     with path.open("a", encoding="utf-8") as file:
 
         def write(record: dict[str, Any]) -> None:
@@ -164,3 +168,11 @@ def metrics_file(path: Path, start: int) -> Generator[Write]:
             file.flush()
 
         yield write
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; of one that is damaged, by a kill or a power cut, a step beyond all others."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from autolabel.errors import ConfigError, InputError, WorkError
+from autolabel.errors import AutolabelError, ConfigError, InputError, WorkError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.run import DONE, RECORD, Run, RunState, read_done
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from model.recipe import Training
     from model.train_processes import Processes
 
+STATE = "state.pt"  # model.training_state's, which needs torch
 CROPS = "crops.png"
 """The picture of augmented crops that a training begins with."""
 
@@ -87,7 +88,7 @@ class TrainResult:
 
     Attributes:
         checkpoint: The folder.
-        metrics: The last line of its metrics, or that of the best network.
+        metrics: The last line of its metrics; with validation also the best one's, each name with ``best_`` before it.
     """
 
     checkpoint: Path
@@ -244,7 +245,9 @@ class Job(NamedTuple):
     existing: Existing
 
 
-def in_processes(stage: str, out: str | Path, job: Job, processes: "Processes", work: Any) -> TrainResult:
+def in_processes(
+    stage: str, out: str | Path, job: Job, processes: "Processes", work: Callable[[Path], dict[str, Any]]
+) -> TrainResult:
     """Do a training's work in every process; the first one opens the run, and finishes it.
 
     Args:
@@ -276,6 +279,8 @@ def in_processes(stage: str, out: str | Path, job: Job, processes: "Processes", 
         processes.told("done" if done else "new")
         if not done:
             run.finish(work(run.path))
+        # From here on there is nothing to go on with.
+        (run.path / STATE).unlink(missing_ok=True)
     return _result(folder)
 
 
@@ -320,10 +325,8 @@ def _work(
     progress: Progress,
 ) -> dict[str, Any]:
     """Train, with a picture of what is trained on before, and the curves after."""
-    from autolabel.report.training_plots import plot_training
     from model.supervised import Source, train_supervised
     from model.train_processes import leads
-    from model.training_state import METRICS
 
     for note in begin.notes if leads() else ():
         progress.note(note)
@@ -334,7 +337,23 @@ def _work(
         return train_supervised(begin.make(), sources, how, folder, validation=validation, show=show, progress=progress)
     finally:
         if leads():
-            plot_training(folder / METRICS, folder)
+            draw_curves(folder, progress)
+
+
+def draw_curves(folder: Path, progress: Progress) -> None:
+    """Draw a training's curves; what goes wrong is noted, and neither fails the training nor hides why it failed.
+
+    Args:
+        folder: The checkpoint folder.
+        progress: Where to note.
+    """
+    from autolabel.report.training_plots import plot_training
+    from model.training_state import METRICS
+
+    try:
+        plot_training(folder / METRICS, folder)
+    except (OSError, AutolabelError) as error:
+        progress.note(f"the curves could not be drawn: {error}")
 
 
 def _shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":

@@ -50,18 +50,16 @@ class Fit:
     Args:
         seed: Of the first weights.
         room: Rows at once for which there is memory.
-        stuck: A network that learns nothing.
     """
 
-    def __init__(self, seed: int = 0, *, room: int = 1000, stuck: bool = False) -> None:
+    def __init__(self, seed: int = 0, *, room: int = 1000) -> None:
         torch.manual_seed(seed)
         self.network: nn.Module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.1), nn.Linear(4, 1))
-        self._room, self._stuck = room, stuck
+        self._room = room
         self.seen: list[int] = []
 
     def groups(self, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
-        parameters = [nn.Parameter(torch.zeros(1))] if self._stuck else list(self.network.parameters())
-        return [{"params": parameters, "weight_decay": weight_decay, "lr_scale": layer_decay}]
+        return [{"params": list(self.network.parameters()), "weight_decay": weight_decay, "lr_scale": layer_decay}]
 
     def draw(self, batch: Points, draws: Draws) -> Drawn:
         return Drawn((batch.x + 0.1 * draws.normal(3),), 2 * batch.x[:, 0] - batch.x[:, 1])

@@ -72,6 +72,7 @@ def test_the_folder_holds_the_network_that_was_trained(dots, tmp_path) -> None:
         "model.safetensors",
         "skeleton.json",
         METRICS,
+        STATE,
     }
     described = json.loads((tmp_path / "out" / "config.json").read_text())
     assert described["metrics"] == last
@@ -273,7 +274,7 @@ def test_each_dataset_teaches_its_own_decoder(dots, tmp_path, two, experts) -> N
     assert last["validation_score"] == pytest.approx(
         (last["validation_pck_whole"] + last["validation_pck_pair"]) / 2, abs=1e-6
     )
-    again = load_model(tmp_path / "last" if (tmp_path / "last").exists() else tmp_path / "out" / "last")
+    again = load_model(tmp_path / "out" / "last")
     assert same(again, model)
     for index, name in enumerate(("whole", "pair")):
         alone = load_model(tmp_path / "out" / "last", name)

@@ -2,14 +2,16 @@
 
 import json
 import math
+import re
 import resource
+import weakref
 
 import pytest
 import torch
 
-from autolabel.errors import CheckpointError, WorkError
+from autolabel.errors import CheckpointError, ConfigError, WorkError
 from model.recipe import Training
-from model.train import LAST, Data, train
+from model.train import LAST, LAST_GOOD, Data, train
 from model.training_state import METRICS, STATE, Average
 from tests.doubles import Recorder, Stopped
 from tests.model.line import Fit, Line
@@ -51,7 +53,11 @@ def test_the_loss_falls_and_the_network_is_saved(tmp_path) -> None:
     assert last["size"] > 0 and last["crops_per_second"] > 0
     assert not fit.network.training
     assert saved(tmp_path)["tensors"]["0.bias"] == fit.network.state_dict()["0.bias"].tolist()
-    assert not (tmp_path / STATE).exists() and not (tmp_path / LAST).exists()
+    assert not (tmp_path / LAST).exists()
+    state = torch.load(tmp_path / STATE, weights_only=True)
+    assert state["step"] == 60, "until the result is recorded, nothing has to be done again"
+    again, end = run(tmp_path, Fit(seed=5), how=recipe(steps=60, log_every=10, learning_rate=3e-2))
+    assert timeless([end]) == timeless([last]) and torch.equal(weights(again), weights(fit)) and not again.seen
 
 
 @pytest.mark.parametrize("stopped", [3, 7, 11])
@@ -78,7 +84,6 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(tmp_path, stopped) -> None
     for folder in (".", LAST):
         one, other = (saved(tmp_path / name / folder) for name in ("stopped", "whole"))
         assert one["tensors"] == other["tensors"]
-    assert not (tmp_path / "stopped" / STATE).exists()
 
 
 def test_the_seed_decides(tmp_path) -> None:
@@ -186,24 +191,24 @@ def test_betas_are_the_optimizers(tmp_path) -> None:
 # ---- refusals
 
 
-def test_a_loss_that_is_no_number_names_its_images_and_keeps_the_last_state(tmp_path) -> None:
-    line = Line(bad=[13])
-    with pytest.raises(WorkError, match=r"the loss is nan.*at step \d+, whose crops are of.*nothing is saved") as error:
-        run(tmp_path / "a", how=recipe(save_every=100), line=line)
+def test_a_loss_that_is_no_number_names_its_images_and_keeps_the_network_before(tmp_path) -> None:
+    line, how = Line(bad=[13]), recipe(save_every=3, batch_size=2, log_every=1)
+    with pytest.raises(WorkError, match=r"loss is no number at step \d+, whose crops are of .*Lower|lower") as error:
+        run(tmp_path, how=how, line=line)
     assert error.value.exit_code == 1
-    with pytest.raises(WorkError, match=r"whose crops are of .*jpg.*state of an earlier step is in .*state\.pt.*Lower"):
-        run(tmp_path / "b", how=recipe(save_every=1, batch_size=2), line=line)
-    state = torch.load(tmp_path / "b" / STATE, weights_only=True)
-    assert all(tensor.isfinite().all() for tensor in state["network"].values())
-    assert all(math.isfinite(record["loss"]) for record in lines(tmp_path / "b"))
-    assert not (tmp_path / "b" / "line.json").exists()
-    run(tmp_path / "b", how=recipe(save_every=1, batch_size=2), line=Line())  # with the image repaired it goes on
-
-
-def test_the_batch_that_broke_the_loss_is_named(tmp_path) -> None:
-    with pytest.raises(WorkError, match=r"at step (\d+)") as error:
-        run(tmp_path, how=recipe(batch_size=2), line=Line(bad=[13]))
     assert "13.jpg" in str(error.value)
+    step = int(re.findall(r"at step (\d+)", str(error.value))[0])
+    assert [record["step"] for record in lines(tmp_path)] == list(range(1, step))
+    assert all(math.isfinite(record["loss"]) for record in lines(tmp_path))
+    kept = saved(tmp_path / LAST_GOOD)
+    assert kept["metrics"]["step"] == step - 1
+    # The same steps with the image repaired have the same weights before that step.
+    before = run(tmp_path / "whole", how=recipe(steps=step - 1, batch_size=2, log_every=1, schedule="steps"))[0]
+    steps_only = Fit()
+    with pytest.raises(WorkError):
+        run(tmp_path / "steps", steps_only, how.model_copy(update={"schedule": "steps"}), line=line)
+    assert saved(tmp_path / "steps" / LAST_GOOD)["tensors"]["0.bias"] == before.network[0].bias.tolist()
+    assert not (tmp_path / "line.json").exists()
 
 
 def test_a_batch_that_does_not_fit_is_answered_with_one_that_would(tmp_path) -> None:
@@ -212,6 +217,29 @@ def test_a_batch_that_does_not_fit_is_answered_with_one_that_would(tmp_path) -> 
     with pytest.raises(WorkError, match=r"out of memory with 8.*Not even one fits.*checkpoint_activations"):
         run(tmp_path / "b", Fit(room=0))
     run(tmp_path / "c", Fit(room=3), recipe(accumulate=4))
+
+
+def test_what_would_fit_is_tried_without_what_did_not(tmp_path) -> None:
+    """Nothing of the failed attempt is alive any more, whose memory the others need."""
+    alive: list[bool] = []
+    failed: list[weakref.ref] = []
+
+    class Crowded(Fit):
+        def losses(self, outputs, drawn):
+            alive.extend(reference() is not None for reference in failed)
+            if len(outputs) > 2:
+                failed.append(weakref.ref(outputs))
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().losses(outputs, drawn)
+
+    with pytest.raises(WorkError, match="2 at once would fit"):
+        run(tmp_path, Crowded())
+    assert len(alive) >= 2 and not any(alive)
+
+
+def test_slices_may_not_be_empty(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="accumulate"):
+        Training.parse({"batch_size": 4, "accumulate": 5}, subject="training")
 
 
 def test_a_full_disk_leaves_the_older_state(tmp_path) -> None:
@@ -245,6 +273,24 @@ def test_a_state_of_another_recipe_is_refused(stopped) -> None:
 def test_a_state_of_another_network_is_refused(stopped) -> None:
     with pytest.raises(CheckpointError, match="belongs to another network"):
         train(Fit(), Data(Line(), [1.0]), recipe(), stopped, identity={"network": {"width": 4}})
+
+
+def test_damaged_metrics_do_not_end_a_resumption(stopped) -> None:
+    before = lines(stopped)
+    with (stopped / METRICS).open("ab") as file:
+        file.write(b"\0\0\0\n[3]\n{}\n\xff\n")
+    run(stopped)
+    assert timeless(lines(stopped))[: len(before)] == timeless(before)
+    assert [record["step"] for record in lines(stopped)] == [4, 8, 12]
+
+
+@pytest.mark.parametrize("part", ["network", "optimizer", "standing", "step"])
+def test_a_state_that_lacks_a_part_is_told(stopped, part) -> None:
+    state = torch.load(stopped / STATE, weights_only=True)
+    del state[part]
+    torch.save(state, stopped / STATE)
+    with pytest.raises(CheckpointError, match=r"state\.pt: is damaged"):
+        run(stopped)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"no zip at all"])
