@@ -1,4 +1,4 @@
-"""The network: define, load, train, distil, predict, detect.
+"""The network: define, load, save, pre-train, train, predict.
 
 Import from its files, such as ``from model.vitpose import ViTPose``.
 """

@@ -36,7 +36,7 @@ from model.official import names_from_official, names_to_official
 from model.positions import adapted, for_input_size
 from model.pth import read_pth, write_pth
 from model.starter import from_starter
-from model.tensor_files import digest_tensors, read_tensors, write_tensors, write_text_whole, write_whole
+from model.tensor_files import digest_tensors, of_json, of_tensors, read_tensors, write_together
 from model.vitpose import ViTPose, build_vitpose
 
 FORMAT = "autolabel-vitpose-1"
@@ -94,8 +94,8 @@ def load_adapted(source: str | Path, dataset: str | None, changes: Mapping[str, 
 def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] | None = None) -> Path:
     """Write a checkpoint folder that :func:`load_model` reads; other files in it are left alone.
 
-    Each file is replaced whole. The config is written last and names the digest that the tensors carry, so
-    that a save that was killed half-way over an older one is found out when it is loaded.
+    An older checkpoint is replaced when all files of the new one are complete. The config comes last and names the
+    digest that the tensors carry, so that a kill between the renames is found out when it is loaded.
 
     Args:
         model: As :func:`model.vitpose.build_vitpose` or :func:`load_model` made it.
@@ -104,17 +104,19 @@ def save_model(model: ViTPose, folder: str | Path, metrics: Mapping[str, float] 
 
     Returns:
         The folder.
+
+    Raises:
+        WorkError: It cannot be written, such as when the disk is full; an older one stays as it was.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     digest = model_digest(model)
-    write_tensors(folder / "model.safetensors", model.state_dict(), {"format": "pt", "digest": digest})
-    files = _skeleton_files(model.config, len(model.skeletons))
-    for name, skeleton in zip(files, model.skeletons, strict=True):
-        _write_json(folder / name, skeleton.to_dict())
+    tensors = of_tensors(folder / "model.safetensors", model.state_dict(), {"format": "pt", "digest": digest})
+    names = _skeleton_files(model.config, len(model.skeletons))
+    skeletons = [of_json(folder / name, one.to_dict()) for name, one in zip(names, model.skeletons, strict=True)]
     network = model.config.described()
     described = {"format": FORMAT, "digest": digest, "network": network, "metrics": dict(metrics or {})}
-    _write_json(folder / "config.json", described)
+    write_together([tensors, *skeletons, of_json(folder / "config.json", described)])
     return folder
 
 
@@ -128,13 +130,18 @@ def save_huggingface(model: ViTPose, folder: str | Path) -> Path:
 
     Raises:
         CheckpointError: The network has what that layout cannot express.
+        WorkError: As :func:`save_model`.
     """
     config, tensors = write_huggingface(model)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
-    _write_json(folder / "skeleton.json", model.skeleton.to_dict())
-    _write_json(folder / "config.json", config)
+    write_together(
+        [
+            of_tensors(folder / "model.safetensors", tensors, {"format": "pt"}),
+            of_json(folder / "skeleton.json", model.skeleton.to_dict()),
+            of_json(folder / "config.json", config),
+        ]
+    )
     return folder
 
 
@@ -149,6 +156,7 @@ def save_official(model: ViTPose, folder: str | Path) -> Path:
 
     Raises:
         CheckpointError: The network attends within windows, which the official code does not.
+        WorkError: As :func:`save_model`.
     """
     require_full_attention(model.config, "the official code", str(folder))
     return _save_pth(model, Path(folder), names_to_official(model.state_dict()))
@@ -162,6 +170,7 @@ def save_mmpose(model: ViTPose, folder: str | Path) -> Path:
 
     Raises:
         CheckpointError: The network has several heads or experts, or windows, which that layout cannot hold.
+        WorkError: As :func:`save_model`.
     """
     require_full_attention(model.config, "mmpose 1.x", str(folder))
     return _save_pth(model, Path(folder), names_to_mmpose(model.state_dict(), str(folder)))
@@ -328,7 +337,7 @@ def assemble(weights: Weights, subject: str) -> ViTPose:
     return model.eval()
 
 
-# Writing: a file appears whole or not at all.
+# Writing: all files of a save are complete before the first takes its place.
 
 
 def _save_pth(model: ViTPose, folder: Path, state: Tensors) -> Path:
@@ -336,10 +345,6 @@ def _save_pth(model: ViTPose, folder: Path, state: Tensors) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     skeletons = [skeleton.to_dict() for skeleton in model.skeletons]
     described = {"network": model.config.described(), "skeletons": skeletons}
-    _write_json(folder / "skeleton.json", skeletons[0])
-    write_whole(folder / PTH, lambda temporary: write_pth(temporary, state, described))
+    weights = (folder / PTH, lambda temporary: write_pth(temporary, state, described))
+    write_together([of_json(folder / "skeleton.json", skeletons[0]), weights])
     return folder / PTH
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from model.config import ViTPoseConfig
-from model.tensor_files import digest_tensors, write_tensors, write_text_whole
+from model.tensor_files import digest_tensors, of_json, of_tensors, write_together
 
 FORMAT = "autolabel-encoder-1"
 """Marks the config.json of an encoder's folder, and the version of its layout."""
@@ -23,20 +23,26 @@ TENSORS, CONFIG = "model.safetensors", "config.json"
 def save_encoder(
     config: ViTPoseConfig, tensors: Mapping[str, Tensor], folder: Path, metrics: Mapping[str, float]
 ) -> None:
-    """Write an encoder's folder; each file is replaced whole, the config last, with the digest of the tensors.
+    """Write an encoder's folder, both files or none; the config comes last, with the digest of the tensors.
 
     Args:
         config: The network that was pre-trained.
         tensors: Patch embedding, positions, blocks and last norm.
         folder: Where to; made if it is not there.
         metrics: Figures to keep with it.
+
+    Raises:
+        WorkError: It cannot be written, such as when the disk is full; an older one stays as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     digest = tensors_digest(tensors)
     described = {"format": FORMAT, "digest": digest, "network": config.described(), "metrics": dict(metrics)}
-    text = json.dumps(described, indent=2, ensure_ascii=False) + "\n"
-    write_tensors(folder / TENSORS, tensors, {"format": "pt", "digest": digest})
-    write_text_whole(folder / CONFIG, text)
+    write_together(
+        [
+            of_tensors(folder / TENSORS, tensors, {"format": "pt", "digest": digest}),
+            of_json(folder / CONFIG, described),
+        ]
+    )
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:

@@ -1,12 +1,15 @@
-"""Files of tensors: read with clear errors, written whole or not at all.
+"""Files of tensors: read with clear errors, written whole or not at all, alone or together with others.
 
-What stood there before stays until the new file is complete, so that a full disk or a kill takes nothing away.
+What stood there before stays until the new files are complete, so that a full disk or a kill takes nothing away.
 """
 
+import errno
 import hashlib
+import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +18,12 @@ from torch import Tensor
 
 from autolabel.errors import CheckpointError, WorkError
 from model.pth import refuse_other_files
+
+Writer = Callable[[Path], object]
+"""Writes a file to the path that it is given."""
+
+File = tuple[Path, Writer]
+"""A file to be written: where, and by what."""
 
 
 def read_tensors(path: Path, subject: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
@@ -51,8 +60,8 @@ def digest_tensors(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> No
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside ``path`` and put it in its place when it is complete.
+def write_whole(path: Path, write: Writer) -> None:
+    """Write a file beside ``path`` and put it in its place when it is complete and on the disk.
 
     Args:
         path: The file.
@@ -61,42 +70,68 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         WorkError: It cannot be written, such as when the disk is full; the older file stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    write_together([(path, write)])
+
+
+def write_together(files: Sequence[File]) -> None:
+    """Write files that belong together: none takes its place before all of them are complete and on the disk.
+
+    What fails then fails before anything was replaced. Only a kill between two of the renames, which come back to back,
+    leaves a mixture; so the last of the files is to tell whether the others are of the same save.
+
+    Args:
+        files: In the order in which they are to be put in their places.
+
+    Raises:
+        WorkError: One of them cannot be written, such as when the disk is full; the older ones stay.
+    """
+    beside = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path, _ in files]
+    current, replaced = files[0][0], 0
     try:
-        write(temporary)
-        temporary.replace(path)
+        for (current, write), temporary in zip(files, beside, strict=True):
+            if current.is_dir():  # found out by the rename otherwise, when others may have been replaced
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            write(temporary)
+            _to_disk(temporary)
+        for (current, _), temporary in zip(files, beside, strict=True):
+            temporary.replace(current)
+            replaced += 1
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, RuntimeError) and not _of_the_disk(error):
             raise
-        kept = "; the older one stays" if path.is_file() else ""
+        kept = "; the older one stays" if current.is_file() and not replaced else ""
         raise WorkError(
             f"cannot be written{kept}: {error}",
-            subject=str(path),
+            subject=str(current),
             remedy="Make room, or see who may write there; then give the same command again.",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in beside:
+            temporary.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file's content is on the disk: a rename may get there before it, and leave an empty file."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _of_the_disk(error: RuntimeError) -> bool:
     """Whether torch's writer of zip files says so what the system told it; other mistakes are ours."""
-    return "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error)
+    return any(word in str(error) for word in ("PytorchStreamWriter", "unexpected pos", "iostream error"))
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors as safetensors, whole.
+def of_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> File:
+    """Tensors as a safetensors file, for :func:`write_together`."""
 
-    Raises:
-        WorkError: As :func:`write_whole`.
-    """
-    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: save_file(stored, temporary, metadata=dict(metadata)))
+    def write(temporary: Path) -> None:
+        stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(stored, temporary, metadata=dict(metadata))
+
+    return path, write
 
 
-def write_text_whole(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole.
-
-    Raises:
-        WorkError: As :func:`write_whole`.
-    """
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def of_json(path: Path, content: Mapping[str, Any]) -> File:
+    """A JSON object as indented UTF-8 text, for :func:`write_together`."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return path, lambda temporary: temporary.write_text(text, encoding="utf-8")
