@@ -6,6 +6,7 @@ as timm's attention names them, so that a network trained with full attention lo
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ def plan(
         window: (rows, columns) tokens; along an axis where the grid is smaller, it is the grid's size.
         shift: Whether every other one of the blocks with windows moves them by half a window, as in Swin. Along an
             axis that one window spans there is nothing to move.
-        pool: Whether windows also see the means of all windows.
+        pool: Whether windows also see the means of all windows. Where there is one window, it does not see its own:
+            a window as large as the grid is full attention.
         full_every: The n-th, 2n-th, ... block attends in full, as in ViTDet; 0 for none.
 
     Returns:
@@ -68,7 +70,8 @@ def plan(
         if attention == "full" or (full_every and block % full_every == 0):
             plans.append(Windows(grid))
         else:
-            plans.append(Windows(size, (half[0], half[1]) if shift and windowed % 2 else (0, 0), pool))
+            moved = (half[0], half[1]) if shift and windowed % 2 else (0, 0)
+            plans.append(Windows(size, moved, pool and size != grid))
             windowed += 1
     return plans
 
@@ -90,7 +93,8 @@ class GridAttention(nn.Module):
     Attributes:
         relative_position_bias_table: ((2 rows - 1) x (2 columns - 1), heads), distances in rows and columns from the
             most negative; None without.
-        allowed: (windows, T, T + pooled) bool, which keys each query looks at; None where all.
+        allowed: (windows, T, T + pooled) bool, which keys each query looks at; None where all, and on ``meta``,
+            where nothing is computed. Blocks share its memory: never written to.
         real: (windows, 1) int64, how many tokens of each window are no filling; None where that changes nothing.
     """
 
@@ -114,10 +118,10 @@ class GridAttention(nn.Module):
 
     def restore_constants(self) -> None:
         """Compute anew what is neither learnt nor saved; needed after ``to_empty``."""
-        constants = {"allowed": allowed_keys(self.grid, self.windows), "real": _real_tokens(self.grid, self.windows)}
-        for name, values in constants.items():
-            tensor = None if values is None else torch.from_numpy(values).to(self.qkv.weight.device)
-            self.register_buffer(name, tensor, persistent=False)
+        device = self.qkv.weight.device
+        for name, computed in (("allowed", allowed_keys), ("real", _real_tokens)):
+            values = None if device.type == "meta" else computed(self.grid, self.windows)
+            self.register_buffer(name, None if values is None else torch.from_numpy(values).to(device), False)
 
     def forward(self, tokens: Tensor, **unused: object) -> Tensor:
         """Attend; timm's blocks also hand on a mask and a flag, which are never set here."""
@@ -207,6 +211,7 @@ def window_count(grid: tuple[int, int], windows: Windows) -> int:
     return int(np.prod([-(-whole // side) for whole, side in zip(grid, windows.size, strict=True)]))
 
 
+@lru_cache(maxsize=4)  # shifted and not, for a network and the next: a mask can be large, and blocks have the same
 def allowed_keys(grid: tuple[int, int], windows: Windows) -> NDArray[np.bool_] | None:
     """Which keys each query looks at: (windows, T, T + pooled), or None where every query looks at all.
 

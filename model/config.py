@@ -5,6 +5,8 @@ translates it into the network's flat arguments; no module ever sees it. Unknown
 nearest known one.
 """
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +27,15 @@ UPSAMPLING = 4
 MAX_SIDE = 8192
 """Longest side of an input, in pixels. Like the limits of the fields below, it is far beyond any network that
 exists: a damaged or hostile config must not ask for all memory."""
+
+MAX_TOKENS = 65_536
+"""As many as an input of 4096x4096 has in patches of 16."""
+
+MAX_LOOKS = 2**27
+"""Pairs of a query and a key in all windows of a block: what a mask says a byte each of."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+"""Names of datasets become parts of file names."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class ViTPoseConfig(Settings):
         attention: "full", or "window": a token attends to those of its window (:mod:`model.attention`).
         window: (rows, columns) of a window, in tokens; it need not divide the grid.
         shift: Every other one of the blocks with windows moves them by half a window.
-        pool: Every window also sees the mean token of each window.
+        pool: Every window also sees the mean token of each window, where there are several.
         full_every: Every n-th block attends in full all the same; 0 for none.
         relative_position: Whether a learnt bias for each distance between tokens is added to the attention.
         decoder: "classic" (two deconvolutions) or "simple" (ReLU, bilinear x4, 3x3 convolution).
@@ -111,7 +122,7 @@ class ViTPoseConfig(Settings):
         experts: 0 for a plain network, else the number of ViTPose++ experts.
         expert_width: Output channels that an expert fills, P; the last P of the width.
         datasets: Names of the datasets, in the order of experts and keypoint heads; may be empty for a plain
-            network.
+            network. Letters, digits, and, after the first, ``_``, ``.`` and ``-``; different without case, too.
         codecs: Heatmap convention of each head, for crops, targets and decoding, in the order of ``datasets``; may
             be empty where ``codec`` and :data:`DATASETS` say it. See :meth:`codec_of`.
         codec: Heatmap convention of the first head.
@@ -214,10 +225,13 @@ class ViTPoseConfig(Settings):
             raise ValueError(f"input_size {self.input_size} must be multiples of {stride}")
         if max(self.input_size) > MAX_SIDE:
             raise ValueError(f"input_size {self.input_size} is larger than {MAX_SIDE}")
+        if math.prod(self.grid_size) > MAX_TOKENS:
+            raise ValueError(f"input_size {self.input_size} makes more than {MAX_TOKENS:,} tokens")
         self._check_padding()
         if self.width % self.heads:
             raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
         self._check_attention()
+        self._check_datasets()
         self._check_experts()
         self._check_codecs()
         return self
@@ -241,10 +255,22 @@ class ViTPoseConfig(Settings):
         if self.attention == "window":
             if self.full_every == 1 or self.full_every > self.depth:
                 raise ValueError(f"full_every {self.full_every} must be 0, or from 2 to the depth, {self.depth}")
+            self._check_windows()
             return
         for name in ("window", "shift", "pool", "full_every"):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} {getattr(self, name)} needs attention 'window'")
+
+    def _check_windows(self) -> None:
+        size = [min(side, whole) for side, whole in zip(self.window, self.grid_size, strict=True)]
+        windows = math.prod(-(-whole // side) for side, whole in zip(size, self.grid_size, strict=True))
+        tokens = math.prod(size)
+        looks = windows * tokens * (tokens + windows * self.pool)
+        if windows > 1 and looks > MAX_LOOKS:
+            raise ValueError(
+                f"window {self.window} on a grid of {self.grid_size} tokens makes {looks:,} pairs of tokens that look "
+                f"at each other, more than {MAX_LOOKS:,}"
+            )
 
     def _check_codecs(self) -> None:
         if not self.codecs:
@@ -254,9 +280,17 @@ class ViTPoseConfig(Settings):
         if self.codec != self.codecs[0]:
             raise ValueError(f"codec {self.codec} must be the first of codecs {self.codecs}")
 
+    def _check_datasets(self) -> None:
+        for name in self.datasets:
+            if not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"dataset {name!r} must be named in letters, digits, '_', '.' and '-', beginning with a letter or "
+                    "digit, because files are named after it"
+                )
+        if len({name.lower() for name in self.datasets}) != len(self.datasets):
+            raise ValueError(f"datasets {self.datasets} must be different names, whatever the case")
+
     def _check_experts(self) -> None:
-        if len(set(self.datasets)) != len(self.datasets):
-            raise ValueError(f"datasets {self.datasets} must be different names")
         if self.experts == 0:
             if self.expert_width:
                 raise ValueError(f"expert_width {self.expert_width} needs experts")
@@ -267,9 +301,12 @@ class ViTPoseConfig(Settings):
             raise ValueError(f"expert_width {self.expert_width} must lie between 0 and width {self.width}")
 
 
+THRESHOLDS = ("presence_threshold", "visible_threshold")
+"""Fields that were found for the presence heads of a network, and mean nothing for others."""
+
 _LATER = (
     *("ratio", "attention", "window", "shift", "pool", "full_every", "relative_position", "upsampling"),
-    *("presence", "codecs", "presence_threshold", "visible_threshold"),
+    *("presence", "codecs", *THRESHOLDS),
 )
 """Fields that the first version of checkpoint folders did not have."""
 

@@ -7,7 +7,7 @@ import torch
 
 from autolabel.errors import ConfigError
 from autolabel.skeleton import Skeleton
-from model.config import ViTPoseConfig
+from model.config import THRESHOLDS, ViTPoseConfig
 from model.vitpose import ViTPose, build_vitpose
 
 HEAD_FIELDS = ("decoder", "deconv_channels", "upsampling", "presence", "codec", "heatmap_sigma")
@@ -43,7 +43,9 @@ def with_fresh_heads(
             remedy=f"Name the dataset whose expert to start from: {', '.join(model.config.datasets)}.",
         )
     names = [name for name in skeletons if name]
-    fields = {**model.config.model_dump(), "codecs": (), "absent_below": 0.0, "datasets": tuple(names), **changes}
+    # What peaks and probabilities of the old heads meant is not known of the new ones.
+    kept = model.config.model_dump(exclude={"codecs", "absent_below", *THRESHOLDS})
+    fields = {**kept, "datasets": tuple(names), **changes}
     config = ViTPoseConfig.parse(fields, subject=subject)
     torch.manual_seed(seed)
     fresh = build_vitpose(config, list(skeletons.values()))

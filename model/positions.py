@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from autolabel.errors import CheckpointError, ConfigError
 from model.attention import TABLE, Windows, plan, table_size
-from model.config import ViTPoseConfig
+from model.config import THRESHOLDS, ViTPoseConfig
 from model.heads import PresenceHead
 from model.layouts import Tensors, Weights
 
@@ -66,7 +66,13 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
 
     What the network learnt is kept as far as it goes: positions and the biases of relative positions are resampled
     to what lies as far apart in the crop. What it never had starts fresh: biases of relative positions at 0,
-    presence heads from the seed. Another ratio comes with its own patch padding.
+    presence heads from the seed, and the thresholds of presence heads that come or go are the defaults. Another ratio
+    comes with its own patch padding.
+
+    Positions of another ratio are a little beside: a grid is resampled to equal shares of the crop, but with the
+    paddings of ratio 1 and 2 (2 and 4 for patches of 16) the centre of a fine token lies a quarter of a fine token
+    (2 pixels) further down and right than its resampled position says. Fine-tuning has to make up for that, as for
+    everything else about a new stride.
 
     Args:
         weights: The network, with as many skeletons as heads.
@@ -82,6 +88,8 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
     fields: dict[str, Any] = {**weights.config.model_dump(), **changes}
     if fields["ratio"] != weights.config.ratio:
         del fields["patch_padding"]
+    if fields["presence"] != weights.config.presence:  # they were found for heads that are not there any more, or yet
+        fields = {name: value for name, value in fields.items() if name not in THRESHOLDS}
     if fields["attention"] == "full" and "attention" in changes:
         fields = {name: value for name, value in fields.items() if name not in _OF_WINDOWS or name in changes}
     config = ViTPoseConfig.parse(fields, subject=subject)

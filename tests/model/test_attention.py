@@ -180,6 +180,22 @@ def test_windows_are_at_most_the_grid(grid: tuple[int, int], window: tuple[int, 
     assert planned(grid, window=window, shift=True)[1] == expected
 
 
+def test_one_window_does_not_see_its_own_mean() -> None:
+    assert planned(window=(8, 6), pool=True) == planned(attention="full")
+    assert planned(window=(8, 3), pool=True) == [Windows((8, 3), pool=True)] * 6
+
+
+def test_masks_take_memory_once_and_none_on_meta() -> None:
+    windows = Windows((2, 3), (1, 1), pool=True)
+    with torch.device("meta"):
+        module = GridAttention(WIDTH, HEADS, (5, 7), windows, relative_position=True)
+    assert module.allowed is None and module.real is None
+    module.to_empty(device="cpu").restore_constants()
+    other = attention((5, 7), windows, relative=False)
+    assert module.allowed is not None and other.allowed is not None and module.real is not None
+    assert module.allowed.data_ptr() == other.allowed.data_ptr()
+
+
 def test_masks_are_there_only_where_they_say_something() -> None:
     def mask(grid: tuple[int, int], windows: Windows) -> torch.Tensor | None:
         return GridAttention(WIDTH, HEADS, grid, windows, relative_position=False).allowed

@@ -31,6 +31,12 @@ def test_an_unknown_key_names_the_nearest_known_one() -> None:
         ({"attention": "window", "window": (0, 8)}, r"window \(0, 8\) must be at least one token"),
         ({"attention": "window", "full_every": 1}, "full_every 1 must be 0, or from 2 to the depth, 12"),
         ({"attention": "window", "full_every": 13}, "full_every 13 must be"),
+        ({"input_size": (8192, 8192)}, r"\(8192, 8192\) makes more than 65,536 tokens"),
+        (
+            {"input_size": (4096, 4096), "attention": "window", "window": (150, 150), "shift": True},
+            r"window \(150, 150\) on a grid of \(256, 256\) tokens makes 2,025,000,000 pairs",
+        ),
+        ({"input_size": (4096, 4096), "attention": "window", "window": (2, 2), "pool": True}, "makes .* pairs"),
         ({"shift": True}, "shift True needs attention 'window'"),
         ({"pool": True}, "pool True needs attention 'window'"),
         ({"full_every": 3}, "full_every 3 needs attention 'window'"),
@@ -44,6 +50,12 @@ def test_an_unknown_key_names_the_nearest_known_one() -> None:
         ({"expert_width": 96}, "needs experts"),
         ({"experts": 2, "expert_width": 96, "datasets": ("coco",)}, "as many as the datasets"),
         ({"experts": 2, "expert_width": 96, "datasets": ("coco", "coco")}, "different names"),
+        ({"datasets": ("Coco", "coco")}, "different names, whatever the case"),
+        ({"datasets": ("coco", "")}, "dataset '' must be named in letters, digits"),
+        ({"datasets": ("../mice",)}, r"dataset '\.\./mice' must be named in"),
+        ({"datasets": ("mice/2",)}, "dataset 'mice/2' must be named in"),
+        ({"datasets": (".mice",)}, "beginning with a letter or digit, because files are named after it"),
+        ({"datasets": ("mice\n",)}, "must be named in"),
         ({"experts": 2, "expert_width": 768, "datasets": ("coco", "aic")}, "between 0 and width 768"),
     ],
 )
@@ -96,6 +108,16 @@ def test_codecs_of_heads(fields: dict[str, object], expected: list[str]) -> None
     config = ViTPoseConfig.parse(fields, subject="config.json")
     assert [config.codec_of(head) for head in range(len(expected))] == expected
     assert config.codec == expected[0]
+
+
+def test_sizes_that_are_used_are_within_the_limits() -> None:
+    """And far beyond: 1/8 features of a large input, in pooled and shifted windows up to the whole grid."""
+    given = {"input_size": (1024, 768), "ratio": 2, "attention": "window", "pool": True, "shift": True}
+    for window in ((8, 8), (16, 12), (64, 48), (128, 96)):
+        ViTPoseConfig.parse({**given, "window": window}, subject="config.json")
+    ViTPoseConfig.parse({"input_size": (4096, 4096)}, subject="config.json")
+    for name in (*DATASETS, "Mice-2_b.v1"):
+        ViTPoseConfig(datasets=(name,))
 
 
 def test_sizes_follow_from_input_and_patch() -> None:

@@ -37,6 +37,13 @@ def test_the_encoder_stays_and_the_heads_are_new(dots) -> None:
     assert not all(torch.equal(tensor, heads(other)[name]) for name, tensor in heads(one).items())
 
 
+def test_fresh_presence_heads_have_no_thresholds_of_old_ones(dots) -> None:
+    model = trained(dots.skeleton, presence=True, presence_threshold=0.8, visible_threshold=0.3)
+    for presence in (True, False):
+        fresh = with_fresh_heads(model, {"": PAIR}, {"presence": presence}, seed=0, subject="x").config
+        assert (fresh.presence_threshold, fresh.visible_threshold) == (0.5, 0.5)
+
+
 def test_a_head_for_each_of_several_datasets(dots) -> None:
     fresh = with_fresh_heads(trained(dots.skeleton), {"a": PAIR, "b": dots.skeleton}, {}, seed=0, subject="x")
     assert fresh.config.datasets == ("a", "b")

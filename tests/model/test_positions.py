@@ -170,9 +170,28 @@ def test_fresh_presence_heads_come_from_the_seed_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("old", "changes", "expected"),
+    [
+        ({"presence": True, **THRESHOLDS}, {"presence": False}, (0.5, 0.5)),
+        ({**THRESHOLDS}, {"presence": True}, (0.5, 0.5)),
+        ({"presence": True, **THRESHOLDS}, {"presence": True, "ratio": 2}, (0.8, 0.3)),  # the same heads
+    ],
+)
+def test_thresholds_belong_to_the_presence_heads(
+    old: dict[str, object], changes: dict[str, Any], expected: tuple[float, float]
+) -> None:
+    config = adapted(weights_of(**old), changes, "a.pth").config
+    assert (config.presence_threshold, config.visible_threshold) == expected
+
+
 def test_fresh_biases_are_zero_so_that_a_whole_window_stays_the_same_network() -> None:
     before = weights_of()
-    after = adapted(before, {"attention": "window", "window": (4, 3), "relative_position": True}, "a.pth")
+    whole = {"attention": "window", "window": (4, 3), "pool": True, "shift": True, "relative_position": True}
+    after = adapted(before, whole, "a.pth")
     images = torch.randn(2, 3, 64, 48)
     with torch.no_grad():
         torch.testing.assert_close(assemble(after, "a")(images), assemble(before, "b")(images), rtol=1e-5, atol=1e-5)
