@@ -4,55 +4,16 @@ The cut is chosen on labelled people that were not trained on, and stored with t
 (``ViTPoseConfig.presence_threshold`` and ``visible_threshold``).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autolabel.errors import InputError
-from autolabel.poses import Visibility
 
 FALLBACK = 0.5
 """The threshold where the data cannot tell: what a calibrated probability would be cut at."""
 
 MIN_EACH = 20
 """With fewer keypoints on either side, a best threshold is an accident of which they are."""
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Where a network's probabilities are cut.
-
-    Attributes:
-        presence: A keypoint of this probability or more lies inside the image.
-        visible: One inside the image that is visible with this probability or more is not hidden.
-    """
-
-    presence: float = FALLBACK
-    visible: float = FALLBACK
-
-
-def choose_thresholds(presence: ArrayLike, visible: ArrayLike, visibility: ArrayLike) -> Thresholds:
-    """Both thresholds, from what a network said of labelled keypoints.
-
-    Args:
-        presence: (M,) probability that each keypoint lies inside the image; any shape will do, if all three have it.
-        visible: (M,) probability that it is visible, given that it is inside.
-        visibility: (M,) truth. Unlabelled keypoints do not count; absent ones say nothing of ``visible``. Labels that
-            never say "hidden" do not tell it from "visible": give those people's as their own call, or accept that
-            they pull the threshold down.
-
-    Raises:
-        InputError: The shapes differ.
-    """
-    there, seen, truth = np.asarray(presence), np.asarray(visible), np.asarray(visibility)
-    if not there.shape == seen.shape == truth.shape:
-        raise InputError(f"shapes are {there.shape}, {seen.shape} and {truth.shape}, expected the same three times")
-    labelled, inside = truth != Visibility.UNLABELLED, np.isin(truth, (Visibility.HIDDEN, Visibility.VISIBLE))
-    return Thresholds(
-        presence=choose_threshold(there[labelled], inside[labelled]),
-        visible=choose_threshold(seen[inside], truth[inside] == Visibility.VISIBLE),
-    )
 
 
 def choose_threshold(probability: ArrayLike, truth: ArrayLike, fallback: float = FALLBACK) -> float:

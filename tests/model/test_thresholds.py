@@ -5,8 +5,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from autolabel.errors import InputError
-from autolabel.poses import Visibility
-from model.thresholds import MIN_EACH, Thresholds, choose_threshold, choose_thresholds
+from model.thresholds import MIN_EACH, choose_threshold
 
 
 def said(count: int, seed: int, steps: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -68,26 +67,8 @@ def test_neighbouring_floats_are_told_apart() -> None:
     assert ((probability >= choose_threshold(probability, truth)) == truth).all()
 
 
-def test_each_threshold_is_chosen_on_its_own_keypoints() -> None:
-    rng = np.random.default_rng(0)
-    visibility = rng.choice(list(Visibility), (200, 5))
-    inside = np.isin(visibility, (Visibility.HIDDEN, Visibility.VISIBLE))
-    presence = np.where(inside, rng.uniform(0.8, 1, inside.shape), rng.uniform(0, 0.7, inside.shape))
-    visible = np.where(visibility == Visibility.VISIBLE, 0.4, 0.1)
-    # What is not known is said wrong, which must not count.
-    presence[visibility == Visibility.UNLABELLED] = rng.random((visibility == Visibility.UNLABELLED).sum())
-    visible[~inside] = rng.random((~inside).sum())
-    found = choose_thresholds(presence, visible, visibility)
-    assert 0.7 <= found.presence <= 0.8
-    assert found.visible == pytest.approx(0.25)
-    never_hidden = np.where(visibility == Visibility.HIDDEN, Visibility.VISIBLE, visibility)
-    assert choose_thresholds(presence, visible, never_hidden) == Thresholds(found.presence, 0.5)
-
-
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(InputError, match=r"\(3,\) and truth \(2,\)"):
         choose_threshold(np.zeros(3), np.zeros(2, bool))
     with pytest.raises(InputError, match=r"0 to 1\.5 are not in 0\.\.1"):
         choose_threshold([0, 1.5], [True, False])
-    with pytest.raises(InputError, match="the same three times"):
-        choose_thresholds(np.zeros(3), np.zeros(3), np.zeros(2))
