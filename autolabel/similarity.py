@@ -39,7 +39,9 @@ class BadRule:
         gross_ks: A keypoint of lower KS is gross.
         bad_oks: A pose of lower OKS is bad.
         bad_gross: A pose with this many gross keypoints is bad.
-        present: The presence from which a pose claims that a keypoint lies inside the image, where no visibility says.
+        present: The presence from which a pose claims that a keypoint lies inside the image. Only where its visibility
+            is unlabelled, in poses made elsewhere: ``predict`` states one for every keypoint, by the network's own
+            threshold, and then this says nothing.
         match_iou: Box IoU that matches two poses whose OKS is zero.
     """
 
