@@ -75,6 +75,7 @@ class Calibrator(Settings):
         kind: What kind of file this is.
         model: Digest prefix of the network whose poses it was fitted on (``Poses.by``).
         flip_test: Whether those were predicted with a flip test.
+        larger_crop: Whether people were looked at again in a larger crop where theirs seemed to cut a keypoint off.
         poses: How many checked poses it was fitted on.
         bad: How many of them were bad.
         keypoint: Gives ``p_gross``.
@@ -84,6 +85,7 @@ class Calibrator(Settings):
     kind: Literal["autolabel-calibrator-1"] = "autolabel-calibrator-1"
     model: str
     flip_test: bool
+    larger_crop: bool = False
     poses: int
     bad: int
     keypoint: Logistic
@@ -125,11 +127,11 @@ class Calibrator(Settings):
         Raises:
             InputError: They are.
         """
-        flip_test = "flip_ks" in features
-        if model != self.model or flip_test != self.flip_test:
+        own, other = (self.flip_test, self.larger_crop), _looks(features)
+        if model != self.model or other != own:
             raise InputError(
-                f"was fitted for network {self.model} {_flips(self.flip_test)}, "
-                f"these poses are of {model or 'no network'} {_flips(flip_test)}",
+                f"was fitted for network {self.model} {_said(*own)}, "
+                f"these poses are of {model or 'no network'} {_said(*other)}",
                 subject="calibrator",
                 remedy="Fit one on poses of this network: `autolabel calibrate`.",
             )
@@ -276,9 +278,11 @@ def fit_calibrator(
     for i in range(FOLDS):
         held, rest = fold == i, fold != i
         p_gross[held] = _fit(KEYPOINT_FEATURES, x[rest][scored[rest]], gross[rest][scored[rest]])(x[held])
+    flip_test, larger_crop = _looks(features)
     return Calibrator(
         model=str(poses.by[0]),
-        flip_test="flip_ks" in features,
+        flip_test=flip_test,
+        larger_crop=larger_crop,
         poses=len(poses),
         bad=int(bad.sum()),
         keypoint=_fit(KEYPOINT_FEATURES, x[scored], gross[scored]),
@@ -366,5 +370,10 @@ def _largest(values: Floats, place: int) -> Floats:
     return np.partition(values, -place, axis=1)[:, -place]
 
 
-def _flips(flip_test: bool) -> str:
-    return "with a flip test" if flip_test else "without a flip test"
+def _looks(features: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether poses with these features were predicted with a flip test, and with larger crops."""
+    return "flip_ks" in features, "again" in features
+
+
+def _said(flip_test: bool, larger_crop: bool) -> str:
+    return f"{'with' if flip_test else 'without'} a flip test{' and with larger crops' if larger_crop else ''}"

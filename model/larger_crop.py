@@ -50,13 +50,34 @@ def call_for_larger(
         (N, K).
     """
     low, high = crop[:, :2], crop[:, 2:]
-    cell = (high - low) / np.array([heatmap_size[1], heatmap_size[0]])
-    # Pixel centres are at integers, so the image reaches from -0.5 to its size less 0.5.
-    more = np.concatenate([low + 0.5 > cell, image_size - 0.5 - high > cell], axis=1)  # left, top, right, bottom
+    more, cell = sides_beyond(crop, image_size, heatmap_size), _cell(crop, heatmap_size)
     near = np.concatenate([xy - low[:, None] < cell[:, None], high[:, None] - xy < cell[:, None]], axis=2)
     border = (near & more[:, None]).any(axis=2)
     faint = (score < LOW * _typical(score, inside)[:, None]) & np.any(more, axis=1, keepdims=True)
     return inside & np.isfinite(score) & (border | faint)
+
+
+def sides_beyond(
+    crop: NDArray[np.float64], image_size: NDArray[np.float64], heatmap_size: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """On which sides the image goes on beyond a crop, by more than a cell: where on none, nobody calls for a larger.
+
+    Args:
+        crop: (N, 4) xyxy edges of the upright crops, full-image pixels.
+        image_size: (N, 2) width and height of the images.
+        heatmap_size: (h, w) cells.
+
+    Returns:
+        (N, 4): left, top, right, bottom.
+    """
+    cell = _cell(crop, heatmap_size)
+    # Pixel centres are at integers, so the image reaches from -0.5 to its size less 0.5.
+    return np.concatenate([crop[:, :2] + 0.5 > cell, image_size - 0.5 - crop[:, 2:] > cell], axis=1)
+
+
+def _cell(crop: NDArray[np.float64], heatmap_size: tuple[int, int]) -> NDArray[np.float64]:
+    """(N, 2) width and height of a heatmap's cell in pixels."""
+    return (crop[:, 2:] - crop[:, :2]) / np.array([heatmap_size[1], heatmap_size[0]])
 
 
 def _typical(score: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float64]:

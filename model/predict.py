@@ -20,7 +20,7 @@ from autolabel.similarity import MASK_SHARE, keypoint_similarity
 from model.crop import Regions, back_project, crop, crop_matrices, normalise, regions_from_boxes
 from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
-from model.larger_crop import LARGER, call_for_larger
+from model.larger_crop import LARGER, call_for_larger, sides_beyond
 from model.vitpose import ViTPose
 
 BATCH_SIZE = 32
@@ -28,7 +28,8 @@ BATCH_SIZE = 32
 FEATURES = ("peak",)
 FLIP_FEATURES = ("peak", "flip_peak", "flip_ks", "swap_ks")
 HEAD_FEATURES = ("presence", "visible")
-"""Names of the features: without and with a flip test, and what a presence head adds."""
+LARGER_FEATURES = ("again",)
+"""Names of the features: without and with a flip test, what a presence head adds, and what larger crops add."""
 
 SECOND_BATCHES = 4
 """Second looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
@@ -47,7 +48,8 @@ class Prediction:
         features: Numbers a pose for the score model: ``peak`` (N, K); with a flip test also ``flip_ks`` (N, K), the
             similarity of what the image and its mirror image say, ``flip_peak`` (N, K), the lower of the two peaks,
             and ``swap_ks`` (N, K), the similarity with the mirror image's answer for the other side; with a presence
-            head also ``presence`` and ``visible``.
+            head also ``presence`` and ``visible``. With larger crops also ``again`` (N,), 1 for people who were
+            looked at in one and 0 for others.
     """
 
     xy: NDArray[np.float32]
@@ -60,10 +62,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Crops:
-    """A batch, or less, of people: crops (n, 3, H, W) uint8, larger ones or none, boxes (n, 4), image sizes (n, 2)."""
+    """A batch, or less, of people: crops (n, 3, H, W) uint8, boxes (n, 4), image sizes (n, 2).
+
+    ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
+    """
 
     crops: Tensor
     larger: Tensor
+    beyond: NDArray[np.bool_]
     boxes: NDArray[np.float64]
     image_size: NDArray[np.float64]
 
@@ -117,7 +123,8 @@ class Predictor:
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features of its predictions."""
         agreement = FLIP_FEATURES if self.flip_test else FEATURES
-        return agreement + HEAD_FEATURES if self.model.config.presence else agreement
+        head = HEAD_FEATURES if self.model.config.presence else ()
+        return agreement + head + (LARGER_FEATURES if self.larger_crop else ())
 
     def nothing(self) -> Prediction:
         """What there is to say about no boxes: every array that :meth:`predict` gives, with no rows."""
@@ -128,7 +135,7 @@ class Predictor:
             presence=none,
             visible=none,
             again=np.zeros(0, bool),
-            features=dict.fromkeys(self.feature_names, none),
+            features={name: none[:, 0] if name in LARGER_FEATURES else none for name in self.feature_names},
         )
 
     def predict(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[Prediction]:
@@ -177,10 +184,14 @@ class Predictor:
         def around(regions: Regions) -> Tensor:
             return crop(pixels, crop_matrices(regions, input_size=size, codec=codec), size)
 
-        crops = around(self._regions(boxes))
+        regions = self._regions(boxes)
+        image_size = np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1))
+        beyond = np.zeros(len(boxes), bool)
+        if self.larger_crop:
+            beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
         # Before it is known who needs one, because the alternative is to keep the images of a whole batch.
-        larger = around(self._regions(boxes, LARGER)) if self.larger_crop else crops[:0]
-        return _Crops(crops, larger, boxes, np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1)))
+        crops, larger = around(regions), around(self._regions(boxes[beyond], LARGER))
+        return _Crops(crops, larger, beyond, boxes, image_size)
 
     def _regions(self, boxes: NDArray[np.float64], larger: float = 1.0) -> Regions:
         return regions_from_boxes(
@@ -197,12 +208,13 @@ class Predictor:
             said.xy,
             said.score,
             said.presence >= self.model.config.presence_threshold,
-            crop=torch.cat([regions.centre - regions.size / 2, regions.centre + regions.size / 2], dim=1).numpy(),
+            crop=_edges(regions),
             image_size=people.image_size,
             heatmap_size=self.model.heatmap_size,
         )
-        rows = calls.any(axis=1)
-        return _FirstLook(said, calls, people.boxes[rows], people.larger[torch.from_numpy(rows).to(self.device)])
+        rows = np.any(calls, axis=1)
+        of_larger = torch.from_numpy(rows[people.beyond]).to(self.device)
+        return _FirstLook(said, calls, people.boxes[rows], people.larger[of_larger])
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
         """Predict all larger crops of some batches, and hand the batches on with what they said."""
@@ -264,7 +276,8 @@ class Predictor:
         """A first look at places (n, K, 2), peaks (n, K), probabilities (n, K, 2) and the features of the peaks."""
         presence, visible = (_numpy(answer) for answer in chances.unbind(-1))
         head = {"presence": presence, "visible": visible} if self.model.config.presence else {}
-        return Prediction(xy, score, presence, visible, np.zeros(len(xy), bool), {**features, **head})
+        larger = {"again": np.zeros(len(xy), np.float32)} if self.larger_crop else {}
+        return Prediction(xy, score, presence, visible, np.zeros(len(xy), bool), {**features, **head, **larger})
 
     def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Heatmaps (B, K, h, w) and probabilities (B, K, 2), float32; NaN without a presence head."""
@@ -301,7 +314,10 @@ def _corrected(look: _FirstLook, answers: Prediction, rows: slice) -> Prediction
         presence=mixed(said.presence, answers.presence),
         visible=mixed(said.visible, answers.visible),
         again=again,
-        features={name: mixed(values, answers.features[name]) for name, values in said.features.items()},
+        features={
+            name: again.astype(np.float32) if name in LARGER_FEATURES else mixed(values, answers.features[name])
+            for name, values in said.features.items()
+        },
     )
 
 
@@ -318,9 +334,15 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
     return _Crops(
         torch.cat([part.crops for part in parts]),
         torch.cat([part.larger for part in parts]),
+        np.concatenate([part.beyond for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.image_size for part in parts]),
     )
+
+
+def _edges(regions: Regions) -> NDArray[np.float64]:
+    """(n, 4) xyxy edges of regions, full-image pixels."""
+    return torch.cat([regions.centre - regions.size / 2, regions.centre + regions.size / 2], dim=1).numpy()
 
 
 def _numpy(values: Tensor) -> NDArray[np.float32]:

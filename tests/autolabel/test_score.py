@@ -197,6 +197,11 @@ def test_one_kind_of_keypoint_only_gives_the_smoothed_rate() -> None:
     [
         ("other", {"peak": np.full((2, K), 0.5)}, "network net without a flip test, these poses are of other without"),
         ("net", with_flip(np.full((2, K), 0.5)), "these poses are of net with a flip test"),
+        (
+            "net",
+            {"peak": np.full((2, K), 0.5), "again": np.zeros(2)},
+            "of net without a flip test and with larger crops",
+        ),
         ("", {"peak": np.full((2, K), 0.5)}, "these poses are of no network"),
         ("net", {"entropy": np.full((2, K), 0.5)}, "no features to score by"),
     ],
@@ -210,6 +215,22 @@ def test_a_calibrator_is_for_one_network_and_one_way_to_predict(
 
 def test_a_calibrator_survives_its_file(tmp_path: Path) -> None:
     CALIBRATOR.save(tmp_path / "c.json")
+    assert Calibrator.read(tmp_path / "c.json") == CALIBRATOR
+
+
+def test_a_calibrator_knows_of_larger_crops(tmp_path: Path) -> None:
+    poses, features, gross, bad = planted(100, 0)
+    everything = np.ones(gross.shape, bool)
+    again = {**features, "again": np.zeros(100, np.float32)}
+    found = fit_calibrator(poses, again, sizes(100), gross=gross, scored=everything, bad=bad)
+    assert found.larger_crop and not CALIBRATOR.larger_crop
+    assert np.isfinite(score(poses, again, sizes(100), found).p_bad).all()
+    with pytest.raises(InputError, match="without a flip test and with larger crops, these poses are of net without"):
+        score(poses, features, sizes(100), found)
+    # Files of before there were larger crops.
+    (tmp_path / "c.json").write_text(
+        json.dumps({name: value for name, value in json.loads(CALIBRATOR.to_json()).items() if name != "larger_crop"})
+    )
     assert Calibrator.read(tmp_path / "c.json") == CALIBRATOR
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from model.larger_crop import call_for_larger
+from model.larger_crop import call_for_larger, sides_beyond
 
 CROP = (20.0, 10.0, 68.0, 74.0)  # 48 x 64 pixels, 12 x 16 cells of 4
 IMAGE = (200.0, 100.0)
@@ -69,6 +69,23 @@ def test_peaks_that_are_low_for_their_pose(score, inside, expected) -> None:
     assert calls(middle, score, flags, crop=whole) == [False] * 4, "the crop shows all there is"
 
 
+@pytest.mark.parametrize(
+    ("crop", "expected"),
+    [
+        (CROP, (1, 1, 1, 1)),
+        ((0, 10, 48, 74), (0, 1, 1, 1)),
+        ((3, 10, 51, 74), (0, 1, 1, 1)),  # less than a cell of 4
+        ((20, 3, 68, 67), (1, 0, 1, 1)),
+        ((150, 10, 198, 74), (1, 1, 0, 1)),
+        ((20, 36, 68, 100), (1, 1, 1, 0)),
+        ((-50, -50, 300, 300), (0, 0, 0, 0)),
+    ],
+)
+def test_sides_on_which_the_image_goes_on(crop, expected) -> None:
+    found = sides_beyond(np.array([crop], float), np.array([IMAGE]), (16, 12))
+    assert found.tolist() == [[bool(side) for side in expected]]
+
+
 def test_a_single_keypoint_is_typical_of_itself() -> None:
     assert calls([(40, 40)], [0.01]) == [False]
 
@@ -78,6 +95,7 @@ def test_nobody_is_compared_with_others() -> None:
     n, k = 60, 5
     low = rng.uniform(-20, 80, (n, 2))
     size = rng.uniform(20, 120, (n, 1)) * [0.75, 1]
+    low[:5], size[:5] = -30, (300, 400)  # the whole image
     crop = np.concatenate([low, low + size], axis=1)
     given = {
         "xy": (low[:, None] + rng.uniform(0, 1, (n, k, 2)) * size[:, None]).astype(np.float32),
@@ -90,5 +108,8 @@ def test_nobody_is_compared_with_others() -> None:
     alone = [call_for_larger(**{name: v[[i]] for name, v in given.items()}, heatmap_size=(16, 12)) for i in range(n)]
     assert np.array_equal(together, np.concatenate(alone))
     assert 0.05 < together.mean() < 0.5 and not together[~given["inside"]].any()
+    beyond = sides_beyond(crop, given["image_size"], (16, 12))
+    assert beyond.shape == (n, 4) and 0 < (~beyond.any(axis=1)).sum() < n
+    assert not together[~beyond.any(axis=1)].any(), "they need no larger crop, whatever the network says"
     nobody = call_for_larger(**{name: v[:0] for name, v in given.items()}, heatmap_size=(16, 12))
     assert nobody.shape == (0, k)

@@ -17,7 +17,7 @@ from benchmarks.parity_network import randomise
 from model.config import ViTPoseConfig
 from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
-from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, Predictor
+from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Predictor
 from model.vitpose import build_vitpose
 
 COCO = Skeleton.load("coco17")
@@ -211,9 +211,18 @@ def test_keypoints_that_call_for_it_have_the_larger_crops_answer(flip_test) -> N
     assert np.array_equal(found["again"], calls.any(axis=1)) and 0 < calls.any(axis=1).sum() < len(calls)
     assert 0 < calls[found["again"]].sum() < calls[found["again"]].size, "and only some of their keypoints"
     for name, values in found.items():
-        if name != "again":
+        if name == "feature again":
+            assert np.array_equal(values, found["again"].astype(np.float32))
+        elif name != "again":
             which = calls[..., None] if values.ndim == 3 else calls
             assert np.array_equal(values, np.where(which, second[name], first[name])), name
+
+
+def test_only_crops_beyond_which_there_is_more_are_cut_larger() -> None:
+    image, boxes = torch.zeros(3, 100, 200, dtype=torch.uint8), np.array([[10.0, 10, 30, 50], [-80, -80, 280, 280]])
+    both, neither = (Predictor(network(presence=p), batch_size=4)._cut(image, boxes) for p in (True, False))
+    assert both.beyond.tolist() == [True, False] and len(both.larger) == 1 and len(both.crops) == 2
+    assert not neither.beyond.any() and len(neither.larger) == 0
 
 
 class Sure(Reads):
@@ -334,7 +343,7 @@ def test_bf16_is_close_to_fp32() -> None:
 @pytest.mark.parametrize(("flip_test", "names"), [(False, FEATURES), (True, FLIP_FEATURES)])
 def test_no_boxes_no_predictions(flip_test, names, presence) -> None:
     predictor = Predictor(network(presence=presence), flip_test=flip_test, batch_size=4)
-    names = names + HEAD_FEATURES if presence else names
+    names = names + HEAD_FEATURES + LARGER_FEATURES if presence else names
     image, none = pictures(1)[0]
     assert len(none) == 0
     assert list(predictor.predict([])) == []
@@ -345,7 +354,7 @@ def test_no_boxes_no_predictions(flip_test, names, presence) -> None:
         one, other = getattr(some, name), getattr(nothing, name)
         assert other.shape == (0, *one.shape[1:]) and other.dtype == one.dtype
     for name, values in some.features.items():
-        assert nothing.features[name].shape == (0, 17) and values.shape[1:] == (17,)
+        assert values.shape[1:] == nothing.features[name].shape[1:] == (() if name in LARGER_FEATURES else (17,))
         assert nothing.features[name].dtype == values.dtype == np.float32
 
 
