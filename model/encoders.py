@@ -186,7 +186,8 @@ def require_fit(encoder: Encoder, config: ViTPoseConfig) -> None:
     """Refuse an encoder that a network has no place for.
 
     Raises:
-        CheckpointError: It has another width or depth, other heads or MLPs, or larger patches.
+        CheckpointError: It has another width or depth, other heads or MLPs, or larger patches; or, as far as it says
+            them, another padding of the same patches, or other norms.
     """
     if (encoder.width, encoder.depth) != (config.width, config.depth):
         raise CheckpointError(
@@ -208,7 +209,24 @@ def require_fit(encoder: Encoder, config: ViTPoseConfig) -> None:
             subject=encoder.subject,
             remedy="Set mlp_ratio and patch_size in [model]; smaller patches are padded, larger ones cannot be cut.",
         )
+    _require_described(encoder, config)
     _require_whole(encoder, config)
+
+
+def _require_described(encoder: Encoder, config: ViTPoseConfig) -> None:
+    """Refuse a network that computes the same tensors otherwise: no shape tells these.
+
+    Overlapping patches, and kernels that are padded, are cut elsewhere anyhow: there the padding says nothing.
+    """
+    same_cut = (config.ratio, config.patch_size) == (1, encoder.patch_size)
+    for name in ("norm_eps", *(("patch_padding",) if same_cut else ())):
+        own, asked = encoder.network.get(name), getattr(config, name)
+        if own is not None and own != asked:
+            raise CheckpointError(
+                f"was trained with {name} {own}, the network has {asked}",
+                subject=encoder.subject,
+                remedy=f"Set {name} = {own} in [model], or leave it out.",
+            )
 
 
 def _require_whole(encoder: Encoder, config: ViTPoseConfig) -> None:

@@ -91,13 +91,37 @@ def beginning(
         )
     _require_no_dataset(dataset, subject)
     if encoder is not None:
-        network = network or encoder.network  # those of `pretrain` and of timm say what they are
+        network = with_encoder(network, encoder)
     described = read_settings(_with_datasets(network, list(datasets), subject), {}, subject)[0]
     fresh = _from_nothing(list(datasets.values()), described, seed)
     if encoder is None:
         return Beginning(fresh)
     make = _from_encoder(encoder, network, described, fresh, subject)
-    return Beginning(make, _digest(encoder), tuple(f"{encoder.subject}: {note}" for note in encoder.notes))
+    return Beginning(make, _digest(encoder), notes_of(encoder))
+
+
+def with_encoder(network: Mapping[str, Any], encoder: "Encoder") -> dict[str, Any]:
+    """A network's table, and beside it what an encoder says about itself: those of ``pretrain`` and of timm say it.
+
+    Args:
+        network: As ``TrainFile.model``; what it gives counts.
+        encoder: To start from.
+
+    Returns:
+        The whole table; empty where neither says anything.
+    """
+    own = dict(encoder.network)
+    patch = own.get("patch_size")
+    if network.get("ratio", 1) != own.get("ratio", 1) or network.get("patch_size", patch) != patch:
+        own.pop("patch_padding", None)  # goes with the patches and how they overlap
+    if "size" in network:
+        own = {name: value for name, value in own.items() if name not in ("width", "depth", "heads", "drop_path")}
+    return {**own, **network}
+
+
+def notes_of(encoder: "Encoder") -> tuple[str, ...]:
+    """What a person should know of an encoder to start from, with its name."""
+    return tuple(f"{encoder.subject}: {note}" for note in encoder.notes)
 
 
 def _with_datasets(network: Mapping[str, Any], names: Sequence[str], subject: str) -> dict[str, Any]:
