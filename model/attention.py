@@ -93,8 +93,8 @@ class GridAttention(nn.Module):
     Attributes:
         relative_position_bias_table: ((2 rows - 1) x (2 columns - 1), heads), distances in rows and columns from the
             most negative; None without.
-        allowed: (windows, T, T + pooled) bool, which keys each query looks at; None where all, and on ``meta``,
-            where nothing is computed. Blocks share its memory: never written to.
+        allowed: (windows, T, T + pooled) bool, which keys each query looks at; None where all. Blocks share
+            its memory: never written to.
         real: (windows, 1) int64, how many tokens of each window are no filling; None where that changes nothing.
     """
 
@@ -119,9 +119,15 @@ class GridAttention(nn.Module):
     def restore_constants(self) -> None:
         """Compute anew what is neither learnt nor saved; needed after ``to_empty``."""
         device = self.qkv.weight.device
-        for name, computed in (("allowed", allowed_keys), ("real", _real_tokens)):
-            values = None if device.type == "meta" else computed(self.grid, self.windows)
-            self.register_buffer(name, None if values is None else torch.from_numpy(values).to(device), False)
+        if device.type == "meta" and _needs_mask(self.grid, self.windows):
+            # Shapes alone: a mask can be large, and whether the network's weights fit it is not known yet.
+            count, size = window_count(self.grid, self.windows), int(np.prod(self.windows.size))
+            keys = size + (count if self.windows.pool else 0)
+            allowed = torch.empty(count, size, keys, dtype=torch.bool, device=device)
+        else:
+            allowed = _tensor(allowed_keys(self.grid, self.windows), device)
+        self.register_buffer("allowed", allowed, persistent=False)
+        self.register_buffer("real", _tensor(_real_tokens(self.grid, self.windows), device), persistent=False)
 
     def forward(self, tokens: Tensor, **unused: object) -> Tensor:
         """Attend; timm's blocks also hand on a mask and a flag, which are never set here."""
@@ -218,7 +224,7 @@ def allowed_keys(grid: tuple[int, int], windows: Windows) -> NDArray[np.bool_] |
     A token looks at those of its window that are no filling and come from the same side of the grid. What filling
     itself looks at does not matter, but it must be something: the softmax of nothing is no number.
     """
-    if not any(windows.shift) and all(whole % side == 0 for whole, side in zip(grid, windows.size, strict=True)):
+    if not _needs_mask(grid, windows):
         return None
     (rows, columns), (down, right) = windows.size, windows.shift
     up, across = -(-grid[0] // rows), -(-grid[1] // columns)
@@ -234,6 +240,14 @@ def allowed_keys(grid: tuple[int, int], windows: Windows) -> NDArray[np.bool_] |
     allowed = (real[:, None, :] & (side[:, :, None] == side[:, None, :])) | ~real[:, :, None]
     pooled = len(allowed) if windows.pool else 0
     return np.concatenate([allowed, np.ones((*allowed.shape[:2], pooled), bool)], axis=2)
+
+
+def _needs_mask(grid: tuple[int, int], windows: Windows) -> bool:
+    return any(windows.shift) or any(whole % side for whole, side in zip(grid, windows.size, strict=True))
+
+
+def _tensor(values: NDArray[Any] | None, device: torch.device) -> Tensor | None:
+    return None if values is None else torch.from_numpy(values).to(device)
 
 
 def _real_tokens(grid: tuple[int, int], windows: Windows) -> NDArray[np.int64] | None:

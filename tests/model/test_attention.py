@@ -189,11 +189,21 @@ def test_masks_take_memory_once_and_none_on_meta() -> None:
     windows = Windows((2, 3), (1, 1), pool=True)
     with torch.device("meta"):
         module = GridAttention(WIDTH, HEADS, (5, 7), windows, relative_position=True)
-    assert module.allowed is None and module.real is None
+    assert module.allowed is not None and module.allowed.is_meta and module.real is not None and module.real.is_meta
+    shape = module.allowed.shape
     module.to_empty(device="cpu").restore_constants()
     other = attention((5, 7), windows, relative=False)
     assert module.allowed is not None and other.allowed is not None and module.real is not None
-    assert module.allowed.data_ptr() == other.allowed.data_ptr()
+    assert module.allowed.shape == shape and module.allowed.data_ptr() == other.allowed.data_ptr()
+
+
+@pytest.mark.parametrize(("grid", "windows"), CASES)
+def test_on_meta_constants_have_their_shapes(grid: tuple[int, int], windows: Windows) -> None:
+    with torch.device("meta"):
+        bare = GridAttention(WIDTH, HEADS, grid, windows, relative_position=False)
+    shapes = {name: (buffer.shape, buffer.dtype) for name, buffer in bare.named_buffers()}
+    real = attention(grid, windows, relative=False)
+    assert shapes == {name: (buffer.shape, buffer.dtype) for name, buffer in real.named_buffers()}
 
 
 def test_masks_are_there_only_where_they_say_something() -> None:
