@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from model.constant import constant
 from model.crop import IMAGENET_MEAN, IMAGENET_STD
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's grey
@@ -71,8 +72,8 @@ def recolour(levels: Tensor, cover: Tensor, *, colour: float, tint: float, grey:
     saturation = torch.where(drawn[:, 3] < grey, 0.0, 1 + tint * signed[:, 2])[:, None]
     gain = contrast[:, None] * (1 + tint / 2 * signed[:, 4:7])
     # Contrast is about ImageNet's mean rather than the crop's own, so that pixels do not depend on the framing.
-    offset = (1 - contrast)[:, None] * 255 * levels.new_tensor(IMAGENET_MEAN) + brightness[:, None]
-    luma = (levels * levels.new_tensor(_LUMA)[:, None, None]).sum(dim=1)
+    offset = (1 - contrast)[:, None] * 255 * constant(IMAGENET_MEAN, levels) + brightness[:, None]
+    luma = (levels * constant(_LUMA, levels)[:, None, None]).sum(dim=1)
     own, shared = (gain * saturation)[:, :, None, None], (gain * (1 - saturation))[:, :, None, None]
     changed = own * levels + shared * luma[:, None] + offset[:, :, None, None] * cover[:, None]
     return changed.clamp_(0, 255)
@@ -92,12 +93,12 @@ def rectangles(size: tuple[int, int], *, probability: float, share: float, drawn
     """
     height, width = size
     one, area, aspect, x, y = drawn[:, 1:].unflatten(1, (5, _RECTANGLES)).unbind(1)
-    one = (drawn[:, :1] < probability) & (one < one.new_tensor([1.0, 0.5]))
+    one = (drawn[:, :1] < probability) & (one < constant((1.0, 0.5), one))
     pixels, aspect = area * share * height * width, 2 ** (2 * aspect - 1)
     half = torch.stack([(pixels * aspect).sqrt(), (pixels / aspect).sqrt()], dim=-1) / 2
     centre = torch.stack([x * width, y * height], dim=-1) - 0.5
     edges = torch.cat([centre - half, centre + half], dim=-1)
-    return torch.where(one[..., None], edges, edges.new_tensor([0.0, 0.0, -1.0, -1.0]))
+    return torch.where(one[..., None], edges, constant((0.0, 0.0, -1.0, -1.0), edges))
 
 
 def cover_up(levels: Tensor, edges: Tensor, drawn: Tensor) -> Tensor:
@@ -109,7 +110,7 @@ def cover_up(levels: Tensor, edges: Tensor, drawn: Tensor) -> Tensor:
         drawn: (B, 4 R) uniform numbers.
     """
     drawn = drawn.unflatten(1, (-1, 4))
-    mean = 255 * levels.new_tensor(IMAGENET_MEAN)
+    mean = 255 * constant(IMAGENET_MEAN, levels)
     fill = torch.where(drawn[..., :1] < 0.5, mean, 255 * drawn[..., 1:])
     x = torch.arange(levels.shape[3], device=levels.device)
     y = torch.arange(levels.shape[2], device=levels.device)[:, None]
@@ -122,13 +123,13 @@ def cover_up(levels: Tensor, edges: Tensor, drawn: Tensor) -> Tensor:
 
 def normalised(levels: Tensor) -> Tensor:
     """Grey levels (B, 3, H, W) as networks take them, in place."""
-    mean, std = (255 * levels.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (255 * constant(values, levels)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return levels.sub_(mean).div_(std)
 
 
 def grey_levels(normalised: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 of what a network is given."""
-    mean, std = (255 * normalised.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (255 * constant(values, normalised)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (normalised * std + mean).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -14,11 +14,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from autolabel.errors import InputError
 from autolabel.poses import Visibility
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
 from model.appearance import cover_up, normalised, read, recolour, rectangles
 from model.config import Codec
+from model.constant import constant
 from model.crop import Regions, apply, crop_matrices, invert, regions_from_boxes
 from model.data import DETAIL, PoseBatch
 from model.draws import Draws
@@ -125,7 +127,8 @@ def augment(
     """Draw one crop of every person in the batch.
 
     Args:
-        batch: People on canvases.
+        batch: People on canvases, their boxes finite and x1 <= x2, y1 <= y2, as :class:`model.data.PoseCrops` gives
+            them; there may be nobody.
         how: The ranges.
         skeletons: Of the network's heads, by ``batch.dataset``: which keypoints change places in a mirrored crop, and
             what is the upper and the lower body.
@@ -133,7 +136,14 @@ def augment(
         padding: As in training and prediction alike.
         codecs: Heatmap convention of each head.
         draws: The people's random numbers; as many are drawn whatever the ranges.
+
+    Raises:
+        InputError: The random numbers are for other people than the batch has.
     """
+    if len(draws) != len(batch):
+        raise InputError(
+            f"there are random numbers for {len(draws)} people, the batch has {len(batch)}", subject="draws"
+        )
     tables = _tables(tuple(skeletons), batch.xy.device)
     people = _padded(batch, tables.flip.shape[1])
     cut = truncate(people, how.truncation, tables.limbs[people.dataset], draws)
@@ -141,7 +151,7 @@ def augment(
     regions = _on_canvas(regions, people.box, cut.image, how, input_size, padding)
     matrices = crop_matrices(regions, input_size=input_size, codec=codecs[0])
     if len(set(codecs)) > 1:
-        udp = torch.tensor([codec == "udp" for codec in codecs], device=people.dataset.device)[people.dataset]
+        udp = constant(tuple(codec == "udp" for codec in codecs), people.tells_hidden)[people.dataset]
         both = [crop_matrices(regions, input_size=input_size, codec=codec) for codec in ("udp", "plain")]
         matrices = torch.where(udp[:, None, None], *both)
     xy, states, inside = apply(matrices, cut.xy), cut.visibility, within(cut, cut.image)
@@ -199,7 +209,7 @@ def _drawn_regions(
     chance, normal = draws.uniform(6), draws.normal(3)
     moved = (chance[:, 3:4] < how.shift_probability) * how.shift * (2 * chance[:, 4:6] - 1)
     moved = moved * (people.box[:, 2:] - people.box[:, :2])
-    whole = regions_from_boxes(people.box + moved.repeat(1, 2), input_size=input_size, padding=padding)
+    whole = regions_from_boxes(people.box + moved.repeat(1, 2), input_size=input_size, padding=padding, checked=True)
     centre, size, found = _half_body(people, tables, input_size, normal[:, 2] < 0.5)
     half = (found & (chance[:, 1] < how.half_body))[:, None]
     scale = (1 + how.scale * normal[:, 0]).clamp(1 - how.scale, 1 + how.scale)
@@ -232,7 +242,7 @@ def _half_body(
     extent = torch.where(found[:, None], high.amax(dim=1) - low.amin(dim=1), 1.0)
     box = torch.cat([centre - extent / 2, centre + extent / 2], dim=1)
     region = regions_from_boxes(
-        torch.where(found[:, None], box, people.box), input_size=input_size, padding=_HALF_BODY_PADDING
+        torch.where(found[:, None], box, people.box), input_size=input_size, padding=_HALF_BODY_PADDING, checked=True
     )
     return centre, region.size, found
 
@@ -257,10 +267,10 @@ def _on_canvas(
         input_size: (H, W).
         padding: As the canvases were made for.
     """
-    whole = regions_from_boxes(box, input_size=input_size, padding=padding)
+    whole = regions_from_boxes(box, input_size=input_size, padding=padding, checked=True)
     height, width = how.canvas_size(input_size)
     per_pixel = whole.size[:, :1] / (how.detail * input_size[1])
-    half = box.new_tensor([width, height]) / 2 * per_pixel
+    half = constant((width, height), box) / 2 * per_pixel
     low, high = whole.centre - half, whole.centre + half
     room_low = torch.where(image[:, :2] < low, regions.centre - low, math.inf)
     room_high = torch.where(image[:, 2:] > high, high - regions.centre, math.inf)
@@ -280,24 +290,12 @@ def _pictures(
     rows = torch.arange(height, device=matrices.device, dtype=torch.float32)
     columns = torch.arange(width, device=matrices.device, dtype=torch.float32)
     pixels = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
-    levels, cover = read(people.canvas, _mapped(invert(matrices), pixels), people.image)
+    levels, cover = read(people.canvas, apply(invert(matrices), pixels[None]), people.image)
     levels = recolour(levels, cover, colour=how.colour, tint=how.tint, grey=how.grey, drawn=colours)
     edges = rectangles(input_size, probability=how.cutout, share=how.cutout_share, drawn=places)
     if how.cutout > 0:
         levels = cover_up(levels, edges, fills)
     return normalised(levels), edges
-
-
-def _mapped(matrices: Tensor, pixels: Tensor) -> Tensor:
-    """(B, H, W, 2) where maps (B, 2, 3) send pixels (H, W, 2)."""
-    maps = matrices[:, None, None]
-    return torch.stack(
-        [
-            maps[..., axis, 0] * pixels[..., 0] + maps[..., axis, 1] * pixels[..., 1] + maps[..., axis, 2]
-            for axis in (0, 1)
-        ],
-        dim=-1,
-    )
 
 
 def _under(xy: Tensor, edges: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from autolabel.errors import ConfigError, InputError, PosesError
 from model.config import Codec
+from model.constant import constant
 from model.heatmap import extent, is_udp
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -67,13 +68,16 @@ class Regions:
         return len(self.centre)
 
 
-def regions_from_boxes(box: Tensor, *, input_size: tuple[int, int], padding: float = 1.25) -> Regions:
+def regions_from_boxes(
+    box: Tensor, *, input_size: tuple[int, int], padding: float = 1.25, checked: bool = False
+) -> Regions:
     """The upright region around every box: widened on its short side to the input's aspect, then padded.
 
     Args:
         box: (B, 4) xyxy continuous edges in full-image pixels. A side below 1 pixel counts as 1 pixel.
         input_size: (height, width) of the network's input.
         padding: Factor on both sides after the aspect is right.
+        checked: The boxes are known to be sound. Looking at them waits for the device.
 
     Returns:
         Regions in the boxes' dtype (float64 if they are integers) and on their device.
@@ -85,15 +89,9 @@ def regions_from_boxes(box: Tensor, *, input_size: tuple[int, int], padding: flo
     if padding <= 0:
         raise ConfigError(f"padding is {padding}, expected a positive factor", subject="padding")
     box = box if box.is_floating_point() else box.double()
+    if not checked:
+        _require_boxes(box)
     low, high = box[:, :2], box[:, 2:]
-    bad = ~(box.isfinite().all(-1) & (high >= low).all(-1))
-    if bad.any():
-        row = int(bad.nonzero()[0])
-        raise PosesError(
-            f"no region can be cut around {box[row].tolist()}",
-            subject=f"box {row}",
-            remedy="Give finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, and leave out poses without a box",
-        )
     height, width = input_size
     aspect = width / height
     w, h = (high - low).clamp_min(_MIN_SIDE).unbind(-1)
@@ -104,6 +102,17 @@ def regions_from_boxes(box: Tensor, *, input_size: tuple[int, int], padding: flo
         rotation=box.new_zeros(len(box)),
         flip=torch.zeros(len(box), dtype=torch.bool, device=box.device),
     )
+
+
+def _require_boxes(box: Tensor) -> None:
+    bad = ~(box.isfinite().all(-1) & (box[:, 2:] >= box[:, :2]).all(-1))
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise PosesError(
+            f"no region can be cut around {box[row].tolist()}",
+            subject=f"box {row}",
+            remedy="Give finite x1, y1, x2, y2 with x1 <= x2 and y1 <= y2, and leave out poses without a box",
+        )
 
 
 def crop_matrices(regions: Regions, *, input_size: tuple[int, int], codec: Codec) -> Tensor:
@@ -119,7 +128,7 @@ def crop_matrices(regions: Regions, *, input_size: tuple[int, int], codec: Codec
         input_size: (height, width) of the input; with a heatmap's size the maps lead to its cells.
         codec: ``"udp"`` or ``"plain"``.
     """
-    middle = regions.size.new_tensor(extent(input_size, codec)) / 2
+    middle = constant(extent(input_size, codec), regions.size) / 2
     scale = 2 * middle / regions.size
     angle = torch.deg2rad(regions.rotation if is_udp(codec) else -regions.rotation)
     cos, sin = angle.cos(), angle.sin()
@@ -139,10 +148,11 @@ def invert(matrices: Tensor) -> Tensor:
 
 
 def apply(matrices: Tensor, xy: Tensor) -> Tensor:
-    """Map points ``xy`` (B, ..., 2) with affine maps (B, 2, 3), in the wider of the two dtypes."""
+    """Map points ``xy`` (B, ..., 2), or one (1, ..., 2) for all, with affine maps (B, 2, 3), in the wider dtype."""
     # Not a matrix product, which autocast or TF32 would round to a few bits.
     maps = matrices.reshape(len(matrices), *[1] * (xy.ndim - 2), 2, 3)
-    return (maps[..., :2] * xy[..., None, :]).sum(-1) + maps[..., 2]
+    x, y = xy[..., None, :].unbind(-1)
+    return maps[..., 0] * x + maps[..., 1] * y + maps[..., 2]
 
 
 def back_project(xy: Tensor, regions: Regions, *, heatmap_size: tuple[int, int], codec: Codec) -> Tensor:
@@ -186,8 +196,9 @@ def crop(image: Tensor, matrices: Tensor, input_size: tuple[int, int]) -> Tensor
 
 def normalise(crops: Tensor) -> Tensor:
     """Scale uint8 RGB ``crops`` (B, 3, h, w) to float32 with ImageNet's mean and standard deviation."""
-    mean, std = (crops.new_tensor(v, dtype=torch.float32) for v in (IMAGENET_MEAN, IMAGENET_STD))
-    return (crops / 255).sub_(mean[:, None, None]).div_(std[:, None, None])
+    levels = crops / 255
+    mean, std = (constant(values, levels)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return levels.sub_(mean).div_(std)
 
 
 def _warp(image: Tensor, inverse: Tensor, input_size: tuple[int, int]) -> Tensor:

@@ -28,13 +28,21 @@ class Draws:
         self._generator = torch.Generator().manual_seed(hashed(seed, step))
         self._total, self._rows, self._device = total, rows, device
 
+    def __len__(self) -> int:
+        """The number of samples, B."""
+        return len(range(self._total)[self._rows])
+
     def uniform(self, count: int) -> Tensor:
         """(B, count) float32 in [0, 1)."""
-        return torch.rand(self._total, count, generator=self._generator)[self._rows].to(self._device)
+        return self._there(torch.rand(self._total, count, generator=self._generator))
 
     def normal(self, count: int) -> Tensor:
         """(B, count) float32, mean 0 and standard deviation 1."""
-        return torch.randn(self._total, count, generator=self._generator)[self._rows].to(self._device)
+        return self._there(torch.randn(self._total, count, generator=self._generator))
+
+    def _there(self, drawn: Tensor) -> Tensor:
+        # On a GPU without waiting for what is queued there.
+        return drawn[self._rows].to(self._device, non_blocking=self._device is not None and self._device.type == "cuda")
 
 
 def hashed(*numbers: int) -> int:

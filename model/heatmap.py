@@ -22,6 +22,7 @@ from torch import Tensor
 
 from autolabel.errors import ConfigError
 from model.config import Codec
+from model.constant import constant
 
 _BLUR_RADIUS = 5  # an 11 x 11 kernel
 _BLUR_SIGMA = 2.0  # what OpenCV takes for 11 taps when told sigma 0: 0.3 * ((11 - 1) / 2 - 1) + 0.8
@@ -74,7 +75,7 @@ def cells_to_input(xy: Tensor, *, input_size: tuple[int, int], heatmap_size: tup
 
 
 def _stride(xy: Tensor, input_size: tuple[int, int], heatmap_size: tuple[int, int], codec: Codec) -> Tensor:
-    return xy.new_tensor(extent(input_size, codec)) / xy.new_tensor(extent(heatmap_size, codec))
+    return constant(extent(input_size, codec), xy) / constant(extent(heatmap_size, codec), xy)
 
 
 @torch.no_grad()
@@ -108,7 +109,7 @@ def encode(
     mean = input_to_cells(xy.double(), input_size=input_size, heatmap_size=heatmap_size, codec=codec)
     cell = (mean + 0.5).trunc()  # toward zero, as int() does in the official code
     reach = int(3 * sigma)
-    last = mean.new_tensor([heatmap_size[1] - 1, heatmap_size[0] - 1])
+    last = constant((heatmap_size[1] - 1, heatmap_size[0] - 1), mean)
     on_map = ((cell >= -reach) & (cell <= last + reach)).all(-1)  # false for NaN
     weights = torch.where(on_map & (weight > 0), weight.float(), 0.0)
 

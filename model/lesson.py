@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from autolabel.skeleton import Skeleton
 from model.augment import Augmentation, Augmented, augment
 from model.config import Codec
+from model.constant import constant
 from model.data import PoseBatch
 from model.draws import Draws
 from model.targets import Targets, targets
@@ -60,5 +60,5 @@ def lesson(model: ViTPose, batch: PoseBatch, how: Augmentation, draws: Draws) ->
         codecs=codecs,
         sigma=config.heatmap_sigma,
     )
-    counts = torch.tensor([skeleton.num_keypoints for skeleton in model.skeletons], device=batch.dataset.device)
+    counts = constant(tuple(skeleton.num_keypoints for skeleton in model.skeletons), batch.dataset)
     return Lesson(crops, taught, batch.dataset, counts[batch.dataset], model.skeletons)

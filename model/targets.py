@@ -3,10 +3,13 @@
 | a keypoint is | heatmap | presence | visibility |
 |---|---|---|---|
 | labelled, on the crop | its Gaussian | inside | whether visible, where labels tell |
-| labelled, outside the crop but inside the image | no weight | inside: it calls for a larger crop | the same |
-| labelled, outside the image | Gaussian if it reaches the map (official rule) | not inside | no weight |
+| labelled, outside the crop but inside the image | its Gaussian | inside: it calls for a larger crop | the same |
+| labelled, outside the image | its Gaussian | not inside | no weight |
 | absent: labelled so, or cut away by truncation | zeros, with weight | not inside | no weight |
 | unlabelled, or beyond the skeleton's K | no weight | no weight | no weight |
+
+A Gaussian whose patch does not reach the map has no weight; of a keypoint just outside the crop it does, and counts
+(official rule).
 """
 
 from collections.abc import Sequence
@@ -18,6 +21,7 @@ from torch import Tensor
 from autolabel.poses import Visibility
 from model.augment import Augmented
 from model.config import Codec
+from model.constant import constant
 from model.heatmap import encode
 from model.truncation import labelled
 
@@ -65,7 +69,7 @@ def targets(
     heatmaps, weights = encoded(codecs[0])
     if len(set(codecs)) > 1:
         other = "plain" if codecs[0] == "udp" else "udp"
-        differs = torch.tensor([codec == other for codec in codecs], device=crops.dataset.device)[crops.dataset]
+        differs = constant(tuple(codec == other for codec in codecs), crops.inside)[crops.dataset]
         maps, factors = encoded(other)
         heatmaps = torch.where(differs[:, None, None, None], maps, heatmaps)
         weights = torch.where(differs[:, None], factors, weights)

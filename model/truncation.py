@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from autolabel.poses import Visibility
+from model.constant import constant
 from model.data import PoseBatch
 from model.draws import Draws
 
@@ -48,12 +49,12 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws)
     if probability == 0:
         return people
     cut = (drawn[:, 0] < probability) & (within(people, people.image).sum(dim=1) > LEAST)
-    sides = 1 + (drawn[:, 1, None] >= drawn.new_tensor(_FEWER_SIDES)).sum(dim=1)
+    sides = 1 + (drawn[:, 1, None] >= constant(_FEWER_SIDES, drawn)).sum(dim=1)
     order = drawn[:, 2:6].argsort(dim=1, stable=True)
     # With several sides each takes less, so that as a rule half of the joints remain, and not an eighth.
     rank = drawn[:, 6:10] ** (1 / sides[:, None])
     # Edges of what is left, unbounded where nothing was cut.
-    edges = people.image.new_tensor([-math.inf, -math.inf, math.inf, math.inf]).expand(len(people), 4)
+    edges = constant((-math.inf, -math.inf, math.inf, math.inf), people.image).expand(len(people), 4)
     for turn in range(4):
         side = order[:, turn, None]
         edge = _line(people, edges, side, rank[:, turn, None], drawn[:, 10 + turn, None])

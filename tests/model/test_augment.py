@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from autolabel.errors import ConfigError
+from autolabel.errors import ConfigError, InputError
 from autolabel.poses import Visibility
 from autolabel.skeleton import Skeleton
 from model.appearance import grey_levels
@@ -432,6 +432,12 @@ def test_two_datasets_in_one_batch_are_as_each_alone(codecs) -> None:
         assert torch.allclose(together.xy[rows, :known], crops.xy, atol=1e-3)
         assert torch.equal(together.visibility[rows, :known], crops.visibility)
         assert torch.equal(together.inside[rows, :known], crops.inside)
+
+
+@pytest.mark.parametrize("rows", [slice(0, 2), slice(0, 0)])
+def test_random_numbers_of_other_people_are_refused(rows) -> None:
+    with pytest.raises(InputError, match=f"draws: there are random numbers for {rows.stop} people, the batch has 3"):
+        drawn(people(3), EVERYTHING, COCO, total=3, rows=rows)
 
 
 def test_data_may_have_fewer_keypoints_than_the_network() -> None:

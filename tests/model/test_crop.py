@@ -80,6 +80,23 @@ def test_a_box_that_cannot_be_cropped_is_refused_by_its_row(bad):
         regions_from_boxes(torch.tensor([[0.0, 0, 5, 5], bad]), input_size=INPUT)
 
 
+def test_boxes_that_were_checked_are_not_looked_at() -> None:
+    boxes = torch.tensor([[10.0, 20, 40, 90], [5, 5, 5, 5]])
+    looked, trusted = (regions_from_boxes(boxes, input_size=INPUT, checked=checked) for checked in (False, True))
+    assert torch.equal(looked.centre, trusted.centre) and torch.equal(looked.size, trusted.size)
+    # Tensors without numbers cannot answer questions, which a GPU can only when it has done everything before.
+    assert len(regions_from_boxes(boxes.to("meta"), input_size=INPUT, checked=True)) == 2
+    with pytest.raises(RuntimeError, match="meta"):
+        regions_from_boxes(boxes.to("meta"), input_size=INPUT)
+
+
+def test_no_crops() -> None:
+    image = torch.zeros(3, 20, 20, dtype=torch.uint8)
+    matrices = crop_matrices(regions_from_boxes(torch.zeros(0, 4), input_size=INPUT), input_size=INPUT, codec="udp")
+    assert crop(image, matrices, INPUT).shape == (0, 3, *INPUT)
+    assert apply(matrices, torch.zeros(0, 17, 2)).shape == (0, 17, 2)
+
+
 @pytest.mark.parametrize("padding", [0, -1.0])
 def test_padding_must_be_positive(padding):
     with pytest.raises(ConfigError, match="padding"):

@@ -13,6 +13,7 @@ def test_rows_get_what_the_whole_step_has(rows) -> None:
         expected, numbers = getattr(whole, kind)(count), getattr(part, kind)(count)
         assert expected.shape == (10, count)
         assert torch.equal(numbers, expected[rows])
+        assert (len(whole), len(part)) == (10, len(numbers))
 
 
 def test_seed_and_step_decide() -> None:
