@@ -26,6 +26,9 @@ from model.crop import crop, regions_from_boxes
 CACHE_BYTES = 2 * 2**30
 """Canvases are kept in memory as long as all of them fit in this."""
 
+BATCH_BYTES = 2**30
+"""Canvases of one batch take no more than this, if they can be had with less detail."""
+
 DETAIL = 2.0
 """Canvas pixels per pixel of the network's input, for a person who is that large in the image. With 2, the smallest
 scale of the official recipe (half the box) still finds a pixel of the image for each of its own."""
@@ -61,8 +64,14 @@ class PoseBatch:
         return len(self.canvas)
 
     def to(self, device: torch.device) -> "PoseBatch":
-        """The same batch on a device."""
-        return PoseBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
+        """The same batch on a device; a GPU is not waited for, so that a pinned batch is copied while it computes."""
+        # Only there: what comes from a GPU without waiting may not have come yet when it is read.
+        soon = device.type == "cuda"
+        return PoseBatch(*(getattr(self, field.name).to(device, non_blocking=soon) for field in fields(self)))
+
+    def pin_memory(self) -> "PoseBatch":
+        """The same batch in memory that a GPU can copy from by itself; ``DataLoader(pin_memory=True)`` calls this."""
+        return PoseBatch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
     def rows(self, rows: slice | Tensor) -> "PoseBatch":
         """Some of the people."""
@@ -71,14 +80,7 @@ class PoseBatch:
 
 @dataclass(frozen=True)
 class _Person:
-    """A pose, and the part of its image that its canvas shows.
-
-    Attributes:
-        source: Which of the manifests it is from.
-        scale: Canvas pixels per image pixel, at most 1.
-        corner: x and y of the canvas' first pixel in the scaled image.
-        canvas_size: (Hc, Wc) of the person's own canvas.
-    """
+    """A pose and its image, of which ``source`` tells the manifest; ``image_size`` is (W, H)."""
 
     source: int
     image: str
@@ -86,9 +88,21 @@ class _Person:
     box: NDArray[np.float64]
     xy: NDArray[np.float32]
     visibility: NDArray[np.uint8]
-    scale: float
-    corner: tuple[int, int]
-    canvas_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The parts of their images that the canvases of N people show.
+
+    Attributes:
+        scale: (N,) float64 canvas pixels per image pixel, at most 1.
+        corner: (N, 2) int64 x and y of the canvas' first pixel in the scaled image.
+        size: (N, 2) int64 (Hc, Wc) of each person's own canvas.
+    """
+
+    scale: NDArray[np.float64]
+    corner: NDArray[np.int64]
+    size: NDArray[np.int64]
 
 
 class PoseCrops(Dataset[PoseBatch]):
@@ -104,13 +118,19 @@ class PoseCrops(Dataset[PoseBatch]):
         input_size: The network's (H, W).
         padding: How much the box is enlarged before it fills the input.
         canvas_size: Largest (Hc, Wc) of a canvas; see :meth:`model.augment.Augmentation.canvas_size`.
-        detail: Canvas pixels per input pixel for which ``canvas_size`` was computed.
+        detail: Canvas pixels per input pixel for which ``canvas_size`` was computed. It is reduced, to 1 at least,
+            until a batch of the largest canvases among the people fits in ``batch_bytes``.
+        batch_size: People a batch, for ``batch_bytes``. Give that of a whole step, over all processes: detail, and
+            with it the crops, then does not depend on their number.
+        batch_bytes: Most bytes of a batch's canvases.
         cache_bytes: Canvases are kept if all of them take no more than this. Each worker of a data loader keeps
             its own.
 
     Attributes:
         sizes: How many people each manifest gave; their places run through the manifests in order.
         num_keypoints: K, of the largest skeleton.
+        detail: As it was reduced.
+        note: What was reduced and why, a sentence to be shown; empty where nothing was.
 
     Raises:
         InputError: One of them has no labelled keypoint to train on.
@@ -125,10 +145,11 @@ class PoseCrops(Dataset[PoseBatch]):
         padding: float,
         canvas_size: tuple[int, int],
         detail: float = DETAIL,
+        batch_size: int = 1,
+        batch_bytes: int = BATCH_BYTES,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        cut = _Cut(input_size, padding, canvas_size, detail)
-        people = [list(_people(manifest, source, cut)) for source, manifest in enumerate(manifests)]
+        people = [list(_people(manifest, source)) for source, manifest in enumerate(manifests)]
         states = [{int(state) for person in found for state in np.unique(person.visibility)} for found in people]
         for manifest, said in zip(manifests, states, strict=True):
             if not said & {Visibility.VISIBLE, Visibility.HIDDEN}:
@@ -142,7 +163,10 @@ class PoseCrops(Dataset[PoseBatch]):
         self._people = [person for found in people for person in found]
         self.sizes = [len(found) for found in people]
         self.num_keypoints = max(manifest.skeleton.num_keypoints for manifest in manifests)
-        self._cached = sum(3 * math.prod(person.canvas_size) for person in self._people) <= cache_bytes
+        cut = _Cut(self._people, input_size, padding, canvas_size, detail)
+        self._places, self.detail = _fitting(cut, detail, batch_bytes / batch_size)
+        self.note = _reduced(self._places, detail, self.detail, batch_size) if self.detail < detail else ""
+        self._cached = 3 * int(self._places.size.prod(axis=1).sum()) <= cache_bytes
         self._cache: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -155,7 +179,9 @@ class PoseCrops(Dataset[PoseBatch]):
             ImageError: An image cannot be read, or has another size than the manifest says.
         """
         people = [self._people[place] for place in places]
-        height, width = (max(person.canvas_size[axis] for person in people) for axis in (0, 1))
+        chosen = list(places)
+        scale, corner = self._places.scale[chosen], self._places.corner[chosen]
+        height, width = self._places.size[chosen].max(axis=0).tolist()
         canvas = torch.zeros(len(people), 3, height, width, dtype=torch.uint8)
         xy = np.zeros((len(people), self.num_keypoints, 2), np.float32)
         visibility = np.full((len(people), self.num_keypoints), Visibility.UNLABELLED, np.uint8)
@@ -163,9 +189,8 @@ class PoseCrops(Dataset[PoseBatch]):
             own = self._canvas(place)
             canvas[i, :, : own.shape[1], : own.shape[2]] = own
             known = len(person.visibility)
-            xy[i, :known] = np.nan_to_num(person.xy) * person.scale - person.corner
+            xy[i, :known] = np.nan_to_num(person.xy) * scale[i] - corner[i]
             visibility[i, :known] = person.visibility
-        scale, corner = (np.array([getattr(person, name) for person in people]) for name in ("scale", "corner"))
         source = torch.tensor([person.source for person in people])
         box = np.stack([person.box for person in people])
         size = np.array([person.image_size for person in people])
@@ -191,7 +216,10 @@ class PoseCrops(Dataset[PoseBatch]):
     def _canvas(self, place: int) -> Tensor:
         canvas = self._cache.get(place)
         if canvas is None:
-            canvas = _cut_canvas(self._people[place])
+            at = self._places
+            x, y = at.corner[place].tolist()
+            height, width = at.size[place].tolist()
+            canvas = _cut_canvas(self._people[place], float(at.scale[place]), (x, y), (height, width))
             if self._cached:
                 self._cache[place] = canvas
         return canvas
@@ -266,45 +294,73 @@ def _apportion(shares: Sequence[float], total: int) -> list[int]:
     return counts.tolist()
 
 
-@dataclass(frozen=True)
 class _Cut:
-    """How canvases are cut; see :class:`PoseCrops`."""
+    """How canvases are cut; see :class:`PoseCrops`.
 
-    input_size: tuple[int, int]
-    padding: float
-    canvas_size: tuple[int, int]
-    detail: float
+    Args:
+        people: N people.
+        input_size: (H, W).
+        padding: About their boxes.
+        canvas_size: Largest (Hc, Wc) of a canvas with ``detail``; in proportion with another one.
+        detail: Canvas pixels per input pixel.
+    """
 
-    def __call__(
-        self, boxes: NDArray[np.float64], image_size: tuple[int, int]
-    ) -> Iterator[tuple[float, tuple[int, int], tuple[int, int]]]:
-        """``scale``, ``corner`` and ``canvas_size`` for each box (N, 4) of an image of ``image_size`` (W, H)."""
-        regions = regions_from_boxes(torch.tensor(boxes), input_size=self.input_size, padding=self.padding)
-        needed = regions.size[:, :1].numpy() / (self.detail * self.input_size[1])  # image pixels per canvas pixel
+    def __init__(
+        self,
+        people: Sequence[_Person],
+        input_size: tuple[int, int],
+        padding: float,
+        canvas_size: tuple[int, int],
+        detail: float,
+    ) -> None:
+        regions = regions_from_boxes(
+            torch.tensor(np.stack([person.box for person in people])), input_size=input_size, padding=padding
+        )
+        self._centre, self._padded = regions.centre.numpy(), regions.size.numpy()
+        self._image = np.array([person.image_size for person in people])
+        self._width = input_size[1]
+        self._extent = np.array(canvas_size[::-1]) / detail
+
+    def __call__(self, detail: float) -> _Places:
+        needed = self._padded[:, :1] / (detail * self._width)  # image pixels per canvas pixel
         scale = np.minimum(1 / needed, 1.0)
-        centre = regions.centre.numpy() * scale
-        half = np.array(self.canvas_size[::-1]) * needed * scale / 2
+        centre = self._centre * scale
+        half = np.ceil(np.round(self._extent * detail, 3)) * needed * scale / 2
         # Only what the image has: the rest of a canvas is black and needs no memory.
-        last = np.ceil(np.array(image_size) * scale) - 1
-        low = np.clip(np.floor(centre - half), 0, last).astype(int)
-        size = np.clip(np.ceil(centre + half), 0, last).astype(int) - low + 1
-        for i in range(len(boxes)):
-            yield float(scale[i, 0]), (int(low[i, 0]), int(low[i, 1])), (int(size[i, 1]), int(size[i, 0]))
+        last = np.ceil(self._image * scale) - 1
+        low = np.clip(np.floor(centre - half), 0, last).astype(np.int64)
+        size = np.clip(np.ceil(centre + half), 0, last).astype(np.int64) - low + 1
+        return _Places(scale[:, 0], low, size[:, ::-1])
 
 
-def _people(manifest: Manifest, source: int, cut: _Cut) -> Iterator[_Person]:
+def _fitting(cut: _Cut, detail: float, most: float) -> tuple[_Places, float]:
+    """Canvases of which none needs more than ``most`` bytes in a batch with the others, and their detail."""
+    while True:
+        places = cut(detail)
+        if detail <= 1 or 3 * math.prod(places.size.max(axis=0).tolist()) <= most:
+            return places, detail
+        detail = max(1.0, 0.9 * detail)
+
+
+def _reduced(places: _Places, wanted: float, detail: float, batch_size: int) -> str:
+    height, width = places.size.max(axis=0).tolist()
+    return (
+        f"People are kept with detail {detail:.2g} instead of {wanted:g}, to save memory: "
+        f"{batch_size} of them in a batch take up to {batch_size * 3 * height * width / 2**20:,.0f} MiB."
+    )
+
+
+def _people(manifest: Manifest, source: int) -> Iterator[_Person]:
     for sample in manifest:
         poses = sample.poses
         stated = (poses.visibility != Visibility.UNLABELLED).any(axis=1)
         usable = np.flatnonzero(stated & ~poses.crowd & np.isfinite(poses.box).all(axis=1))
-        if not len(usable):
-            continue
-        path = str(manifest.image_path(sample))
-        for i, place in zip(usable, cut(poses.box[usable], sample.size), strict=True):
-            yield _Person(source, path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i], *place)
+        path = str(manifest.image_path(sample)) if len(usable) else ""
+        for i in usable:
+            yield _Person(source, path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i])
 
 
-def _cut_canvas(person: _Person) -> Tensor:
+def _cut_canvas(person: _Person, scale: float, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """The person's own canvas, (3, Hc, Wc) uint8.
 
     The image's own pixels where the person is small, so that augmentation resamples these; where the person is
@@ -319,8 +375,8 @@ def _cut_canvas(person: _Person) -> Tensor:
             remedy="Restore the image, or scan and label it anew.",
         )
     planes = torch.from_numpy(image).permute(2, 0, 1)
-    (height, width), (x, y) = person.canvas_size, person.corner
-    if person.scale == 1.0:
+    (height, width), (x, y) = size, corner
+    if scale == 1.0:
         return planes[:, y : y + height, x : x + width].contiguous()
-    matrix = torch.tensor([[[person.scale, 0, -x], [0, person.scale, -y]]], dtype=torch.float64)
-    return crop(planes, matrix, person.canvas_size)[0]
+    matrix = torch.tensor([[[scale, 0, -x], [0, scale, -y]]], dtype=torch.float64)
+    return crop(planes, matrix, size)[0]

@@ -164,6 +164,29 @@ def test_canvases_are_kept_while_they_fit(dots, less, kept) -> None:
             people[[0]]
 
 
+def test_detail_is_reduced_until_a_batch_fits(dots) -> None:
+    manifest = dots.manifest("people", 6, sides=(60, 150), image=(390, 370))
+    given = {"canvas_size": (194, 162), "detail": 2.0, "batch_size": 4}
+    whole, least = crops(manifest, **given), crops(manifest, **given, batch_bytes=0)
+    assert (whole.detail, whole.note) == (2.0, "")
+    assert least.detail == 1.0, "not below what the network sees"
+    batch, expected = least[range(6)], crops(manifest, canvas_size=(97, 81), detail=1.0)[range(6)]
+    assert all(torch.equal(getattr(batch, field.name), getattr(expected, field.name)) for field in fields(batch))
+    largest = 4 * whole[range(6)].canvas[0].numel()
+    assert crops(manifest, **given, batch_bytes=largest).note == "", "it fits, if barely"
+    people = crops(manifest, **given, batch_bytes=largest - 1)
+    assert 1 < people.detail < 2
+    batch = people[range(6)]
+    assert 0.5 * largest < 4 * batch.canvas[0].numel() < largest
+    assert people.note.startswith(f"People are kept with detail {people.detail:.2g} instead of 2, to save memory: 4 of")
+    assert np.abs(dots.found(batch.canvas.numpy()) - batch.xy.numpy()).max() < 0.05
+    for n in range(6):  # as much of the image is seen around each person as with full detail
+        full, less = whole[[n]], people[[n]]
+        zoom = float((less.box[0, 2] - less.box[0, 0]) / (full.box[0, 2] - full.box[0, 0]))
+        for axis in (2, 3):
+            assert less.canvas.shape[axis] >= zoom * (full.canvas.shape[axis] - 2)
+
+
 def test_an_image_of_another_size_is_refused(dots) -> None:
     manifest = dots.manifest("people", 1, image=(240, 200))
     with Image.open(dots.folder / "people-0.png") as image:
@@ -211,6 +234,19 @@ def test_one_keypoint_and_one_outside_the_image(dots) -> None:
     batch = crops(Manifest.open(outside))[[0]]
     x, y = batch.xy[0, 0].tolist()
     assert x > batch.image[0, 2] and y < batch.image[0, 1]
+
+
+@pytest.mark.gpu
+def test_a_pinned_batch_on_a_gpu(dots) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    people = crops(dots.manifest("people", 2))
+    loader = torch.utils.data.DataLoader(people, batch_size=None, sampler=[[0, 1]], pin_memory=True)
+    batch, expected = next(iter(loader)), people[[0, 1]]
+    there = batch.to(torch.device("cuda"))
+    for field in fields(batch):
+        assert getattr(batch, field.name).is_pinned()
+        assert torch.equal(getattr(there, field.name).cpu(), getattr(expected, field.name))
 
 
 def test_rows_and_devices(dots) -> None:
