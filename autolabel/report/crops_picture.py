@@ -6,7 +6,6 @@ the colour of its keypoint's side. Blue is the person's left, orange the right: 
 blue side is on the right of the picture.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from autolabel.errors import InputError
 from autolabel.poses import Poses, Visibility
 from autolabel.report.overlay import PAPER, SUPERSAMPLE, View, draw_poses, whole_view
+from autolabel.report.picture_file import write_picture
 from autolabel.skeleton import Skeleton
 
 SHOWN_HEIGHT = 320
@@ -95,10 +95,7 @@ def crops_picture(
     scale = max(1.0, SHOWN_HEIGHT / crops.shape[1])
     tiles = [_tile(crop, whole_view(crop.image, scale)) for crop in shown]
     picture = _grid(tiles, [list(_strip(crop, tiles[0].width)) for crop in shown])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    picture.save(temporary, "PNG")
-    temporary.replace(path)
+    write_picture(path, lambda file: picture.save(file, "PNG"))
     return path
 
 

@@ -8,7 +8,6 @@ first; every further number, such as a presence head's loss, has a panel of its 
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.errors import FormatError, InputError
+from autolabel.report.picture_file import write_picture
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, Axes, Figure, styled_figure
 
 CURVES = "curves.png"
@@ -95,11 +95,8 @@ def plot_training(metrics: Path, folder: Path) -> list[Path]:
     curves = read_curves(metrics)
     if not curves:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CURVES
-    temporary = path.with_name(f".{CURVES}.{os.getpid()}.tmp")
-    temporary.write_bytes(_drawn(curves))
-    temporary.replace(path)
+    path, drawn = folder / CURVES, _drawn(curves)
+    write_picture(path, lambda file: file.write_bytes(drawn))
     return [path]
 
 

@@ -231,3 +231,10 @@ def test_a_picture_is_replaced_whole(tmp_path: Path) -> None:
     for _ in range(2):
         assert crops_picture(GREY, np.zeros((1, 3, 2)), np.zeros((1, 3)), [STICK], path) == path
         assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_picture_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "crops.png").mkdir()
+    with pytest.raises(OSError):
+        crops_picture(GREY, np.zeros((1, 3, 2)), np.zeros((1, 3)), [STICK], tmp_path / "crops.png")
+    assert not list(tmp_path.glob(".*"))

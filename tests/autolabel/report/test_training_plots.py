@@ -178,3 +178,10 @@ def test_a_picture_is_drawn_anew(tmp_path: Path) -> None:
     later = picture(tmp_path, metrics(tmp_path, a_line(50), a_line(100)))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, later)
+
+
+def test_a_picture_that_cannot_be_put_in_its_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / CURVES).mkdir()
+    with pytest.raises(OSError):
+        plot_training(metrics(tmp_path, a_line(50)), tmp_path)
+    assert not list(tmp_path.glob(".*"))
