@@ -45,14 +45,15 @@ def open_writer(folder: str | Path, *, start: int = 0) -> Writer | None:
 
     Args:
         folder: Where to; ``tensorboard --logdir`` of it or of any folder above shows them.
-        start: The step a resumed training goes on from: points beyond it, of a run that was killed, are dropped.
+        start: The step a training goes on from: points beyond it, of a run that was killed, are dropped; all of them
+            where it was killed before its first saved state.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
     # The first step to come is start + 1; TensorBoard drops older points from ``purge_step`` on.
-    events: Any = SummaryWriter(str(folder), purge_step=start + 1 if start else None)
+    events: Any = SummaryWriter(str(folder), purge_step=start + 1)
     return EventWriter(events)
 
 

@@ -75,3 +75,19 @@ def test_event_files_are_read_back(tmp_path: Path) -> None:
     assert set(events.Tags()["scalars"]) == {"train/loss", "validation/pck"}
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(10, pytest.approx(0.1)), (20, 9.0)]
     assert [e.step for e in events.Scalars("validation/pck")] == [10]
+
+
+def test_points_of_a_run_killed_before_its_first_state_are_dropped(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="TensorBoard is not installed"
+    )
+    killed, again = open_writer(tmp_path), open_writer(tmp_path)
+    assert killed and again
+    for step in (1, 2, 3):
+        killed.write({"loss": 1.0}, step)
+    killed.close()
+    again.write({"loss": 9.0}, 1)
+    again.close()
+    events = accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(1, 9.0)]
