@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TextIO, TypeVar, cast
 
 from autolabel.errors import AutolabelError
 from autolabel.progress import SILENT, Progress, Task
+from pipelines.launch import tell_launcher
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -260,7 +261,9 @@ def _summary(result: "Result | Manifest") -> Mapping[str, object]:
 
 
 def _leave(message: str, exit_code: int) -> NoReturn:
-    sys.stderr.write(f"{visible(message)}\n")
+    """End with a message; in one of a job's processes it is told by the one that launched the job."""
+    if not tell_launcher(message, exit_code):
+        sys.stderr.write(f"{visible(message)}\n")
     sys.exit(exit_code)
 
 

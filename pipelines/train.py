@@ -13,7 +13,7 @@ from autolabel.progress import SILENT, Progress
 from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
-from pipelines.launch import is_launched, launch
+from pipelines.launch import is_launched, launch, require_even
 from pipelines.train_begin import Beginning, Heads, beginning, read_settings
 
 if TYPE_CHECKING:
@@ -127,14 +127,15 @@ def train(
     require_resumable(out, resume=resume, overwrite=overwrite)
     path = Path(config)
     settings = TrainFile.load(path)
-    if processes > 1 and not is_launched():
-        flags = [name for name, wanted in (("--resume", resume), ("--overwrite", overwrite)) if wanted]
-        launch(["train", "--config", str(path), "--out", str(out), *flags], processes)
-        return _result(Path(out))
     sources, validation = (
         [Portion(Manifest.open(path.parent / data.manifest), data.share, data.dataset) for data in part]
         for part in (settings.data, settings.validation)
     )
+    if processes > 1 and not is_launched():
+        _require_trainable(settings, sources, processes, str(path))
+        flags = [name for name, wanted in (("--resume", resume), ("--overwrite", overwrite)) if wanted]
+        launch(["train", "--config", str(path), "--out", str(out), *flags], processes)
+        return _result(Path(out))
     init = settings.init
     if init and (path.parent / init).exists():
         init = str(path.parent / init)
@@ -151,6 +152,27 @@ def train(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def _require_trainable(settings: TrainFile, sources: Sequence[Portion], processes: int, subject: str) -> None:
+    """Refuse before any process is started what would be refused in all of them; of ``init``, which may be large, not.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible.
+    """
+    how = read_settings({}, settings.training, subject)[1]
+    require_even(how.batch_size, processes, f"{subject}: training: batch_size")
+    datasets = _datasets(sources, subject)
+    if not settings.init:
+        beginning(
+            "",
+            datasets=datasets,
+            dataset=settings.dataset,
+            network=settings.model,
+            seed=how.seed,
+            subject=subject,
+            heads=settings.heads,
+        )
 
 
 def require_resumable(out: str | Path, *, resume: bool, overwrite: bool) -> None:
