@@ -65,8 +65,9 @@ class MaskedAutoencoder(nn.Module):
         self.decoder_embed = nn.Linear(width, decoder_width)
         self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_width))
         self.decoder_positions: Tensor
+        # (N,D): of (1,N,D) the slice would have strides that keep torch from handing it to other processes.
         self.register_buffer(
-            "decoder_positions", sine_positions(decoder_width, self.grid_size)[:, 1:], persistent=False
+            "decoder_positions", sine_positions(decoder_width, self.grid_size)[0, 1:], persistent=False
         )
         self.decoder_blocks = nn.ModuleList(
             Block(decoder_width, decoder_heads, qkv_bias=True, norm_layer=norm) for _ in range(decoder_depth)

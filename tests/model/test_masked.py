@@ -85,7 +85,7 @@ def slow_reference(network: MaskedAutoencoder, image: torch.Tensor, order: list[
         tokens = block(tokens)
     tokens = network.decoder_embed(network.last_norm(tokens))[0]
     places = [tokens[seen.index(i)] if i in seen else network.mask_token[0, 0] for i in range(N)]
-    whole = (torch.stack(places) + network.decoder_positions[0])[None]
+    whole = (torch.stack(places) + network.decoder_positions)[None]
     for block in network.decoder_blocks:
         whole = block(whole)
     return network.decoder_pred(network.decoder_norm(whole))[0]
