@@ -11,8 +11,11 @@ from pydantic import Field
 from autolabel.errors import ConfigError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
+from autolabel.run import read_done
 from autolabel.settings import Settings
-from pipelines.train import Job, in_processes, require_resumable
+from pipelines.launch import is_launched, launch, require_even
+from pipelines.train import Job, draw_curves, in_processes, require_resumable
+from pipelines.train_begin import notes_of, read_settings, with_encoder
 
 if TYPE_CHECKING:
     from model.config import ViTPoseConfig
@@ -55,7 +58,7 @@ class PretrainFile(Settings):
         data: One or more manifests, with or without labels.
         init: An encoder to go on from; see :func:`model.encoders.find_encoder`. Its positions are kept.
         model: As in a training file: ``size`` and fields of ``model.config.ViTPoseConfig``. What concerns keypoints has
-            no effect.
+            no effect. An encoder in ``init`` that says what it is fills in what is not given.
         training: Fields of ``model.recipe.Training``, with MAE's defaults: see :func:`model.pretrain.recipe`.
         pretraining: Fields of ``model.pretrain.Pretraining``.
     """
@@ -103,6 +106,7 @@ def pretrain(
     config: str | Path,
     out: str | Path,
     resume: bool = False,
+    processes: int = 1,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> PretrainResult:
@@ -112,6 +116,7 @@ def pretrain(
         config: The TOML file; see :class:`PretrainFile`.
         out: The encoder's folder; ``train`` starts from it by ``init``.
         resume: Refuse to start anew: ``out`` must hold a run that was stopped, or is done.
+        processes: How many on this machine share every batch, such as one a GPU.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
 
@@ -125,6 +130,11 @@ def pretrain(
     path = Path(config)
     settings = PretrainFile.load(path)
     corpora = [Corpus(Manifest.open(path.parent / d.manifest), d.share, d.crops) for d in settings.data]
+    if processes > 1 and not is_launched():
+        _require_trainable(settings, processes, str(path))
+        flags = [name for name, wanted in (("--resume", resume), ("--overwrite", overwrite)) if wanted]
+        launch(["pretrain", "--config", str(path), "--out", str(out), *flags], processes)
+        return _result(Path(out))
     init = settings.init
     if init and (path.parent / init).exists():
         init = str(path.parent / init)
@@ -141,6 +151,18 @@ def pretrain(
     )
 
 
+def _require_trainable(settings: PretrainFile, processes: int, subject: str) -> None:
+    """Refuse before any process is started what would be refused in all of them; of ``init``, which may be large, not.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible.
+    """
+    how = _settings(settings.training, settings.pretraining, subject)[0]
+    require_even(how.batch_size, processes, f"{subject}: training: batch_size")
+    if not settings.init:
+        _network(settings.model, None, subject)
+
+
 def pretrain_encoder(
     corpora: Sequence[Corpus],
     *,
@@ -154,6 +176,8 @@ def pretrain_encoder(
     progress: Progress = SILENT,
 ) -> PretrainResult:
     """Pre-train an encoder on manifests.
+
+    Started by ``accelerate launch`` in several processes, every one calls this, and the first one writes.
 
     Args:
         corpora: At least one.
@@ -173,12 +197,11 @@ def pretrain_encoder(
         WorkError: As :func:`pretrain`.
     """
     from model.encoder_folder import tensors_digest
-    from model.pretrain import require_maskable
     from model.train_processes import join
 
-    described, how, masking = _settings(network or {}, training or {}, pretraining or {}, subject)
-    require_maskable(described, f"{subject}: model")
-    encoder = _encoder(init, described, subject)
+    how, masking = _settings(training or {}, pretraining or {}, subject)
+    encoder = _encoder(init, subject)
+    described = _network(network or {}, encoder, subject)
     inputs = {f"data {i}": corpus.manifest.digest for i, corpus in enumerate(corpora)}
     inputs |= {"init": tensors_digest(encoder.tensors)} if encoder is not None else {}
     config = {
@@ -197,35 +220,55 @@ def pretrain_encoder(
     return PretrainResult(done.checkpoint, done.metrics)
 
 
+def _result(folder: Path) -> PretrainResult:
+    """What the processes of a finished run left."""
+    metrics = read_done(folder) or {}
+    return PretrainResult(folder, {name: value for name, value in metrics.items() if name != "key"})
+
+
 def _settings(
-    network: Mapping[str, Any], training: Mapping[str, Any], pretraining: Mapping[str, Any], subject: str
-) -> "tuple[ViTPoseConfig, Training, Pretraining]":
+    training: Mapping[str, Any], pretraining: Mapping[str, Any], subject: str
+) -> "tuple[Training, Pretraining]":
     """What the settings describe, before anything is written.
 
     Raises:
         ConfigError: A key is unknown or a value impossible; names it and the table it stands in.
     """
-    from model.config import ViTPoseConfig
     from model.pretrain import Pretraining, recipe
 
-    fields = dict(network)
     return (
-        ViTPoseConfig.of_size(str(fields.pop("size", "s")), subject=f"{subject}: model", **fields),
         recipe(training, f"{subject}: training"),
         Pretraining.parse(pretraining, subject=f"{subject}: pretraining"),
     )
 
 
-def _encoder(init: str, described: "ViTPoseConfig", subject: str) -> "Encoder | None":
+def _network(network: Mapping[str, Any], encoder: "Encoder | None", subject: str) -> "ViTPoseConfig":
+    """What is pre-trained: as the table says, and an encoder to go on from.
+
+    Raises:
+        ConfigError: A key is unknown or a value impossible.
+        CheckpointError: The encoder does not fit.
+    """
+    from model.encoders import require_fit
+    from model.pretrain import require_maskable
+
+    described = read_settings(with_encoder(network, encoder) if encoder else network, {}, subject)[0]
+    require_maskable(described, f"{subject}: model")
+    if encoder is not None:
+        require_fit(encoder, described)
+    return described
+
+
+def _encoder(init: str, subject: str) -> "Encoder | None":
     """What to go on from.
 
     Raises:
         ConfigError: It is no encoder.
-        CheckpointError: It does not fit.
+        CheckpointError: It is damaged.
     """
     if not init:
         return None
-    from model.encoders import find_encoder, require_fit
+    from model.encoders import find_encoder
 
     encoder = find_encoder(init)
     if encoder is None:
@@ -234,7 +277,6 @@ def _encoder(init: str, described: "ViTPoseConfig", subject: str) -> "Encoder | 
             subject=subject,
             remedy="Give a folder that pretrain wrote, timm:NAME, or MAE's .pth; or remove init.",
         )
-    require_fit(encoder, described)
     return encoder
 
 
@@ -247,16 +289,22 @@ def _work(
     folder: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Pre-train, and say what was passed over."""
+    """Pre-train, draw the curves, and say what was passed over."""
     from model.train import Data, train
     from model.train_processes import leads
 
+    for note in notes_of(encoder) if encoder is not None and leads() else ():
+        progress.note(note)
     refusals = _Refusals(folder / REFUSED, progress)
     crops = _crops(corpora, described, how, masking)
     objective = _objective(encoder, described, how, masking, crops, refusals.add, _picture if leads() else None)
     data = Data(crops, [corpus.share for corpus in corpora])
     identity = {"network": described.described(), "pretraining": masking.model_dump(mode="json")}
-    last = train(objective, data, how, folder, identity=identity, progress=progress)
+    try:
+        last = train(objective, data, how, folder, identity=identity, progress=progress)
+    finally:
+        if leads():
+            draw_curves(folder, progress)
     refused = len(refusals.known())
     if refused and leads():
         progress.note(f"{refused} images could not be read: {folder / REFUSED} lists them")

@@ -1,6 +1,10 @@
 """Pre-training from a file: mistakes are named before anything is written; a supervised training starts from it."""
 
 import json
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ from safetensors.torch import save_file
 
 from autolabel.errors import ConfigError, ExistsError, InputError
 from autolabel.project import to_toml
+from autolabel.report.training_plots import CURVES
 from autolabel.run import RECORD
 from autolabel.skeleton import Skeleton
 from model.checkpoint import load_model
@@ -20,7 +25,8 @@ from model.tensor_files import read_tensors
 from pipelines.pretrain import PICTURE, REFUSED, pretrain
 from pipelines.train import train
 from pipelines.train_begin import beginning
-from tests.doubles import Recorder, Stopped
+from tests.doubles import Recorder, Stopped, stop
+from tests.pipelines.test_train import encoder_folder
 
 NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2}
 TRAINING = {"steps": 4, "batch_size": 4, "precision": "fp32", "device": "cpu", "save_every": 2}
@@ -49,7 +55,8 @@ def test_an_encoder_is_pretrained_as_the_file_says(drawn_case: Any, tmp_path: Pa
     assert result.metrics["step"] == 4 and result.metrics["refused"] == 0
     assert result.summary()["encoder"] == tmp_path / "out"
     files = {file.name for file in (tmp_path / "out").iterdir() if not file.name.startswith(".")}
-    assert files == {"model.safetensors", "config.json", "metrics.jsonl", PICTURE, RECORD, "done.json", "run.log"}
+    encoder = {"model.safetensors", "config.json", "metrics.jsonl", PICTURE, CURVES}
+    assert files == encoder | {RECORD, "done.json", "run.log"}
     with Image.open(tmp_path / "out" / PICTURE) as picture:
         assert picture.width > 600 and picture.height > 400
     before = tensors(tmp_path / "out")
@@ -83,6 +90,7 @@ def test_a_run_that_stopped_goes_on(drawn_case: Any, tmp_path: Path, stopped: in
     with pytest.raises(Stopped):
         pretrain(config=file, out=tmp_path / "stopped", progress=Recorder(after=stopped))
     pretrain(config=file, out=tmp_path / "stopped")
+    assert not (tmp_path / "stopped" / "state.pt").exists()
     torch.testing.assert_close(tensors(tmp_path / "stopped"), tensors(tmp_path / "whole"), rtol=0, atol=0)
 
 
@@ -172,19 +180,103 @@ def test_an_encoder_that_does_not_fit(drawn_case: Any, tmp_path: Path) -> None:
         pretrain(config=file, out=tmp_path / "out")
 
 
+def dinov3(folder: Path) -> Path:
+    """A small one of timm's, as timm would save it."""
+    tiny = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 4, "num_classes": 0}
+    model = timm.create_model("vit_small_patch16_dinov3", **tiny)
+    folder.mkdir()
+    described = {"architecture": "vit_small_patch16_dinov3", "num_classes": 0, "model_args": tiny}
+    (folder / "config.json").write_text(json.dumps({**described, "pretrained_cfg": {"num_classes": 0}}))
+    save_file(model.state_dict(), folder / "model.safetensors")
+    return folder
+
+
 def test_a_training_without_a_network_takes_the_encoders_and_tells_its_notes(drawn_case: Any, tmp_path: Path) -> None:
     """Of ``pretrain``'s folder, and of a DINOv3 of timm's, whose rotary positions have no place."""
     out = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "encoder").encoder
-    tiny = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 4, "num_classes": 0}
-    model = timm.create_model("vit_small_patch16_dinov3", **tiny)
-    (tmp_path / "dinov3").mkdir()
-    described = {"architecture": "vit_small_patch16_dinov3", "num_classes": 0, "model_args": tiny}
-    (tmp_path / "dinov3" / "config.json").write_text(json.dumps({**described, "pretrained_cfg": {"num_classes": 0}}))
-    save_file(model.state_dict(), tmp_path / "dinov3" / "model.safetensors")
-    for init, heads, notes in ((out, 2, ()), (tmp_path / "dinov3", 4, ("its rotary positions have no place",))):
+    theirs = dinov3(tmp_path / "dinov3")
+    for init, heads, notes in ((out, 2, ()), (theirs, 4, ("its rotary positions have no place",))):
         begun = beginning(
             str(init), datasets={"": Skeleton.load("coco17")}, dataset="", network={}, seed=0, subject="train.toml"
         )
         made = begun.make()
         assert (made.config.width, made.config.heads) == (32, heads) and begun.digest
         assert len(begun.notes) == len(notes) and all(note in begun.notes[i] for i, note in enumerate(notes))
+
+
+def test_pretraining_goes_on_with_what_an_encoder_says_about_itself(drawn_case: Any, tmp_path: Path) -> None:
+    """With a key of its own or none: crops of 48x32, unpadded patches of 8 with two heads, as at first."""
+    was = json.loads((encoder_folder(tmp_path / "first") / "config.json").read_text())["network"]
+    for name, model, changed in (("none", None, {}), ("one", {"box_padding": 1.1}, {"box_padding": 1.1})):
+        file = write(tmp_path, drawn_case, init="first", model=model, training={**TRAINING, "steps": 1})
+        out = pretrain(config=file, out=tmp_path / name).encoder
+        assert json.loads((out / "config.json").read_text())["network"] == {**was, **changed}
+
+
+def test_pretraining_tells_an_encoders_notes(drawn_case: Any, tmp_path: Path) -> None:
+    dinov3(tmp_path / "dinov3")
+    model = {"input_size": [32, 24], "patch_size": 8}
+    progress = Recorder()
+    pretrain(
+        config=write(tmp_path, drawn_case, init="dinov3", model=model, training={**TRAINING, "steps": 1}),
+        out=tmp_path / "out",
+        progress=progress,
+    )
+    assert "dinov3: its rotary positions have no place" in progress.notes[0]
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_curves_that_cannot_be_drawn_are_noted(drawn_case: Any, tmp_path: Path, stops: bool) -> None:
+    """Neither fails a finished run nor hides why another ended."""
+
+    def obstruct() -> None:
+        (tmp_path / "out" / CURVES).mkdir(exist_ok=True)  # no file can take its place
+        if stops:
+            stop()
+
+    progress = Recorder(after=3, end=obstruct)
+    file = write(tmp_path, drawn_case, training={**TRAINING, "log_every": 1})
+    with pytest.raises(Stopped) if stops else nullcontext():
+        assert pretrain(config=file, out=tmp_path / "out", progress=progress).metrics["step"] == 4
+    assert any("could not be drawn" in note for note in progress.notes)
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"training": {**TRAINING, "batch_size": 3}}, r"pretrain\.toml: training: batch_size"),
+        ({"training": {"stpes": 3}}, r"unknown key 'stpes'"),
+        ({"model": {**NETWORK, "ratio": 2}}, "ratio 2 cannot be pre-trained"),
+        ({"data": [{"manifest": "nowhere"}]}, "nowhere: not a manifest folder"),
+    ],
+)
+def test_a_mistake_is_told_before_processes_are_started(
+    drawn_case: Any, tmp_path: Path, tables: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):  # a process' failure would be a WorkError
+        pretrain(config=write(tmp_path, drawn_case, **tables), out=tmp_path / "out", processes=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -> None:
+    """The same command, started twice: each works on half of every batch, and every mask is what it was."""
+    config = write(tmp_path, drawn_case, training={**TRAINING, "log_every": 1})
+    losses: dict[int, list[float]] = {}
+    for processes in (1, 2):
+        out = tmp_path / str(processes)
+        options = ["--config", config, "--out", out, "--processes", str(processes), "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "pretrain", *options],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses[processes] = [record["loss"] for record in records]
+        assert len(done.stdout.splitlines()) == 1, "one of them speaks"
+        assert json.loads(done.stdout)["loss"] == losses[processes][-1]
+        assert find_encoder(out) is not None and (out / CURVES).is_file() and not (out / "state.pt").exists()
+    assert len(losses[1]) == 4
+    assert losses[2] == pytest.approx(losses[1], abs=1e-5, rel=1e-5)
