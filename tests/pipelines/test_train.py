@@ -15,8 +15,12 @@ from autolabel.project import to_toml
 from autolabel.run import RECORD, file_digest
 from autolabel.skeleton import Skeleton
 from model.checkpoint import load_model, model_digest
+from model.config import PRESETS, ViTPoseConfig
+from model.encoder_folder import save_encoder
+from model.vitpose import build_vitpose
 from pipelines.map_ import map_
 from pipelines.train import train
+from pipelines.train_begin import beginning
 from tests.doubles import Recorder, Stopped
 from tests.model.released_layouts import filled, mae_shapes
 
@@ -157,6 +161,70 @@ def test_an_encoder_needs_a_network_it_fits(drawn_case: Any, tmp_path: Path) -> 
         with pytest.raises(error, match=message):
             train(config=file, out=tmp_path / "out")
         assert not (tmp_path / "out").exists()
+
+
+OWN = {"input_size": (48, 32), "patch_size": 8, "patch_padding": 0, "width": 32, "depth": 1, "heads": 2}
+OWN |= {"norm_eps": 1e-5, "box_padding": 1.5, "mlp_ratio": 2, "drop_path": 0.25}
+
+
+def encoder_folder(folder: Path, **changes: Any) -> Path:
+    """What ``pretrain`` would write of a network of our own."""
+    config = ViTPoseConfig.model_validate({**OWN, **changes})
+    state = build_vitpose(config, Skeleton.load("coco17")).state_dict()
+    save_encoder(config, {n: t for n, t in state.items() if not n.startswith("keypoint_heads.")}, folder, {})
+    return folder
+
+
+def begun(init: Path, network: dict[str, Any]) -> ViTPoseConfig:
+    datasets = {"": Skeleton.load("coco17")}
+    start = beginning(str(init), datasets=datasets, dataset="", network=network, seed=0, subject="train.toml")
+    return start.make().config
+
+
+@pytest.mark.parametrize(
+    ("network", "changed"),
+    [
+        ({}, {}),
+        ({"presence": True}, {"presence": True}),
+        ({"input_size": [32, 24]}, {"input_size": (32, 24)}),
+        ({"ratio": 2}, {"ratio": 2, "patch_padding": 2}),  # what goes with a ratio of 2, where 0 cannot be
+        ({"ratio": 2, "patch_padding": 3}, {"ratio": 2, "patch_padding": 3}),
+        ({"ratio": 1, "drop_path": 0.0}, {"drop_path": 0.0}),
+        ({"patch_size": 8, "heads": 2}, {}),
+        ({"patch_size": 16}, {"patch_size": 16, "patch_padding": 2}),  # kernels are padded: other patches
+    ],
+)
+def test_an_encoder_says_what_the_model_table_leaves_out(
+    tmp_path: Path, network: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    assert begun(encoder_folder(tmp_path / "encoder"), network) == ViTPoseConfig.model_validate({**OWN, **changed})
+
+
+def test_a_size_in_the_model_table_counts_before_the_encoders(tmp_path: Path) -> None:
+    """Its width, depth, heads and drop path; of those the drop path may differ from the encoder's."""
+    tiny = PRESETS["ti"]
+    shape = {"width": tiny.width, "depth": tiny.depth, "heads": tiny.heads}
+    folder = encoder_folder(tmp_path / "encoder", **shape)
+    assert begun(folder, {"size": "ti"}) == ViTPoseConfig.model_validate({**OWN, **shape, "drop_path": tiny.drop_path})
+    with pytest.raises(CheckpointError, match="is 192 wide and 12 deep, the network 384 and 12"):
+        begun(folder, {"size": "s"})
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"patch_padding": 2}, r"trained with patch_padding 0, the network has 2\. Set patch_padding = 0 in \[model\]"),
+        ({"norm_eps": 1e-6}, r"trained with norm_eps 1e-05, the network has 1e-06\. Set norm_eps = 1e-05 in \[model\]"),
+        ({"heads": 4}, r"has 2 attention heads, the network 4\. Set heads = 2 in \[model\]"),
+        ({"mlp_ratio": 4}, "MLPs of 64 and patches of 8, the network 128 and 8"),
+    ],
+)
+def test_a_network_that_would_compute_an_encoder_otherwise(
+    tmp_path: Path, network: dict[str, Any], message: str
+) -> None:
+    folder = encoder_folder(tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match=message):
+        begun(folder, network)
 
 
 def test_without_a_checkpoint_there_is_no_dataset(drawn_case: Any, tmp_path: Path) -> None:
