@@ -304,9 +304,15 @@ def test_several_datasets_with_experts(drawn_case: Any, tmp_path: Path) -> None:
 def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -> None:
     """The same command, started twice: each works on half of every batch, and every crop is what it was."""
     network = {**NETWORK, "drop_path": 0.0, "presence": True}
-    recipe = {**TRAINING, "log_every": 1, "augmentation": {"truncation": 0.5, "colour": 0.2, "cutout": 0.5}}
-    config = write(tmp_path, drawn_case, model=network, training=recipe)
+    recipe = {
+        **TRAINING,
+        "log_every": 1, "accumulate": 2, "ema": 0.9, "validate_every": 2,
+        "augmentation": {"truncation": 0.5, "colour": 0.2, "cutout": 0.5},
+    }
+    held = [{"manifest": str(drawn_case.folder / "calibration")}]
+    config = write(tmp_path, drawn_case, model=network, training=recipe, validation=held)
     losses: dict[int, list[float]] = {}
+    validated: dict[int, list[float]] = {}
     for processes in (1, 2):
         out = tmp_path / str(processes)
         options = ["--config", config, "--out", out, "--processes", str(processes), "--json"]
@@ -320,9 +326,12 @@ def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -
         )
         records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         losses[processes] = [record["loss"] for record in records]
+        validated[processes] = [record["validation_loss"] for record in records if "validation_loss" in record]
         assert len(done.stdout.splitlines()) == 1, "one of them speaks"
         assert json.loads(done.stdout)["loss"] == losses[processes][-1]
         assert load_model(out).config.presence
         assert (out / "crops.png").is_file() and (out / "curves.png").is_file()
     assert len(losses[1]) == 4
     assert losses[2] == pytest.approx(losses[1], abs=1e-5, rel=1e-5)
+    assert len(validated[1]) == 2
+    assert validated[2] == pytest.approx(validated[1], abs=1e-5, rel=1e-5)
