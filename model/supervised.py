@@ -165,12 +165,14 @@ def train_supervised(
         CheckpointError: As :func:`model.train.train`.
         WorkError: As :func:`model.train.train`.
     """
-    crops = pose_crops(model, sources, how.augmentation, how.workers)
+    crops = pose_crops(model, sources, how.augmentation, batch_size=how.batch_size, workers=how.workers)
+    if crops.note:
+        progress.note(crops.note)
     data = Data(crops, [source.share for source in sources])
     described = {**model.config.described(), "skeletons": [skeleton.fingerprint for skeleton in model.skeletons]}
     validate = None
     if validation:
-        held = pose_crops(model, validation, CUT)
+        held = pose_crops(model, validation, CUT, batch_size=how.batch_size)
         validate = Validation(held, model, batch_size=how.batch_size // how.accumulate, seed=how.seed)
     if show is not None:
         show(_first(model, data, how))
@@ -226,13 +228,16 @@ def heads_of(model: ViTPose, sources: Sequence[Source]) -> list[int]:
     return heads
 
 
-def pose_crops(model: ViTPose, sources: Sequence[Source], how: Augmentation, workers: int = 0) -> PoseCrops:
+def pose_crops(
+    model: ViTPose, sources: Sequence[Source], how: Augmentation, *, batch_size: int, workers: int = 0
+) -> PoseCrops:
     """The sources' poses, on canvases large enough for every crop that can be drawn.
 
     Args:
         model: Tells sizes and heads.
         sources: Labelled poses.
         how: How crops vary.
+        batch_size: Crops of a whole step, which bounds how large the canvases may be.
         workers: Processes that read images, each with a cache of its own.
 
     Raises:
@@ -247,5 +252,6 @@ def pose_crops(model: ViTPose, sources: Sequence[Source], how: Augmentation, wor
         padding=model.config.box_padding,
         canvas_size=how.canvas_size(model.input_size),
         detail=how.detail,
+        batch_size=batch_size,
         cache_bytes=CACHE_BYTES // max(workers, 1),
     )

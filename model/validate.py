@@ -91,7 +91,7 @@ class Validation:
             cells = decode(heatmaps, codec).xy
             own = cells_to_input(cells, input_size=model.input_size, heatmap_size=model.heatmap_size, codec=codec)
             places = torch.where((drawn.dataset == head)[:, None, None], own.to(places), places)
-        regions = regions_from_boxes(batch.box, input_size=model.input_size, padding=config.box_padding)
+        regions = regions_from_boxes(batch.box, input_size=model.input_size, padding=config.box_padding, checked=True)
         zoom = model.input_size[1] / regions.size[:, 0]  # input pixels per canvas pixel
         longer = (batch.box[:, 2:] - batch.box[:, :2]).amax(dim=1) * zoom
         return (places - drawn.crops.xy).norm(dim=-1) / longer[:, None]

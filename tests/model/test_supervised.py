@@ -146,7 +146,7 @@ def test_two_steps_have_the_losses_of_a_numpy_reference(dots, tmp_path) -> None:
     model, reference = (network(dots, drop_path=0.0, decoder="simple") for _ in range(2))
     train_supervised(model, [Source(manifest)], how, tmp_path / "out")
 
-    crops = pose_crops(reference, [Source(manifest)], how.augmentation)
+    crops = pose_crops(reference, [Source(manifest)], how.augmentation, batch_size=4)
     groups = Supervised(reference, how).groups(1.0, how.layer_decay)
     found = {id(p): group for group in groups for p in group["params"]}
     named = dict(reference.named_parameters())

@@ -35,7 +35,9 @@ class Seeing(nn.Module):
 def validation(dots, manifest, *, presence=False, batch_size=4):
     config = {"input_size": SIZE, "patch_size": 8, "width": 16, "depth": 1, "heads": 2, "decoder": "simple"}
     model = build_vitpose(ViTPoseConfig(**config, presence=presence), dots.skeleton)
-    return Validation(pose_crops(model, [Source(manifest)], CUT), model, batch_size=batch_size, seed=0)
+    return Validation(
+        pose_crops(model, [Source(manifest)], CUT, batch_size=batch_size), model, batch_size=batch_size, seed=0
+    )
 
 
 @pytest.mark.parametrize(("shift", "pck"), [(0, 1.0), (3, 1.0), (5, 0.0)])

@@ -306,7 +306,10 @@ def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -
     network = {**NETWORK, "drop_path": 0.0, "presence": True}
     recipe = {
         **TRAINING,
-        "log_every": 1, "accumulate": 2, "ema": 0.9, "validate_every": 2,
+        "log_every": 1,
+        "accumulate": 2,
+        "ema": 0.9,
+        "validate_every": 2,
         "augmentation": {"truncation": 0.5, "colour": 0.2, "cutout": 0.5},
     }
     held = [{"manifest": str(drawn_case.folder / "calibration")}]
