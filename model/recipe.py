@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from autolabel.errors import ConfigError
 from autolabel.settings import Settings
 from model.augment import Augmentation
 from model.device import Device, Precision
@@ -101,3 +102,28 @@ class Training(Settings):
             return self.learning_rate * 0.1 ** sum(step >= drop * self.steps for drop in self.drops)
         turn = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * turn))
+
+    def share(self, processes: int, subject: str = "training") -> int:
+        """Crops of a step that each of some processes works on.
+
+        Args:
+            processes: How many share the batch.
+            subject: What errors call these settings.
+
+        Raises:
+            ConfigError: The batch cannot be shared evenly, or a share not be cut into ``accumulate`` slices.
+        """
+        own, left = divmod(self.batch_size, processes)
+        if left:
+            raise ConfigError(
+                f"a batch of {self.batch_size} cannot be shared evenly by {processes} processes",
+                subject=f"{subject}: batch_size",
+                remedy=f"Give a multiple of {processes}.",
+            )
+        if self.accumulate > own:
+            raise ConfigError(
+                f"accumulate {self.accumulate} cuts a process' {own} crops into empty slices",
+                subject=f"{subject}: accumulate",
+                remedy=f"Give at most {own}.",
+            )
+        return own

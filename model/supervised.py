@@ -177,6 +177,7 @@ def train_supervised(
     if show is not None:
         show(_first(model, data, how))
     restrict(model, how.partial, seed=how.seed)
+    _spare(model, set(heads_of(model, sources)))
     model.checkpoint_activations = how.checkpoint_activations
     try:
         return train(
@@ -191,6 +192,16 @@ def train_supervised(
     finally:
         model.checkpoint_activations = False
         merge_lora(model)
+
+
+def _spare(model: ViTPose, taught: set[int]) -> None:
+    """Leave alone what belongs to datasets that are not in the data: weight decay alone would wear it away."""
+    for head in set(range(len(model.skeletons))) - taught:
+        parts: list[nn.Module] = [heads[head] for heads in (model.keypoint_heads, model.presence_heads) if len(heads)]
+        if model.num_experts:
+            parts += [block.get_submodule(f"mlp.experts.{head}") for block in model.blocks]
+        for part in parts:
+            part.requires_grad_(False)
 
 
 def _first(model: ViTPose, data: Data, how: Training) -> Lesson:

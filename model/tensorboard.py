@@ -5,7 +5,8 @@ trainings at once, beside others of theirs.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,6 +56,22 @@ def open_writer(folder: str | Path, *, start: int = 0) -> Writer | None:
     # The first step to come is start + 1; TensorBoard drops older points from ``purge_step`` on.
     events: Any = SummaryWriter(str(folder), purge_step=start + 1)
     return EventWriter(events)
+
+
+@contextmanager
+def board(folder: str | Path, start: int) -> Generator[Callable[[dict[str, Any]], None]]:
+    """What shows lines of metrics in TensorBoard; shows nothing where that is not installed.
+
+    Args:
+        folder: As :func:`open_writer`.
+        start: As :func:`open_writer`.
+    """
+    writer = open_writer(folder, start=start)
+    if writer is None:
+        yield lambda record: None
+        return
+    with closing(writer):
+        yield lambda record: writer.write(record, int(record["step"]))
 
 
 class EventWriter:

@@ -12,8 +12,8 @@ is in :mod:`model.recipe`.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from autolabel.errors import ConfigError, WorkError
+from autolabel.errors import WorkError
 from autolabel.progress import SILENT, Progress, Task
 from model.data import MixedBatches
 from model.draws import Draws, hashed
 from model.memory import is_out_of_memory, largest_that_fits
 from model.objective import Batch, Drawn, Examples, Objective
 from model.recipe import Training
-from model.tensorboard import open_writer
+from model.tensorboard import board
 from model.train_processes import OwnRows, accelerator_of, plain_attention
 from model.training_state import METRICS, STATE, Average, Standing, State, Write, metrics_file
 
@@ -117,18 +117,7 @@ class _Loop:
         self.objective, self.data, self.how, self.out = objective, data, how, out
         self.validate, self.accelerator = validate, accelerator
         self.ranks, self.rank = accelerator.num_processes, accelerator.process_index
-        if how.batch_size % self.ranks:
-            raise ConfigError(
-                f"a batch of {how.batch_size} cannot be shared evenly by {self.ranks} processes",
-                subject="batch_size",
-                remedy=f"Give a multiple of {self.ranks}.",
-            )
-        if how.accumulate > how.batch_size // self.ranks:
-            raise ConfigError(
-                f"accumulate {how.accumulate} cuts a process' {how.batch_size // self.ranks} crops into empty slices",
-                subject="accumulate",
-                remedy=f"Give at most {how.batch_size // self.ranks}.",
-            )
+        self.own = how.share(self.ranks)
         groups = objective.groups(how.weight_decay, how.layer_decay)
         optimizer = torch.optim.AdamW(groups, lr=how.learning_rate, betas=how.betas, fused=True)
         self.average = Average(objective.network, how.ema) if how.ema else None
@@ -183,7 +172,7 @@ class _Loop:
 
     def _writers(self, start: int) -> "list[AbstractContextManager[Write]]":
         """Where lines of metrics go: nowhere but in the first process."""
-        return [metrics_file(self.out / METRICS, start), _board(self.out, start)] if self._leads else []
+        return [metrics_file(self.out / METRICS, start), board(self.out, start)] if self._leads else []
 
     def _steps(self, start: int, task: Task, writers: Sequence[Write]) -> None:
         how, clock = self.how, _Clock()
@@ -222,18 +211,17 @@ class _Loop:
         total: dict[str, Tensor] = {}
         outputs: Any = None
         drawn: Any = None
-        own = how.batch_size // self.ranks
         for part in range(how.accumulate):
-            rows = len(range(part, own, how.accumulate))
+            rows = len(range(part, self.own, how.accumulate))
             last = part == how.accumulate - 1
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                found = self._learn(step, part, batch, rows / own)
+                found = self._learn(step, part, batch, rows / self.own)
             if found is None:
                 outputs = drawn = None
                 raise self._too_large(step, batch, rows)
             outputs, drawn, losses = found
             for name, value in losses.items():
-                total[name] = total.get(name, 0.0) + value.detach() * (rows / own)
+                total[name] = total.get(name, 0.0) + value.detach() * (rows / self.own)
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), how.grad_clip)
         self._require_finite(total["loss"], norm, step)
         self.optimizer.step()
@@ -288,7 +276,7 @@ class _Loop:
         if not fits:
             remedy = "Not even one fits: take a smaller network or input size, or checkpoint_activations = true."
         else:
-            slices = math.ceil(self.how.batch_size // self.ranks / fits)
+            slices = math.ceil(self.own / fits)
             remedy = (
                 f"{fits} at once would fit: set accumulate = {slices}, which gives the same result, "
                 f"or batch_size = {fits * self.ranks}."
@@ -390,17 +378,6 @@ class _Loop:
             self.state.save(self.how.steps)
         self.accelerator.wait_for_everyone()
         return {**self.standing.last, **{f"best_{k}": v for k, v in self.standing.best.items()}}
-
-
-@contextmanager
-def _board(folder: Path, start: int) -> Generator[Write]:
-    """TensorBoard, where it is installed."""
-    writer = open_writer(folder, start=start)
-    if writer is None:
-        yield lambda record: None
-        return
-    with closing(writer):
-        yield lambda record: writer.write(record, int(record["step"]))
 
 
 class _Clock:

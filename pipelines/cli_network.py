@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli_options import Json, Overwrite, PartSize, commands, example
+from pipelines.cli_options import Json, OutWeights, Overwrite, PartSize, Processes, Recipe, Resume, commands, example
 from pipelines.console import run_job
 
 app = commands()
@@ -90,12 +90,10 @@ def predict(
     )
 )
 def train(
-    config: Annotated[Path, typer.Option(metavar="T.toml", help="Data, network and recipe.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Checkpoint folder to write.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Only go on with a stopped run, never start one.")] = False,
-    processes: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes on this machine that share every batch: one a GPU.")
-    ] = 1,
+    config: Recipe,
+    out: OutWeights,
+    resume: Resume = False,
+    processes: Processes = 1,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

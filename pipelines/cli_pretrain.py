@@ -1,11 +1,6 @@
 """Options of ``autolabel pretrain``."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
-from pipelines.cli_options import Json, Overwrite, commands, example
+from pipelines.cli_options import Json, OutWeights, Overwrite, Processes, Recipe, Resume, commands, example
 from pipelines.console import run_job
 
 app = commands()
@@ -18,12 +13,10 @@ app = commands()
     )
 )
 def pretrain(
-    config: Annotated[Path, typer.Option(metavar="T.toml", help="Images, network and recipe.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Encoder folder to write.")],
-    resume: Annotated[bool, typer.Option("--resume", help="Only go on with a stopped run, never start one.")] = False,
-    processes: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Processes on this machine that share every batch: one a GPU.")
-    ] = 1,
+    config: Recipe,
+    out: OutWeights,
+    resume: Resume = False,
+    processes: Processes = 1,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from autolabel.errors import AutolabelError, ConfigError, InputError, WorkError
+from autolabel.errors import AutolabelError, InputError, WorkError
 
 _OURS = "AUTOLABEL_LAUNCHED"
 """Set in the processes of a job that :func:`launch` started."""
@@ -37,25 +37,6 @@ class _Ended(NamedTuple):
 def is_launched() -> bool:
     """Whether this is one of several processes that torchrun started."""
     return "RANK" in os.environ
-
-
-def require_even(batch_size: int, processes: int, subject: str) -> None:
-    """Refuse a batch that the processes cannot share.
-
-    Args:
-        batch_size: Crops a step.
-        processes: How many share them.
-        subject: What the error calls the setting.
-
-    Raises:
-        ConfigError: It is no multiple of their number.
-    """
-    if batch_size % processes:
-        raise ConfigError(
-            f"a batch of {batch_size} cannot be shared evenly by {processes} processes",
-            subject=subject,
-            remedy=f"Give a multiple of {processes}.",
-        )
 
 
 def launch(arguments: Sequence[str], processes: int) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -11,11 +10,10 @@ from pydantic import Field
 from autolabel.errors import ConfigError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
-from autolabel.run import read_done
 from autolabel.settings import Settings
-from pipelines.launch import is_launched, launch, require_even
-from pipelines.train import Job, draw_curves, in_processes, require_resumable
+from pipelines.launch import is_launched
 from pipelines.train_begin import notes_of, read_settings, with_encoder
+from pipelines.training_run import Job, Trained, beside, draw_curves, in_processes, launch_again, require_resumable
 
 if TYPE_CHECKING:
     from model.config import ViTPoseConfig
@@ -70,23 +68,6 @@ class PretrainFile(Settings):
     pretraining: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
-@dataclass(frozen=True)
-class PretrainResult:
-    """A finished pre-training.
-
-    Attributes:
-        encoder: The folder.
-        metrics: The last line of its metrics, and ``refused``, the number of images that could not be read.
-    """
-
-    encoder: Path
-    metrics: Mapping[str, Any]
-
-    def summary(self) -> dict[str, object]:
-        """For ``--json``."""
-        return {"encoder": self.encoder, **self.metrics}
-
-
 class Corpus(NamedTuple):
     """Images to pre-train on.
 
@@ -109,7 +90,7 @@ def pretrain(
     processes: int = 1,
     overwrite: bool = False,
     progress: Progress = SILENT,
-) -> PretrainResult:
+) -> Trained:
     """Pre-train an encoder as a TOML file says; a run that was stopped goes on where it stopped.
 
     Args:
@@ -132,16 +113,11 @@ def pretrain(
     corpora = [Corpus(Manifest.open(path.parent / d.manifest), d.share, d.crops) for d in settings.data]
     if processes > 1 and not is_launched():
         _require_trainable(settings, processes, str(path))
-        flags = [name for name, wanted in (("--resume", resume), ("--overwrite", overwrite)) if wanted]
-        launch(["pretrain", "--config", str(path), "--out", str(out), *flags], processes)
-        return _result(Path(out))
-    init = settings.init
-    if init and (path.parent / init).exists():
-        init = str(path.parent / init)
+        return launch_again("pretrain", path, out, processes, resume=resume, overwrite=overwrite)
     return pretrain_encoder(
         corpora,
         out=out,
-        init=init,
+        init=beside(path, settings.init),
         network=settings.model,
         training=settings.training,
         pretraining=settings.pretraining,
@@ -158,7 +134,7 @@ def _require_trainable(settings: PretrainFile, processes: int, subject: str) -> 
         ConfigError: A setting is unknown or impossible.
     """
     how = _settings(settings.training, settings.pretraining, subject)[0]
-    require_even(how.batch_size, processes, f"{subject}: training: batch_size")
+    how.share(processes, f"{subject}: training")
     if not settings.init:
         _network(settings.model, None, subject)
 
@@ -174,7 +150,7 @@ def pretrain_encoder(
     subject: str = "pre-training",
     overwrite: bool = False,
     progress: Progress = SILENT,
-) -> PretrainResult:
+) -> Trained:
     """Pre-train an encoder on manifests.
 
     Started by ``accelerate launch`` in several processes, every one calls this, and the first one writes.
@@ -216,14 +192,7 @@ def pretrain_encoder(
     def work(folder: Path) -> dict[str, Any]:
         return _work(corpora, encoder, described, how, masking, folder, progress)
 
-    done = in_processes("pretrain", out, job, join(how.device), work)
-    return PretrainResult(done.checkpoint, done.metrics)
-
-
-def _result(folder: Path) -> PretrainResult:
-    """What the processes of a finished run left."""
-    metrics = read_done(folder) or {}
-    return PretrainResult(folder, {name: value for name, value in metrics.items() if name != "key"})
+    return in_processes("pretrain", out, job, join(how.device), work)
 
 
 def _settings(

@@ -1,27 +1,24 @@
 """``autolabel train``: supervised training and fine-tuning from a TOML file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
-from autolabel.errors import AutolabelError, ConfigError, InputError, WorkError
+from autolabel.errors import ConfigError
 from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
-from autolabel.run import DONE, RECORD, Run, RunState, read_done
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
-from pipelines.launch import is_launched, launch, require_even
+from pipelines.launch import is_launched
 from pipelines.train_begin import Beginning, Heads, beginning, read_settings
+from pipelines.training_run import Job, Trained, beside, draw_curves, in_processes, launch_again, require_resumable
 
 if TYPE_CHECKING:
     from model.lesson import Lesson
     from model.recipe import Training
-    from model.train_processes import Processes
 
-STATE = "state.pt"  # model.training_state's, which needs torch
 CROPS = "crops.png"
 """The picture of augmented crops that a training begins with."""
 
@@ -82,23 +79,6 @@ class Portion(NamedTuple):
     dataset: str = ""
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished training.
-
-    Attributes:
-        checkpoint: The folder.
-        metrics: The last line of its metrics; with validation also the best one's, each name with ``best_`` before it.
-    """
-
-    checkpoint: Path
-    metrics: Mapping[str, Any]
-
-    def summary(self) -> dict[str, object]:
-        """For ``--json``."""
-        return {"checkpoint": self.checkpoint, **self.metrics}
-
-
 def train(
     *,
     config: str | Path,
@@ -107,7 +87,7 @@ def train(
     processes: int = 1,
     overwrite: bool = False,
     progress: Progress = SILENT,
-) -> TrainResult:
+) -> Trained:
     """Train as a TOML file says; a run that was stopped goes on where it stopped.
 
     Args:
@@ -133,17 +113,12 @@ def train(
     )
     if processes > 1 and not is_launched():
         _require_trainable(settings, sources, processes, str(path))
-        flags = [name for name, wanted in (("--resume", resume), ("--overwrite", overwrite)) if wanted]
-        launch(["train", "--config", str(path), "--out", str(out), *flags], processes)
-        return _result(Path(out))
-    init = settings.init
-    if init and (path.parent / init).exists():
-        init = str(path.parent / init)
+        return launch_again("train", path, out, processes, resume=resume, overwrite=overwrite)
     return train_network(
         sources,
         out=out,
         validation=validation,
-        init=init,
+        init=beside(path, settings.init),
         dataset=settings.dataset,
         heads=settings.heads,
         network=settings.model,
@@ -161,7 +136,7 @@ def _require_trainable(settings: TrainFile, sources: Sequence[Portion], processe
         ConfigError: A setting is unknown or impossible.
     """
     how = read_settings({}, settings.training, subject)[1]
-    require_even(how.batch_size, processes, f"{subject}: training: batch_size")
+    how.share(processes, f"{subject}: training")
     datasets = _datasets(sources, subject)
     if not settings.init:
         beginning(
@@ -173,19 +148,6 @@ def _require_trainable(settings: TrainFile, sources: Sequence[Portion], processe
             subject=subject,
             heads=settings.heads,
         )
-
-
-def require_resumable(out: str | Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse flags that contradict each other, or a resumption of nothing.
-
-    Raises:
-        ConfigError: Both flags.
-        InputError: There is nothing to resume.
-    """
-    if resume and overwrite:
-        raise ConfigError("--resume goes on with what --overwrite removes", remedy="Give one of them.")
-    if resume and not (Path(out) / RECORD).is_file():
-        raise InputError("holds no run to resume", subject=str(out), remedy="Leave out --resume to start one.")
 
 
 def train_network(
@@ -201,7 +163,7 @@ def train_network(
     subject: str = "training",
     overwrite: bool = False,
     progress: Progress = SILENT,
-) -> TrainResult:
+) -> Trained:
     """Train a new network, or fine-tune one.
 
     Started by ``accelerate launch`` in several processes, every one calls this, and the first one writes.
@@ -259,59 +221,6 @@ def train_network(
     return in_processes("train", out, job, join(how.device), work)
 
 
-class Job(NamedTuple):
-    """What a run is known by; see :meth:`autolabel.run.Run.open`."""
-
-    config: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    existing: Existing
-
-
-def in_processes(
-    stage: str, out: str | Path, job: Job, processes: "Processes", work: Callable[[Path], dict[str, Any]]
-) -> TrainResult:
-    """Do a training's work in every process; the first one opens the run, and finishes it.
-
-    Args:
-        stage: The command.
-        out: The checkpoint folder.
-        job: What the run is known by.
-        processes: All of them.
-        work: Takes the folder, returns the metrics.
-
-    Raises:
-        ExistsError: ``out`` holds another result.
-        WorkError: In the other processes, where the first one could not open the run.
-    """
-    folder = Path(out)
-    if processes.rank:
-        if processes.told(None) == "refused":
-            raise WorkError("the first process could not open the run, and says why", subject=str(out))
-        if processes.told(None) != "done":
-            work(folder)
-        return TrainResult(folder, {})
-    try:
-        run = Run.open(folder, stage, config=job.config, inputs=job.inputs, existing=job.existing, commit=DONE)
-    except BaseException:
-        processes.told("refused")
-        raise
-    processes.told("opened")
-    with run:
-        done = run.state is RunState.DONE
-        processes.told("done" if done else "new")
-        if not done:
-            run.finish(work(run.path))
-        # From here on there is nothing to go on with.
-        (run.path / STATE).unlink(missing_ok=True)
-    return _result(folder)
-
-
-def _result(folder: Path) -> TrainResult:
-    """What a finished run left."""
-    metrics = read_done(folder) or {}
-    return TrainResult(folder, {name: value for name, value in metrics.items() if name != "key"})
-
-
 def _portion(source: tuple[Manifest, float] | Portion) -> Portion:
     return source if isinstance(source, Portion) else Portion(source[0], source[1])
 
@@ -360,22 +269,6 @@ def _work(
     finally:
         if leads():
             draw_curves(folder, progress)
-
-
-def draw_curves(folder: Path, progress: Progress) -> None:
-    """Draw a training's curves; what goes wrong is noted, and neither fails the training nor hides why it failed.
-
-    Args:
-        folder: The checkpoint folder.
-        progress: Where to note.
-    """
-    from autolabel.report.training_plots import plot_training
-    from model.training_state import METRICS
-
-    try:
-        plot_training(folder / METRICS, folder)
-    except (OSError, AutolabelError) as error:
-        progress.note(f"the curves could not be drawn: {error}")
 
 
 def _shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":

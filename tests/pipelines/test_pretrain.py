@@ -1,9 +1,6 @@
 """Pre-training from a file: mistakes are named before anything is written; a supervised training starts from it."""
 
 import json
-import os
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from pipelines.pretrain import PICTURE, REFUSED, pretrain
 from pipelines.train import train
 from pipelines.train_begin import beginning
 from tests.doubles import Recorder, Stopped, stop
+from tests.pipelines.job import run_in_processes
 from tests.pipelines.test_train import encoder_folder
 
 NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2}
@@ -53,7 +51,7 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 def test_an_encoder_is_pretrained_as_the_file_says(drawn_case: Any, tmp_path: Path) -> None:
     result = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "out")
     assert result.metrics["step"] == 4 and result.metrics["refused"] == 0
-    assert result.summary()["encoder"] == tmp_path / "out"
+    assert result.summary()["checkpoint"] == tmp_path / "out"
     files = {file.name for file in (tmp_path / "out").iterdir() if not file.name.startswith(".")}
     encoder = {"model.safetensors", "config.json", "metrics.jsonl", PICTURE, CURVES}
     assert files == encoder | {RECORD, "done.json", "run.log"}
@@ -66,7 +64,7 @@ def test_an_encoder_is_pretrained_as_the_file_says(drawn_case: Any, tmp_path: Pa
 
 def test_a_training_starts_from_it(drawn_case: Any, tmp_path: Path) -> None:
     """With no step that changes anything, exactly its tensors are there."""
-    out = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "encoder").encoder
+    out = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "encoder").checkpoint
     still = {**TRAINING, "steps": 1, "warmup_steps": 0, "learning_rate": 1e-30, "weight_decay": 0.0}
     supervised = {
         "data": [{"manifest": str(drawn_case.folder / "labelled")}],
@@ -99,16 +97,16 @@ def test_images_without_boxes_and_several_sources(drawn_case: Any, tmp_path: Pat
         {"manifest": str(drawn_case.folder / "pool"), "crops": "images", "share": 3.0},
         {"manifest": str(drawn_case.folder / "labelled"), "crops": "people"},
     ]
-    out = pretrain(config=write(tmp_path, drawn_case, data=data), out=tmp_path / "out").encoder
+    out = pretrain(config=write(tmp_path, drawn_case, data=data), out=tmp_path / "out").checkpoint
     record = json.loads((out / RECORD).read_text())
     assert record["config"]["crops"] == ["images", "people"] and record["config"]["shares"] == [3.0, 1.0]
 
 
 def test_it_goes_on_from_an_encoder(drawn_case: Any, tmp_path: Path) -> None:
-    first = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "first").encoder
+    first = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "first").checkpoint
     still = {**TRAINING, "learning_rate": 1e-30, "weight_decay": 0.0}
     file = write(tmp_path, drawn_case, init="first", training=still)
-    second = pretrain(config=file, out=tmp_path / "second").encoder
+    second = pretrain(config=file, out=tmp_path / "second").checkpoint
     torch.testing.assert_close(tensors(second), tensors(first), rtol=0, atol=0)
     assert "init" in json.loads((second / RECORD).read_text())["inputs"]
 
@@ -193,7 +191,7 @@ def dinov3(folder: Path) -> Path:
 
 def test_a_training_without_a_network_takes_the_encoders_and_tells_its_notes(drawn_case: Any, tmp_path: Path) -> None:
     """Of ``pretrain``'s folder, and of a DINOv3 of timm's, whose rotary positions have no place."""
-    out = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "encoder").encoder
+    out = pretrain(config=write(tmp_path, drawn_case), out=tmp_path / "encoder").checkpoint
     theirs = dinov3(tmp_path / "dinov3")
     for init, heads, notes in ((out, 2, ()), (theirs, 4, ("its rotary positions have no place",))):
         begun = beginning(
@@ -209,7 +207,7 @@ def test_pretraining_goes_on_with_what_an_encoder_says_about_itself(drawn_case: 
     was = json.loads((encoder_folder(tmp_path / "first") / "config.json").read_text())["network"]
     for name, model, changed in (("none", None, {}), ("one", {"box_padding": 1.1}, {"box_padding": 1.1})):
         file = write(tmp_path, drawn_case, init="first", model=model, training={**TRAINING, "steps": 1})
-        out = pretrain(config=file, out=tmp_path / name).encoder
+        out = pretrain(config=file, out=tmp_path / name).checkpoint
         assert json.loads((out / "config.json").read_text())["network"] == {**was, **changed}
 
 
@@ -264,19 +262,7 @@ def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -
     losses: dict[int, list[float]] = {}
     for processes in (1, 2):
         out = tmp_path / str(processes)
-        options = ["--config", config, "--out", out, "--processes", str(processes), "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", "pretrain", *options],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        losses[processes] = [record["loss"] for record in records]
-        assert len(done.stdout.splitlines()) == 1, "one of them speaks"
-        assert json.loads(done.stdout)["loss"] == losses[processes][-1]
+        losses[processes] = [record["loss"] for record in run_in_processes("pretrain", config, out, processes)]
         assert find_encoder(out) is not None and (out / CURVES).is_file() and not (out / "state.pt").exists()
     assert len(losses[1]) == 4
     assert losses[2] == pytest.approx(losses[1], abs=1e-5, rel=1e-5)

@@ -1,9 +1,6 @@
 """Training from a file: its mistakes are named before anything is written, and a stopped run goes on."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +20,7 @@ from pipelines.train import train
 from pipelines.train_begin import beginning
 from tests.doubles import Recorder, Stopped
 from tests.model.released_layouts import filled, mae_shapes
+from tests.pipelines.job import run_in_processes
 
 NETWORK = {"input_size": [32, 24], "patch_size": 8, "width": 32, "depth": 1, "heads": 2, "decoder": "simple"}
 TRAINING = {"steps": 4, "batch_size": 4, "warmup_steps": 1, "precision": "fp32", "device": "cpu", "save_every": 2}
@@ -318,20 +316,9 @@ def test_two_processes_have_the_losses_of_one(drawn_case: Any, tmp_path: Path) -
     validated: dict[int, list[float]] = {}
     for processes in (1, 2):
         out = tmp_path / str(processes)
-        options = ["--config", config, "--out", out, "--processes", str(processes), "--json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", "train", *options],
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        records = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        records = run_in_processes("train", config, out, processes)
         losses[processes] = [record["loss"] for record in records]
         validated[processes] = [record["validation_loss"] for record in records if "validation_loss" in record]
-        assert len(done.stdout.splitlines()) == 1, "one of them speaks"
-        assert json.loads(done.stdout)["loss"] == losses[processes][-1]
         assert load_model(out).config.presence
         assert (out / "crops.png").is_file() and (out / "curves.png").is_file()
     assert len(losses[1]) == 4
