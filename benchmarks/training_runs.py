@@ -133,7 +133,7 @@ class Bench:
             limbs = [model.skeleton.index(name) for name in LIMBS if name in model.skeleton.keypoints]
             np.savez_compressed(folder / f"errors-{test}.npz", error=error, limbs=np.array(limbs, np.intp))
             found |= pck_row(test, error, limbs)
-            if test == "lspet-val" and {"6", "6+"} & set(run.tables):
+            if test == run.test[0] and {"6", "6+"} & set(run.tables):
                 measure(model, people).save(folder / "cases.npz")
             if "visibility" in run.tables:
                 found |= visibility_row(model, people)
