@@ -15,7 +15,7 @@ import numpy as np
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
 from benchmarks.partial_bodies import KINDS, RESAMPLES, Cases, compare, presence_row, rows_by_kind, told
 from benchmarks.training_claims import CLAIMS, Floats, verdict
-from benchmarks.training_plan import FULL, LABELS, METHODS, SHARES, TABLES, WINDOWS
+from benchmarks.training_plan import ABLATION, FULL, LABELS, METHODS, PAIRS, SHARES, TABLES, WINDOWS
 
 Row = Mapping[str, Any]
 
@@ -55,6 +55,11 @@ class Finished:
         """Partial bodies, by seed."""
         files = [self._place(row) / "cases.npz" for row in self.rows if row["name"] == name]
         return [Cases.load(file) for file in files if file.is_file()]
+
+    def pairs(self) -> dict[str, tuple[list[Cases], list[Cases]]]:
+        """Partial bodies with the plain recipe and with ours, by corpus, where both are finished; each by seed."""
+        found = {corpus: (self.cases(plain), self.cases(ours)) for corpus, (plain, ours) in PAIRS.items()}
+        return {corpus: both for corpus, both in found.items() if all(both)}
 
     def _place(self, row: Row) -> Path:
         return self._folder / row["folder"]
@@ -120,9 +125,13 @@ def _verdicts(name: str, done: Finished) -> list[str]:
 
 
 def _partial(done: Finished) -> str:
-    plain, ours = done.cases("base"), done.cases("ours")
-    if not plain or not ours:
+    parts = [_partial_of(corpus, *both) for corpus, both in done.pairs().items()]
+    if not parts:
         return _MISSING
+    return "\n\n".join([_image("partial"), *parts, *_ablation(done)])
+
+
+def _partial_of(corpus: str, plain: list[Cases], ours: list[Cases]) -> str:
     rows = [*rows_by_kind(plain[0], "plain"), *rows_by_kind(ours[0], "ours")]
     columns = [name for name in rows[0] if name not in ("recipe", "part")]
     lines = [("part", "recipe", *columns)]
@@ -132,23 +141,28 @@ def _partial(done: Finished) -> str:
         ]
     pairs = list(zip(plain, ours, strict=False))
     said = [f"Seed {i}. {told(compare(*pair))}" for i, pair in enumerate(pairs)]
-    return "\n\n".join([_table(lines), _image("partial"), *said, *_ablation(done)])
+    return "\n\n".join([f"**{corpus}**, {len(plain[0].whole)} people, seed 0:", _table(lines), *said])
 
 
 def _ablation(done: Finished) -> list[str]:
     """Truncation crops without a presence head, where that was run."""
-    plain, only = done.cases("base"), done.cases("truncation")
-    return [f"Truncation crops alone. {told(compare(plain[0], only[0]))}"] if plain and only else []
+    corpus, name = ABLATION
+    plain, only = done.cases(PAIRS[corpus][0]), done.cases(name)
+    said = f"Truncation crops alone, without a presence head, on {corpus}."
+    return [f"{said} {told(compare(plain[0], only[0]))}"] if plain and only else []
 
 
 def _presence(done: Finished) -> str:
-    named = {"plain": done.cases("base"), "ours": done.cases("ours")}
-    rows = [presence_row(cases[0], name) for name, cases in named.items() if cases]
+    rows = [
+        {"corpus": corpus, **presence_row(cases[0], name)}
+        for corpus, both in done.pairs().items()
+        for name, cases in zip(("plain", "ours"), both, strict=True)
+    ]
     if not rows:
         return _MISSING
-    columns = ("recipe", "score", "joints", "inside", "AUROC", "Brier", "Brier skill", "ECE")
+    columns = ("corpus", "recipe", "score", "joints", "inside", "AUROC", "Brier", "Brier skill", "ECE")
     lines = [columns, *(tuple(_number(row.get(name)) for name in columns) for row in rows)]
-    return "\n\n".join([_table(lines), *([_image("presence")] if len(rows) == len(named) else [])])
+    return "\n\n".join([_table(lines), _image("presence")])
 
 
 def _number(value: Any) -> str:
@@ -167,11 +181,11 @@ def _table(lines: Sequence[Sequence[str]]) -> str:
 
 def pictures(done: Finished) -> dict[str, bytes]:
     """PNG by name, of what is finished."""
-    plain, ours = done.cases("base"), done.cases("ours")
     made: dict[str, bytes] = {}
-    if plain and ours:
-        made["partial"] = _partial_picture(plain[0], ours[0])
-        made["presence"] = _presence_picture(ours[0])
+    if pairs := done.pairs():
+        corpus, (plain, ours) = next(iter(pairs.items()))
+        made["partial"] = _partial_picture(plain[0], ours[0], corpus)
+        made["presence"] = _presence_picture(ours[0], corpus)
     if done.of("3"):
         made["attention"] = _attention_picture(done.of("3"))
     if done.of("4"):
@@ -179,7 +193,7 @@ def pictures(done: Finished) -> dict[str, bytes]:
     return made
 
 
-def _partial_picture(plain: Cases, ours: Cases) -> bytes:
+def _partial_picture(plain: Cases, ours: Cases, corpus: str) -> bytes:
     kinds = (*KINDS, "all")
     with styled_figure(9.0, 3.2, 1, 1) as (figure, grid):
         axes = grid[0][0]
@@ -192,12 +206,12 @@ def _partial_picture(plain: Cases, ours: Cases) -> bytes:
             axes.plot(x, whole, "_", color=INK, markersize=16, label=f"{name}: the same joints, whole person")
         axes.set_xticks(np.arange(len(kinds)), kinds)
         axes.set_ylabel("PCK@0.1, %")
-        axes.set_title("Joints that are still in the picture")
+        axes.set_title(f"Joints that are still in the picture, {corpus}")
         axes.legend(fontsize=7.5)
         return _png(figure)
 
 
-def _presence_picture(cases: Cases) -> bytes:
+def _presence_picture(cases: Cases, corpus: str) -> bytes:
     said, true, count = presence_row(cases, "ours")["bins"]
     with styled_figure(4.2, 4.0, 1, 1) as (figure, grid):
         axes = grid[0][0]
@@ -205,7 +219,7 @@ def _presence_picture(cases: Cases) -> bytes:
         axes.scatter(said, true, s=20 + 300 * np.array(count) / max(count), color=OURS)
         axes.set_xlabel("said: lies inside the image")
         axes.set_ylabel("true")
-        axes.set_title("Presence on partial bodies")
+        axes.set_title(f"Presence on partial bodies, {corpus}")
         return _png(figure)
 
 

@@ -7,11 +7,13 @@ import pytest
 from benchmarks.training import without
 from benchmarks.training_claims import CLAIMS
 from benchmarks.training_plan import (
+    ABLATION,
     BATCH,
     ENCODERS,
     LABELS,
     METHODS,
     NETWORK,
+    PAIRS,
     PAPER,
     SHARES,
     SIZES,
@@ -52,7 +54,7 @@ def test_seeds_are_whole_rounds() -> None:
 
 
 def test_a_table_holds_its_own_runs_first() -> None:
-    assert [run.name for run in plan(("6",))] == ["base", "ours"]
+    assert [run.name for run in plan(("6",))] == [name for pair in PAIRS.values() for name in pair]
     assert [run.name for run in plan(("1",))] == ["base", "mae", "from mae", "twice"]
 
 
@@ -64,12 +66,22 @@ def test_every_table_has_its_rows() -> None:
     assert len(rows["2"]) == 5
 
 
-def test_everything_in_table_6_but_truncation_and_presence_is_the_same() -> None:
-    plain, ours = RUNS["base"], RUNS["ours"]
-    same = replace(ours, name="base", tables=plain.tables, network={}, augmentation={}, test=plain.test)
-    assert same == plain
+@pytest.mark.parametrize("corpus", PAIRS)
+def test_everything_in_table_6_but_truncation_and_presence_is_the_same(corpus: str) -> None:
+    plain, ours = (RUNS[name] for name in PAIRS[corpus])
+    same = replace(ours, name=plain.name, tables=plain.tables, network={}, training={}, augmentation={})
+    assert replace(same, test=plain.test) == plain
+    assert ours.test[0] == plain.test[0] == f"{corpus}-val"  # whose people are cut
     assert set(ours.network) == {"presence"}
+    assert set(ours.training) == {"presence_weight"}
     assert set(ours.augmentation) == {"truncation"}
+
+
+def test_the_ablation_of_table_6_is_of_one_of_its_pairs() -> None:
+    corpus, name = ABLATION
+    plain, only = RUNS[PAIRS[corpus][0]], RUNS[name]
+    assert replace(only, name=plain.name, tables=plain.tables, augmentation={}) == plain
+    assert set(only.augmentation) == {"truncation"}
 
 
 def test_the_plain_recipe_is_the_papers() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.training import PAGE
 from benchmarks.training_claims import CLAIMS, Claim, Floats, difference, verdict
-from benchmarks.training_plan import TABLES, Run, plan
+from benchmarks.training_plan import PAIRS, TABLES, Run, plan
 from benchmarks.training_report import Finished, fill, pictures, sections, write_pictures
 from benchmarks.training_runs import pck_row, speed
 from tests.benchmarks.test_partial_bodies import cases
@@ -105,8 +105,8 @@ def finished(folder: Path, runs: list[Run]) -> Finished:
             error = errors(0.3 + i / 100, seed=i)
             np.savez(here / f"errors-{test}.npz", error=error, limbs=np.arange(12))
             row |= pck_row(test, error, list(range(12)))
-        if run.name in ("base", "ours", "truncation"):
-            cases(0.6, 0.3, seed=i, probable=run.name == "ours").save(here / "cases.npz")
+        if {"6", "6+"} & set(run.tables):
+            cases(0.6, 0.3, seed=i, probable="presence" in run.network).save(here / "cases.npz")
         rows.append(row)
     return Finished(rows, folder)
 
@@ -120,6 +120,8 @@ def test_the_page_has_a_place_for_every_table_and_is_filled_again_and_again(tmp_
     assert full.count("<!-- end -->") == page.count("<!-- end -->") == len(made)
     for claim in CLAIMS:
         assert claim.paper in full, claim
+    for corpus in PAIRS:
+        assert f"**{corpus}**" in full
     empty = fill(full, sections(Finished([], tmp_path)))
     assert empty.count("Not measured yet") == len(made)
 
