@@ -17,6 +17,7 @@ from autolabel.evaluate_people import Measured, Truth, measure
 from autolabel.evaluate_result import Counts, Evaluation, Intervals, KeypointQuality, Length, Scoring, Taxonomy
 from autolabel.lengths import HEAD_BOX_SHARE, TORSO, head_segment
 from autolabel.poses import Sample
+from autolabel.presence import PresenceQuality, presence_quality
 from autolabel.progress import SILENT, Progress
 from autolabel.similarity import DEFAULT_RULE, BadRule
 from autolabel.skeleton import Skeleton
@@ -136,6 +137,7 @@ def _evaluation(measured: Measured, values: dict[str, Any], intervals: Intervals
         lengths=_lengths(measured),
         taxonomy=_taxonomy(measured, shares),
         scoring=Scoring(**scoring, doubled=doubled, misscored=misscored),
+        presence=_presence(measured),
         intervals=intervals,
     )
 
@@ -167,6 +169,12 @@ def _taxonomy(measured: Measured, shares: dict[str, float | None]) -> Taxonomy:
         counts={state.name.lower(): int((people.state == state).sum()) for state in STATES},
         shares=shares,
     )
+
+
+def _presence(measured: Measured) -> PresenceQuality | None:
+    people = measured.people
+    known = people.scored & np.isfinite(people.presence)
+    return presence_quality(people.presence[known], people.inside[known]) if known.any() else None
 
 
 def _lengths(measured: Measured) -> dict[str, Length]:

@@ -43,6 +43,8 @@ class People:
         oks: (P,) its OKS, NaN where missed or nothing can be compared.
         labelled: (P, K) keypoints whose place the truth knows.
         scored: (P, K) keypoints of matched people of which the truth says something.
+        inside: (P, K) those of them that lie inside the image.
+        presence: (P, K) probability of that, as it was predicted; NaN where missed, or nothing was said.
         gross: (P, K) gross ones among them.
         error: (P, K) distance in pixels; NaN where missed, not labelled, or nothing was predicted.
         ks: (P, K) keypoint similarity, NaN where missed or not labelled.
@@ -61,6 +63,8 @@ class People:
     oks: Floats
     labelled: Bools
     scored: Bools
+    inside: Bools
+    presence: Floats
     gross: Bools
     error: Floats
     ks: Floats
@@ -299,6 +303,8 @@ def _of_matches(
         "bad": of_matched(judged.bad[mine], False, bool),
         "oks": of_matched(judged.oks[mine], np.nan, float),
         "scored": of_matched(judged.scored[mine], False, bool),
+        "inside": matched[:, None] & truth.labelled[real],
+        "presence": of_matched(poses.presence[mine], np.nan, float),
         "gross": of_matched(judged.gross[mine], False, bool),
         "error": np.where(truth.labelled[real], of_matched(distance, np.nan, float), np.nan),
         "ks": of_matched(judged.ks[mine], np.nan, float),

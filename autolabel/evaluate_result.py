@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autolabel.bootstrap import Name
+from autolabel.presence import PresenceQuality
 
 Interval = Mapping[str, float]
 """``low`` and ``high``."""
@@ -185,6 +186,7 @@ class Evaluation:
         extra_rate: Extra poses among those that were judged.
         taxonomy: Kinds of error.
         scoring: What the scores cost.
+        presence: How well presence was told; None where nothing was predicted of it.
         intervals: How sure the numbers are; None where it was not asked for.
     """
 
@@ -208,6 +210,7 @@ class Evaluation:
     extra_rate: float | None
     taxonomy: Taxonomy
     scoring: Scoring
+    presence: PresenceQuality | None = None
     intervals: Intervals | None = None
 
     def summary(self) -> dict[str, Any]:
@@ -335,7 +338,8 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     ]
     width = max(len(row[1]) for row in measured)
     padded = [(name, f"{value:{width}}", *rest) for name, value, *rest in measured]
-    return [*rows, *padded, *lengths, ("sigmas", evaluation.sigma_source)]
+    presence = [("presence", evaluation.presence.told())] if evaluation.presence else []
+    return [*rows, *padded, *presence, *lengths, ("sigmas", evaluation.sigma_source)]
 
 
 def _keypoint_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """How good probabilities of presence are: do they rank, and do they mean what they say?
 
 Keypoints of known truth go in as flat arrays: what a network said, and whether the keypoint does lie inside the image.
-Unlabelled ones belong to neither side and are left out before (:func:`known_presence`).
+Unlabelled ones belong to neither side and are left out before.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from autolabel.errors import InputError
-from autolabel.poses import Poses, Visibility
 
 BINS = 10
 
@@ -40,25 +39,52 @@ class Reliability:
         return float(np.average(np.abs(self.said - self.true), weights=self.count))
 
 
-def known_presence(predicted: Poses, truth: Poses) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """What was said of the keypoints whose truth is known, and that truth.
+@dataclass(frozen=True)
+class PresenceQuality:
+    """How well it was told which keypoints lie inside the image.
+
+    Attributes:
+        keypoints: How many were told.
+        inside: Share of them that does lie inside.
+        auroc: How well the probabilities rank; None where all lie inside, or none.
+        brier: Mean squared difference of probability and truth.
+        calibration_error: Mean distance of what was said and what came true, in ten bins (ECE).
+    """
+
+    keypoints: int
+    inside: float
+    auroc: float | None
+    brier: float
+    calibration_error: float
+
+    def told(self) -> str:
+        """In a line."""
+        ranks = "all alike, nothing to rank" if self.auroc is None else f"AUROC {self.auroc:.3f}"
+        return (
+            f"{ranks}, Brier {self.brier:.3f}, ECE {self.calibration_error:.3f}; "
+            f"{self.inside:.1%} of {self.keypoints} keypoints inside the image"
+        )
+
+
+def presence_quality(probability: ArrayLike, truth: ArrayLike) -> PresenceQuality:
+    """All of it.
 
     Args:
-        predicted: N poses with ``presence``; keypoints without one (NaN) are left out.
-        truth: The same N people, labelled; unlabelled keypoints are left out.
-
-    Returns:
-        Probabilities (M,) and whether each keypoint lies inside the image (M,), in reading order.
+        probability: (M,) in 0..1, one or more.
+        truth: (M,) bool.
 
     Raises:
-        InputError: They are not as many.
+        InputError: As :func:`reliability`.
     """
-    if predicted.visibility.shape != truth.visibility.shape:
-        shapes = f"{predicted.visibility.shape} and {truth.visibility.shape}"
-        raise InputError(f"predictions and truth are {shapes} keypoints, expected pairs of the same people")
-    known = (truth.visibility != Visibility.UNLABELLED) & np.isfinite(predicted.presence)
-    inside = truth.visibility != Visibility.ABSENT
-    return predicted.presence[known].astype(np.float64), inside[known]
+    said, true = _pairs(probability, truth)
+    ranks = auroc(said, true)
+    return PresenceQuality(
+        keypoints=len(said),
+        inside=float(true.mean()),
+        auroc=None if np.isnan(ranks) else ranks,
+        brier=brier(said, true),
+        calibration_error=reliability(said, true).error,
+    )
 
 
 def auroc(score: ArrayLike, truth: ArrayLike) -> float:

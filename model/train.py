@@ -288,9 +288,10 @@ class _Loop:
 
         They are good, as the loss of every step before was: saved as a checkpoint, another recipe can go on from them.
         """
-        scaled = self.accelerator.scaler is not None  # fp16 overflows now and then, and its scaler skips the step
-        gradient = torch.isfinite(norm) if norm is not None and not scaled else torch.ones_like(loss, dtype=torch.bool)
-        if bool(torch.isfinite(loss) & gradient):  # of all processes: the gradient is their sum
+        # fp16 overflows now and then: its scaler skips the step and halves its factor, which below 1 is no excuse.
+        excused = self.accelerator.scaler is not None and self.accelerator.scaler.get_scale() >= 1
+        gradient = norm is None or excused or torch.isfinite(norm)  # of all processes: gradients are summed
+        if bool(torch.isfinite(loss) & gradient):
             return
         images = self.data.examples.names(next(iter(self._places(step)))) if not torch.isfinite(loss) else []
         names = [name for part in self._gathered(images) for name in part] or ["which the loss does not tell"]

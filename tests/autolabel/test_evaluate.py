@@ -91,6 +91,27 @@ def test_unlabelled_keypoints_do_not_score_and_absent_ones_only_by_presence() ->
     assert evaluate([image("1.jpg", modest)], [true], SQUARE).gross_rate == 0
 
 
+def test_presence_is_measured_where_something_was_said_of_what_is_known() -> None:
+    true = image("1.jpg", people((0, 0), (300, 0), visibility=[[2, 1, 0, 3], [2, 2, 3, 3]]))
+    said = [[0.9, 0.4, 0.9, 0.1], [np.nan, 0.8, 0.6, 0.3]]
+    found = evaluate([image("1.jpg", people((0, 0), (300, 0), presence=said))], [true], SQUARE)
+    assert found.presence is not None
+    # Inside 0.9 0.4 0.8, absent 0.1 0.6 0.3: eight of nine pairs are ranked rightly.
+    assert (found.presence.keypoints, found.presence.inside) == (6, 0.5)
+    assert found.presence.auroc == pytest.approx(8 / 9)
+    assert found.presence.brier == pytest.approx((0.01 + 0.36 + 0.04 + 0.01 + 0.36 + 0.09) / 6)
+    assert found.presence.calibration_error == pytest.approx((0.1 + 0.6 + 0.2 + 0.1 + 0.6 + 0.3) / 6)
+    assert "AUROC 0.889" in found.table()
+    assert json.loads(json.dumps(found.summary()))["presence"]["keypoints"] == 6
+    whole = evaluate([image("1.jpg", people((0, 0), presence=[[0.9] * 4]))], [image("1.jpg", people((0, 0)))], SQUARE)
+    assert whole.presence is not None
+    assert whole.presence.auroc is None
+    assert "nothing to rank" in whole.table()
+    nothing = evaluate([image("1.jpg", people((0, 0)))], [true], SQUARE)
+    assert nothing.presence is None
+    assert "AUROC" not in nothing.table()
+
+
 def test_crowds_neither_miss_nor_blame() -> None:
     true = image("1.jpg", people((0, 0), (300, 300), crowd=[False, True]))
     result = evaluate([image("1.jpg", people((0, 0), (310, 300)))], [true], SQUARE)

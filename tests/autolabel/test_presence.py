@@ -6,8 +6,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from autolabel.errors import InputError
-from autolabel.poses import Poses, Visibility
-from autolabel.presence import auroc, brier, known_presence, reliability
+from autolabel.presence import auroc, brier, reliability
 
 
 def said(count: int = 400, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -60,17 +59,7 @@ def test_bins_hold_their_lower_edge_and_the_last_one_its_upper() -> None:
     assert nothing.count.tolist() == [] and np.isnan(nothing.error) and np.isnan(brier([], []))
 
 
-def test_only_known_keypoints_are_measured() -> None:
-    truth = Poses.create(4, visibility=[[Visibility.UNLABELLED, 1, 2, 3]] * 2, xy=np.zeros((2, 4, 2)))
-    predicted = Poses.create(4, presence=[[0.1, 0.2, 0.3, 0.4], [np.nan, np.nan, 0.7, 0.8]])
-    probability, inside = known_presence(predicted, truth)
-    assert probability == pytest.approx([0.2, 0.3, 0.4, 0.7, 0.8])
-    assert inside.tolist() == [True, True, False, True, False]
-
-
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(InputError, match=r"\(2, 4\) and \(1, 4\)"):
-        known_presence(Poses.create(4, presence=np.zeros((2, 4))), Poses.create(4, presence=np.zeros((1, 4))))
     for measure in (auroc, brier, reliability):
         with pytest.raises(InputError, match="score 1 is NaN"):
             measure([0.5, np.nan], [True, False])

@@ -6,12 +6,15 @@ import re
 import resource
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
 from autolabel.errors import CheckpointError, ConfigError, WorkError
+from autolabel.progress import SILENT
 from model.recipe import Training
-from model.train import LAST, LAST_GOOD, Data, train
+from model.train import LAST, LAST_GOOD, Data, _Loop, train
+from model.train_processes import accelerator_of
 from model.training_state import METRICS, STATE, Average
 from tests.doubles import Recorder, Stopped
 from tests.model.line import Fit, Line
@@ -209,6 +212,24 @@ def test_a_loss_that_is_no_number_names_its_images_and_keeps_the_network_before(
         run(tmp_path / "steps", steps_only, how.model_copy(update={"schedule": "steps"}), line=line)
     assert saved(tmp_path / "steps" / LAST_GOOD)["tensors"]["0.bias"] == before.network[0].bias.tolist()
     assert not (tmp_path / "line.json").exists()
+
+
+@pytest.mark.parametrize(("factor", "steps_survived"), [(4.0, 3), (65536.0, 17)])
+def test_a_gradient_that_stays_no_number_ends_a_training_in_half_precision(tmp_path, factor, steps_survived) -> None:
+    """Overflow is excused while the scaler has something to halve: a factor of 4 is 2, then 1, then 1/2."""
+
+    class Endless(Fit):
+        def losses(self, outputs, drawn):
+            # Its value is 0, its slope infinite times 0.
+            return {"loss": (outputs[:, 0] * 0).abs().sqrt().mean()}
+
+    fit, how = Endless(), recipe(steps=30, log_every=1)
+    accelerator = accelerator_of("cpu", "fp32")
+    accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=factor)
+    loop = _Loop(fit, Data(Line(), [1.0]), how, tmp_path, {}, None, accelerator)
+    with pytest.raises(WorkError, match=rf"no number at step {steps_survived + 1}, whose crops are of which the loss"):
+        loop.run(SILENT)
+    assert all(math.isfinite(value) for value in np.ravel(saved(tmp_path / LAST_GOOD)["tensors"]["0.bias"]))
 
 
 def test_a_batch_that_does_not_fit_is_answered_with_one_that_would(tmp_path) -> None:
