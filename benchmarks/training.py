@@ -48,7 +48,7 @@ def without(runs: Sequence[Run], skipped: Sequence[str]) -> list[Run]:
     """The runs but those in these folders, and those that start from one of them."""
     kept: dict[str, Run] = {}
     for run in runs:
-        if run.folder not in skipped and (not run.init or f"{run.init}-{run.seed}" in kept):
+        if run.folder not in skipped and (not run.init or run.parent in kept):
             kept[run.folder] = run
     return list(kept.values())
 
@@ -70,7 +70,7 @@ def finished(bench: Bench, runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The rows of those runs that are done."""
     rows: dict[str, dict[str, Any]] = {}
     for run in runs:
-        parent = rows.get(f"{run.init}-{run.seed}") if run.init else None
+        parent = rows.get(run.parent)
         if run.init and parent is None:
             continue
         row = bench.finished(run, str(parent["digest"]) if parent else "")

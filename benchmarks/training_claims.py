@@ -47,39 +47,58 @@ CLAIMS: Sequence[Claim] = (
     ),
     Claim("1", "(not in the paper) twice the training, from scratch", "twice", "base"),
     Claim("1", "(not in the paper) twice the training against MAE and once the training", "twice", "from mae"),
-    Claim("2", "a larger input is better (256x192 75.8, 384x288 76.9 AP)", "192x144 /16", "128x96 /16"),
-    Claim("2", "a smaller input is worse (224x224 74.9 against 256x192 75.8 AP)", "128x96 /16", "64x48 /16"),
-    Claim("2", "features at stride 8 are better than at 16 (77.4 against 75.8 AP)", "128x96 /8", "128x96 /16"),
-    Claim("3", "windows alone lose much (66.4 against 77.4 AP)", "128x96 /8", "attention window 4x4"),
+    Claim(
+        "2", "a larger input is better (256x192 75.8, 384x288 76.9 AP)", "192x144 /16", "128x96 /16", "fashion17-val"
+    ),
+    Claim(
+        "2",
+        "a smaller input is worse (224x224 74.9 against 256x192 75.8 AP)",
+        "128x96 /16",
+        "64x48 /16",
+        "fashion17-val",
+    ),
+    Claim(
+        "2",
+        "features at stride 8 are better than at 16 (77.4 against 75.8 AP)",
+        "128x96 /8",
+        "128x96 /16",
+        "fashion17-val",
+    ),
+    Claim("3", "windows alone lose much (66.4 against 77.4 AP)", "128x96 /8", "attention window 4x4", "fashion17-val"),
     Claim(
         "3",
         "shifted windows win most of it back (76.4 against 66.4 AP)",
         "attention window+shift 4x4",
         "attention window 4x4",
+        "fashion17-val",
     ),
     Claim(
         "3",
         "pooled windows do as well (76.4 against 66.4 AP)",
         "attention window+pool 4x4",
         "attention window 4x4",
+        "fashion17-val",
     ),
     Claim(
         "3",
         "shift and pool together are better than shift alone (76.8 against 76.4 AP)",
         "attention window+shift+pool 4x4",
         "attention window+shift 4x4",
+        "fashion17-val",
     ),
     Claim(
         "3",
         "full attention in a quarter of the blocks is nearly full (76.9 of 77.4 AP)",
         "attention full every L/4 4x4",
         "attention window 4x4",
+        "fashion17-val",
     ),
     Claim(
         "3",
         "larger windows are better (16x12 77.1, 8x8 76.8 AP)",
         "attention window+shift+pool 8x6",
         "attention window+shift+pool 4x4",
+        "fashion17-val",
     ),
     *(
         Claim("4", paper, f"{one} {labels}", f"{other} {labels}", "fashion17-lsp14-val")

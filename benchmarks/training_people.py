@@ -82,16 +82,19 @@ class Answers:
     visible: Floats | None
 
 
-def predict_people(model: Any, shown: Iterable[tuple[NDArray[np.uint8], Floats]]) -> Answers:
+def predict_people(
+    model: Any, shown: Iterable[tuple[NDArray[np.uint8], Floats]], *, flip_test: bool = False
+) -> Answers:
     """Ask a network about boxes of images.
 
     Args:
         model: From ``load_model``.
         shown: Pairs of an image (H, W, 3) and its boxes (n, 4).
+        flip_test: Ask about the mirror image too.
     """
     from model.predict import Predictor
 
-    predictor = Predictor(model, batch_size=64)
+    predictor = Predictor(model, batch_size=64, flip_test=flip_test)
     images = ((torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), boxes) for image, boxes in shown)
     answers = list(predictor.predict(images)) or [predictor.nothing()]
 
@@ -113,9 +116,10 @@ def errors(xy: Floats, truth: Floats, labelled: NDArray[np.bool_], lengths: Floa
     return np.where(labelled, distance, np.nan)
 
 
-def person_errors(model: Any, people: Sequence[Person]) -> Floats:
+def person_errors(model: Any, people: Sequence[Person], *, flip_test: bool = False) -> Floats:
     """(P, K) error in longer sides of the person's box; NaN where unlabelled."""
-    answers = predict_people(model, ((person.pixels(), person.box[None]) for person in people))
+    shown = ((person.pixels(), person.box[None]) for person in people)
+    answers = predict_people(model, shown, flip_test=flip_test)
     truth, labelled = np.stack([p.xy for p in people]), np.stack([p.labelled for p in people])
     return errors(answers.xy, truth, labelled, np.array([longer_side(p.box) for p in people]))
 

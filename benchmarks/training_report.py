@@ -15,7 +15,18 @@ import numpy as np
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
 from benchmarks.partial_bodies import KINDS, RESAMPLES, Cases, compare, presence_row, rows_by_kind, told
 from benchmarks.training_claims import CLAIMS, Floats, verdict
-from benchmarks.training_plan import ABLATION, FULL, LABELS, METHODS, PAIRS, SHARES, TABLES, WINDOWS
+from benchmarks.training_plan import (
+    ABLATION,
+    FASHION_VAL,
+    FULL,
+    LABELS,
+    METHODS,
+    PAIRS,
+    SHARES,
+    TABLES,
+    VAL,
+    WINDOWS,
+)
 
 Row = Mapping[str, Any]
 
@@ -104,8 +115,13 @@ def _section(name: str, done: Finished) -> str:
     rows = done.of(name)
     if not rows:
         return _MISSING
-    tests = {"4": ("fashion17-lsp14-val limbs",), "5": tuple(f"{corpus}-val" for corpus in SHARES), "visibility": ()}
-    columns = [f"{test} PCK@{t}" for test in tests.get(name, ("lspet-val",)) for t in ("0.1", "0.2")]
+    tests = {
+        **dict.fromkeys(("2", "3"), FASHION_VAL),
+        "4": ("fashion17-lsp14-val limbs",),
+        "5": tuple(f"{corpus}-val" for corpus in SHARES),
+        "visibility": (),
+    }
+    columns = [f"{test} PCK@{t}" for test in tests.get(name, VAL) for t in ("0.1", "0.2")]
     more = {"2": ("GMACs", "activations_mib"), "3": ("GMACs", "activations_mib")}.get(name, ())
     own = ("visibility AUROC", "visible") if name == "visibility" else ()
     lines = [("run", "seed", "steps", *columns, *own, *more, "crops/s", "minutes")]
@@ -230,7 +246,7 @@ def _attention_picture(rows: Sequence[Row]) -> bytes:
         ):
             for row in rows:
                 name = "full" if row["name"] == FULL else str(row["name"]).removeprefix("attention ")
-                y = 100 * row["lspet-val PCK@0.1"]
+                y = 100 * row[f"{FASHION_VAL[0]} PCK@0.1"]
                 kind = list(WINDOWS).index(name.rsplit(" ", 1)[0]) if name != "full" else -1
                 marker = "s" if name.endswith("8x6") else "*" if name == "full" else "o"
                 axes.plot(row[key], y, marker, color=INK if kind < 0 else _COLORS[kind])

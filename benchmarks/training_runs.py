@@ -66,7 +66,7 @@ class Bench:
             run: Which.
             rows: Of the runs before it, by folder.
         """
-        parent = str(rows[self._parent(run)]["digest"]) if run.init else ""
+        parent = str(rows[run.parent]["digest"]) if run.init else ""
         if (row := self.finished(run, parent)) is not None:
             return row
         folder = self.folder(run)
@@ -82,9 +82,6 @@ class Bench:
         write_text(folder / ROW, json.dumps(row, indent=1) + "\n")
         return row
 
-    def _parent(self, run: Run) -> str:
-        return f"{run.init}-{run.seed}"
-
     def _train(self, run: Run, out: Path, *, overwrite: bool) -> None:
         from pipelines.train import Portion, train_network
 
@@ -93,7 +90,7 @@ class Bench:
         if run.kind == "pretrain":
             self._pretrain(run, training, out, overwrite=overwrite)
             return
-        init = str(self.out / "runs" / self._parent(run) / "checkpoint") if run.init else ""
+        init = str(self.out / "runs" / run.parent / "checkpoint") if run.init else ""
         train_network(
             [
                 Portion(self.corpora.manifest(name), share, name if run.several else "")

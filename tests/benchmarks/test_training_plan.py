@@ -35,6 +35,11 @@ def test_a_run_comes_after_the_one_that_it_starts_from() -> None:
             assert not run.init or names.index(run.init) < names.index(run.name)
 
 
+def test_a_run_knows_the_folder_of_the_one_that_it_starts_from() -> None:
+    folders = {run.name: run.folder for run in plan(TABLES)}
+    assert {run.parent for run in plan(TABLES)} == {"", *(folders[run.init] for run in plan(TABLES) if run.init)}
+
+
 def test_what_starts_from_a_run_is_left_out_with_it() -> None:
     assert [run.name for run in without(plan(("1",)), ["mae-0"])] == ["base", "twice"]
     assert {run.seed for run in without(plan(("4",), seeds=2), ["base-0"])} == {1}
