@@ -23,7 +23,7 @@ from benchmarks.results import table, write_result
 from benchmarks.training import DATA, ROOT
 from benchmarks.training_data import Corpora
 from benchmarks.training_people import people_of, person_errors
-from benchmarks.training_runs import LIMBS, cost
+from benchmarks.training_runs import LIMBS, cost_row
 from pipelines.console import LineProgress
 
 REQUIRED = 0.40
@@ -153,7 +153,7 @@ def measure_starter(corpora: Corpora, checkpoint: Path, sizes: Sizes) -> dict[st
         row[f"{test} presence AUROC"] = presence_row(cases, "starter")["AUROC"]
     lines = (checkpoint / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     row["crops/s"] = statistics.median(json.loads(line)["crops_per_second"] for line in lines)
-    return row | cost(model) | {"steps": sizes.training["steps"], "crops": _crops(sizes)}
+    return row | cost_row(model) | {"steps": sizes.training["steps"], "crops": _crops(sizes)}
 
 
 def _crops(sizes: Sizes) -> int:

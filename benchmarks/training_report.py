@@ -15,6 +15,7 @@ import numpy as np
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
 from benchmarks.partial_bodies import KINDS, RESAMPLES, Cases, compare, presence_row, rows_by_kind, told
 from benchmarks.training_claims import CLAIMS, Floats, verdict
+from benchmarks.training_costs import attention, sizes
 from benchmarks.training_plan import (
     ABLATION,
     FASHION_VAL,
@@ -77,9 +78,9 @@ class Finished:
 
 
 def sections(done: Finished) -> dict[str, str]:
-    """Markdown by table's name; a table of which nothing is finished says so."""
+    """Markdown by table's name; a table of which nothing is finished says so. Costs need no run."""
     made = {name: _section(name, done) for name in TABLES if name not in ("6", "6+")}
-    return {**made, "6": _partial(done), "presence": _presence(done)}
+    return {**made, "6": _partial(done), "presence": _presence(done), "costs": _costs()}
 
 
 def fill(page: str, made: Mapping[str, str]) -> str:
@@ -140,6 +141,11 @@ def _verdicts(name: str, done: Finished) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
+def _costs() -> str:
+    tables = ([tuple(rows[0]), *(tuple(row.values()) for row in rows)] for rows in (sizes(), attention()))
+    return "\n\n".join(_table(lines, names=1) for lines in tables)
+
+
 def _partial(done: Finished) -> str:
     parts = [_partial_of(corpus, *both) for corpus, both in done.pairs().items()]
     if not parts:
@@ -189,9 +195,10 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def _table(lines: Sequence[Sequence[str]]) -> str:
+def _table(lines: Sequence[Sequence[str]], *, names: int = 2) -> str:
+    """The first line is the head, the first ``names`` columns are words."""
     head, *rows = ["| " + " | ".join(line) + " |" for line in lines]
-    rule = "|" + "|".join("---" if i < 2 else "--:" for i in range(len(lines[0]))) + "|"
+    rule = "|" + "|".join("---" if i < names else "--:" for i in range(len(lines[0]))) + "|"
     return "\n".join([head, rule, *rows])
 
 

@@ -13,9 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from autolabel.manifest import write_text
 from autolabel.presence import auroc
@@ -24,6 +21,7 @@ from benchmarks.partial_bodies import THRESHOLDS, measure, share_within
 from benchmarks.training_data import Corpora
 from benchmarks.training_people import Floats, people_of, person_errors, predict_people
 from benchmarks.training_plan import BATCH, NETWORK, PAPER, TRAINING, Run
+from model.cost import cost
 
 LIMBS = tuple(
     f"{side}_{joint}" for side in ("left", "right") for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -32,7 +30,6 @@ LIMBS = tuple(
 
 ROW = "run.json"
 _DIGEST = "digest.txt"
-_COST_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ class Bench:
                 measure(model, people).save(folder / "cases.npz")
             if "visibility" in run.tables:
                 found |= visibility_row(model, people)
-            found |= cost(model)
+            found |= cost_row(model)
         return found
 
 
@@ -175,32 +172,16 @@ def visibility_row(model: Any, people: list[Any]) -> dict[str, float]:
     return {"visibility AUROC": auroc(answers.visible[labelled], seen), "visible": float(seen.mean())}
 
 
-def cost(model: Any) -> dict[str, float]:
-    """What a crop costs, with attention computed step by step, as it is trained on a CPU.
+def cost_row(model: Any) -> dict[str, float]:
+    """What a crop costs.
 
     Returns:
         ``parameters``; ``GMACs`` of a forward pass (what the paper calls GFLOPs); ``activations_mib``, what the
-        backward pass of a batch of ``BATCH`` needs kept.
+        backward pass of a batch of ``BATCH`` needs kept, with attention computed step by step as on a CPU.
     """
-    images = torch.zeros(_COST_BATCH, 3, *model.input_size)
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage
-        return tensor
-
-    with sdpa_kernel(SDPBackend.MATH):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model.eval()(images)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            model.train()(images)
-    model.eval()
-    held = sum(storage.nbytes() for storage in kept.values())
+    found = cost(model.config, model.skeleton.num_keypoints)
     return {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "GMACs": counter.get_total_flops() / 2e9 / _COST_BATCH,
-        "activations_mib": held / 2**20 * BATCH / _COST_BATCH,
+        "parameters": found.parameters,
+        "GMACs": found.macs / 1e9,
+        "activations_mib": found.activation_bytes * BATCH / 2**20,
     }

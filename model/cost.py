@@ -37,6 +37,13 @@ class Cost:
     head_macs: int
     activation_bytes: int
 
+    def told(self) -> str:
+        """For people."""
+        return (
+            f"{self.parameters / 1e6:.1f} M parameters; a crop takes {self.macs / 1e9:.2f} GMACs forward, and training "
+            f"keeps up to {self.activation_bytes / 2**20:.0f} MiB of it"
+        )
+
     @property
     def macs(self) -> int:
         """Multiply-accumulates of the whole network for one image."""

@@ -18,6 +18,7 @@ from pipelines.training_run import Job, Trained, beside, draw_curves, in_process
 if TYPE_CHECKING:
     from model.lesson import Lesson
     from model.recipe import Training
+    from model.vitpose import ViTPose
 
 CROPS = "crops.png"
 """The picture of augmented crops that a training begins with."""
@@ -264,11 +265,21 @@ def _work(
     sources, validation = ([Source(*portion) for portion in part] for part in (portions, held))
     picture = folder / CROPS
     show = _shower(picture, progress) if leads() and not picture.is_file() else None
+    model = begin.make()
+    if leads():
+        progress.note(f"the network: {_cost(model, how)}")
     try:
-        return train_supervised(begin.make(), sources, how, folder, validation=validation, show=show, progress=progress)
+        return train_supervised(model, sources, how, folder, validation=validation, show=show, progress=progress)
     finally:
         if leads():
             draw_curves(folder, progress)
+
+
+def _cost(model: "ViTPose", how: "Training") -> str:
+    from model.cost import cost
+
+    keypoints = max(skeleton.num_keypoints for skeleton in model.skeletons)
+    return cost(model.config, keypoints, checkpoint_activations=how.checkpoint_activations).told()
 
 
 def _shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":

@@ -112,6 +112,11 @@ def test_the_paper_finds_the_same_order_of_memory() -> None:
     assert len(set(found)) == len(found)
 
 
+def test_it_is_told_in_words() -> None:
+    told = cost(ViTPoseConfig.of_size("b"), 17).told()
+    assert told.startswith("90.0 M parameters; a crop takes 18.52 GMACs forward, and training keeps up to 151 MiB")
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_memory_is_the_same_whether_computed_or_not(variant: dict[str, Any]) -> None:
     """On ``meta`` nothing is stored; a CPU's forward pass really keeps that much of each image."""

@@ -67,9 +67,11 @@ def test_fine_tuning_goes_on_from_a_checkpoint_beside_the_file(
 def test_a_run_that_stopped_goes_on(drawn_case: Any, tmp_path: Path) -> None:
     file = write(tmp_path, drawn_case)
     train(config=file, out=tmp_path / "whole")
+    told = Recorder(after=3)
     with pytest.raises(Stopped):
-        train(config=file, out=tmp_path / "stopped", progress=Recorder(after=3))
+        train(config=file, out=tmp_path / "stopped", progress=told)
     assert (tmp_path / "stopped" / "state.pt").is_file()
+    assert "GMACs" in told.notes[0] and "crops.png" in told.notes[1]
     train(config=file, out=tmp_path / "stopped")
     assert model_digest(tmp_path / "stopped") == model_digest(tmp_path / "whole")
 
