@@ -41,13 +41,14 @@ NETWORK: Mapping[str, Any] = {
 }
 
 PRETRAINING: Mapping[str, Any] = {"decoder_width": 96, "decoder_depth": 2, "decoder_heads": 3, "area": (0.4, 1.0)}
-PRETRAIN: Mapping[str, Any] = {"steps": 400, "batch_size": 128, "learning_rate": 1e-3, "seed": 0}
+PRETRAIN: Mapping[str, Any] = {"steps": 300, "batch_size": 128, "learning_rate": 1e-3, "seed": 0}
 
 TRAINING: Mapping[str, Any] = {
-    "steps": 4000,
+    "steps": 3700,
     "batch_size": 64,
+    "accumulate": 4,  # slices that fit a cache
     "learning_rate": 1e-3,
-    "layer_decay": 0.9,
+    "layer_decay": 1.0,
     "weight_decay": 0.05,
     "warmup_steps": 150,
     "ema": 0.998,
@@ -64,7 +65,7 @@ AUGMENTATION: Mapping[str, Any] = {  # weaker than the paper's, which is for twe
     "rotation_probability": 0.6,
     "shift": 0.1,
     "shift_probability": 0.3,
-    "truncation": 0.3,
+    "truncation": 0.25,
     "colour": 0.2,
     "detail": 1.0,
 }
