@@ -4,6 +4,9 @@ The image is cut along one to four sides, everything beyond becomes the border's
 from what remains, and a labelled joint that was cut away is absent: that is how absence is taught without a label of it
 (``confidence.md`` section 5; the issue's definition of "absent"). The cuts run between joints, chosen by rank, so that
 every number of remaining joints is as likely as every other whatever the posture.
+
+The box is that of what remains for some, and for the others anything between it and the box of the whole person: what
+is seen at the image's edge is looked at again as a part of a whole (:mod:`model.whole_box`), at the scale of people.
 """
 
 import math
@@ -23,6 +26,9 @@ LEAST = 2
 _FEWER_SIDES = (0.5, 0.8, 0.9)
 """Chances that at most one, two, three sides are cut; the rest is cut all around, to a part such as a limb."""
 
+_TIGHT = 0.25
+"""Share of the boxes that are those of what remains; the others lie evenly between them and the whole person's."""
+
 _ALONG = 8  # places along a limb that tell whether it is seen there, beside its start
 _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it had
 
@@ -32,20 +38,20 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws)
 
     Each cut lies at a pixel's edge, between two joints or between the last joint and the edge of the box. Where one
     side is cut, each number of joints from ``LEAST`` to all is left equally often; a second side is cut among the
-    joints that the first left. The new box is that of the visible skeleton, joints and limbs, with the margins that
-    the old box had about the whole one, up to the cut.
+    joints that the first left. The tight new box is that of the visible skeleton, joints and limbs, with the margins
+    that the old box had about the whole one, up to the cut.
 
     Args:
         people: On canvases.
         probability: Share of the people who are cut, if they have joints enough.
         limbs: (B, E, 2) int64 pairs of keypoints between which something of the body is seen.
-        draws: 14 uniform numbers for each person, whatever the probability.
+        draws: 15 uniform numbers for each person, whatever the probability.
 
     Returns:
         The people with other ``box``, ``visibility`` and ``image``; pixels stay what they are, and are to be read
         within ``image`` only.
     """
-    drawn = draws.uniform(14)
+    drawn = draws.uniform(15)
     if probability == 0:
         return people
     cut = (drawn[:, 0] < probability) & (within(people, people.image).sum(dim=1) > LEAST)
@@ -61,9 +67,11 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws)
         edge = torch.where((cut & (turn < sides))[:, None], edge, edges.gather(1, side))
         edges = edges.scatter(1, side, edge)
     lost = labelled(people.visibility) & ~_inside(people.xy, edges)
+    toward_whole = ((drawn[:, 14, None] - _TIGHT) / (1 - _TIGHT)).clamp_min(0)
+    box = torch.lerp(_new_box(people, edges, limbs), people.box, toward_whole)
     return replace(
         people,
-        box=torch.where(cut[:, None], _new_box(people, edges, limbs), people.box),
+        box=torch.where(cut[:, None], box, people.box),
         visibility=people.visibility.masked_fill(lost, Visibility.ABSENT),
         image=intersection(people.image, edges),
     )
