@@ -164,6 +164,19 @@ def augment(
     return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden)
 
 
+def cut_people(batch: PoseBatch, skeletons: Sequence[Skeleton], draws: Draws) -> PoseBatch:
+    """Everybody who has joints enough at the edge of an image, as :func:`augment` would cut them.
+
+    Args:
+        batch: As for :func:`augment`.
+        skeletons: As for :func:`augment`.
+        draws: The people's random numbers.
+    """
+    tables = _tables(tuple(skeletons), batch.xy.device)
+    people = _padded(batch, tables.flip.shape[1])
+    return truncate(people, 1.0, tables.limbs[people.dataset], draws)
+
+
 @dataclass(frozen=True)
 class _Tables:
     """Skeletons as tensors, by head: padded keypoints mirror themselves and belong to no half."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from autolabel.errors import ConfigError
 from autolabel.settings import Settings
@@ -133,6 +133,8 @@ class ViTPoseConfig(Settings):
             for every keypoint. Used where there is no presence head.
         presence_threshold: A keypoint whose presence head gives less is absent.
         visible_threshold: A present keypoint whose presence head gives it less to be visible is hidden.
+        whole_box: Weights that tell from a part of a person how large the whole is; see :mod:`model.whole_box`. Found
+            for a network with one presence head that learnt from cut people; empty for others.
     """
 
     input_size: tuple[int, int] = (256, 192)
@@ -167,6 +169,7 @@ class ViTPoseConfig(Settings):
     absent_below: float = Field(default=0.0, ge=0, lt=1)
     presence_threshold: float = Field(default=0.5, ge=0, le=1)
     visible_threshold: float = Field(default=0.5, ge=0, le=1)
+    whole_box: tuple[FiniteFloat, ...] = ()
 
     @property
     def stride(self) -> int:
@@ -301,7 +304,7 @@ class ViTPoseConfig(Settings):
             raise ValueError(f"expert_width {self.expert_width} must lie between 0 and width {self.width}")
 
 
-THRESHOLDS = ("presence_threshold", "visible_threshold")
+THRESHOLDS = ("presence_threshold", "visible_threshold", "whole_box")
 """Fields that were found for the presence heads of a network, and mean nothing for others."""
 
 _LATER = (

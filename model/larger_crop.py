@@ -75,6 +75,13 @@ def sides_beyond(
     return np.concatenate([crop[:, :2] + 0.5 > cell, image_size - 0.5 - crop[:, 2:] > cell], axis=1)
 
 
+def enlarged(box: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes (N, 4) larger by :data:`LARGER` about their centres; what is thinner than a pixel counts as a pixel."""
+    centre = (box[:, :2] + box[:, 2:]) / 2
+    half = np.maximum(box[:, 2:] - box[:, :2], 1.0) * LARGER / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
 def _cell(crop: NDArray[np.float64], heatmap_size: tuple[int, int]) -> NDArray[np.float64]:
     """(N, 2) width and height of a heatmap's cell in pixels."""
     return (crop[:, 2:] - crop[:, :2]) / np.array([heatmap_size[1], heatmap_size[0]])

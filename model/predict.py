@@ -4,7 +4,8 @@ A batch always has the same shape; the last one is filled up with empty crops. W
 depend on who else, or how many others, were predicted with it.
 
 A network with a presence head also says whether a keypoint lies inside the image. Where it does and the crop does not
-hold it, the person is looked at again in a larger crop (:mod:`model.larger_crop`).
+hold it, the person is looked at again in a larger crop (:mod:`model.larger_crop`). One whose box ends where the image
+ends may be cut: they are looked at again at the scale of a whole person (:mod:`model.whole_box`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ from autolabel.similarity import MASK_SHARE, keypoint_similarity
 from model.crop import Regions, back_project, crop, crop_matrices, normalise, regions_from_boxes
 from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
-from model.larger_crop import LARGER, call_for_larger, sides_beyond
+from model.larger_crop import call_for_larger, enlarged, sides_beyond
 from model.vitpose import ViTPose
+from model.whole_box import GROWTHS, answers, grown, nearest, told_growth, touches
 
 BATCH_SIZE = 32
 
@@ -44,12 +46,12 @@ class Prediction:
         score: (N, K) float32, the height of the heatmap's peak.
         presence: (N, K) float32, the probability that the keypoint lies inside the image; NaN without a presence head.
         visible: (N, K) float32, the probability that it is visible, given that it lies inside; NaN without one.
-        again: (N,) bool, people who were looked at in a larger crop too.
+        again: (N,) bool, people who were looked at again, in a larger crop or as a part of a whole person.
         features: Numbers a pose for the score model: ``peak`` (N, K); with a flip test also ``flip_ks`` (N, K), the
             similarity of what the image and its mirror image say, ``flip_peak`` (N, K), the lower of the two peaks,
             and ``swap_ks`` (N, K), the similarity with the mirror image's answer for the other side; with a presence
             head also ``presence`` and ``visible``. With larger crops also ``again`` (N,), 1 for people who were
-            looked at in one and 0 for others.
+            looked at again and 0 for others.
     """
 
     xy: NDArray[np.float32]
@@ -65,23 +67,31 @@ class _Crops:
     """A batch, or less, of people: crops (n, 3, H, W) uint8, boxes (n, 4), image sizes (n, 2).
 
     ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
+    ``sides`` (n, 4) says where whose box reaches the image's edge; ``wholes`` are the crops of those people's boxes,
+    grown by each of ``GROWTHS`` but the first, one person after the other.
     """
 
     crops: Tensor
     larger: Tensor
+    wholes: Tensor
     beyond: NDArray[np.bool_]
+    sides: NDArray[np.bool_]
     boxes: NDArray[np.float64]
     image_size: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class _FirstLook:
-    """What was said of a batch, the keypoints (n, K) that call for a larger crop, and those m people's crops."""
+    """What was said of a batch, the keypoints (n, K) that call for another look, and those m people's crops.
+
+    ``boxes`` (m, 4) are theirs, ``around`` (m, 4) the boxes of the crops.
+    """
 
     said: Prediction
     calls: NDArray[np.bool_]
     boxes: NDArray[np.float64]
-    larger: Tensor
+    around: NDArray[np.float64]
+    crops: Tensor
 
 
 class Predictor:
@@ -92,8 +102,8 @@ class Predictor:
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         flip_test: Also predict the mirrored crop and average the heatmaps, and the probabilities.
-        larger_crop: Look again at people whose crop seems to cut a keypoint off that is inside the image. Only a
-            network with a presence head can tell; others never do it.
+        larger_crop: Look again at people whose crop seems to cut a keypoint off that is inside the image, and at those
+            whom the image seems to cut. Only a network with a presence head can tell; others never do it.
         batch_size: Crops a batch.
 
     Raises:
@@ -115,6 +125,7 @@ class Predictor:
         self.model = model.to(self.device).eval()
         self.flip_test = flip_test
         self.larger_crop = larger_crop and model.config.presence
+        self.whole_box = model.config.whole_box if self.larger_crop else ()
         self.batch_size = batch_size
         self._flip = torch.tensor(model.skeleton.flip, device=self.device)
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
@@ -186,24 +197,27 @@ class Predictor:
 
         regions = self._regions(boxes)
         image_size = np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1))
-        beyond = np.zeros(len(boxes), bool)
+        beyond, sides = np.zeros(len(boxes), bool), np.zeros((len(boxes), 4), bool)
         if self.larger_crop:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
+        if self.whole_box:
+            sides = touches(boxes, np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1))
         # Before it is known who needs one, because the alternative is to keep the images of a whole batch.
-        crops, larger = around(regions), around(self._regions(boxes[beyond], LARGER))
-        return _Crops(crops, larger, beyond, boxes, image_size)
+        larger, wholes = self._regions(enlarged(boxes[beyond])), self._regions(_wholes(boxes, sides))
+        return _Crops(around(regions), around(larger), around(wholes), beyond, sides, boxes, image_size)
 
-    def _regions(self, boxes: NDArray[np.float64], larger: float = 1.0) -> Regions:
+    def _regions(self, boxes: NDArray[np.float64]) -> Regions:
         return regions_from_boxes(
-            torch.tensor(boxes), input_size=self.model.input_size, padding=self.model.config.box_padding * larger
+            torch.tensor(boxes), input_size=self.model.input_size, padding=self.model.config.box_padding
         )
 
     def _first_look(self, people: _Crops) -> _FirstLook:
-        """Predict a batch, and see who needs a larger crop."""
+        """Predict a batch, and see who needs another look."""
         regions = self._regions(people.boxes)
         said = self._batch(people.crops, people.boxes, regions)
         if not self.larger_crop:
-            return _FirstLook(said, np.zeros(said.score.shape, bool), people.boxes[:0], people.larger)
+            return _FirstLook(said, np.zeros(said.score.shape, bool), people.boxes[:0], people.boxes[:0], people.larger)
+        growth = self._growth(said, people)
         calls = call_for_larger(
             said.xy,
             said.score,
@@ -212,20 +226,36 @@ class Predictor:
             image_size=people.image_size,
             heatmap_size=self.model.heatmap_size,
         )
+        calls[growth > 0] = True  # of a whole person, all is looked for anew
         rows = np.any(calls, axis=1)
-        of_larger = torch.from_numpy(rows[people.beyond]).to(self.device)
-        return _FirstLook(said, calls, people.boxes[rows], people.larger[of_larger])
+        around, crops = enlarged(people.boxes), people.crops.clone()
+        crops[torch.from_numpy(people.beyond)] = people.larger
+        cut = np.flatnonzero(growth)
+        which = _which(people.sides, growth)
+        around[cut] = _wholes(people.boxes, people.sides)[which]
+        crops[torch.from_numpy(cut)] = people.wholes[torch.from_numpy(which)]
+        return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
+
+    def _growth(self, said: Prediction, people: _Crops) -> NDArray[np.intp]:
+        """(n,) which of ``GROWTHS`` each person's box is to grow by; 0 where the image does not seem to cut them."""
+        growth = np.zeros(len(people.boxes), np.intp)
+        rows = people.sides.any(axis=1)
+        if rows.any():
+            xy, score, presence = (part[rows].astype(np.float64) for part in (said.xy, said.score, said.presence))
+            seen = answers(xy, score, presence, people.boxes[rows], people.sides[rows])
+            growth[rows] = nearest(told_growth(seen, self.whole_box))
+        return growth
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
-        """Predict all larger crops of some batches, and hand the batches on with what they said."""
+        """Predict all second crops of some batches, and hand the batches on with what they said."""
         if not looks:
             return
-        boxes, larger = np.concatenate([look.boxes for look in looks]), torch.cat([look.larger for look in looks])
-        answers = [self.nothing()]
+        boxes, around = (np.concatenate([getattr(look, name) for look in looks]) for name in ("boxes", "around"))
+        crops, found = torch.cat([look.crops for look in looks]), [self.nothing()]
         for start in range(0, len(boxes), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            answers.append(self._batch(larger[rows], boxes[rows], self._regions(boxes[rows], LARGER)))
-        second, done = _concatenated(answers), 0
+            found.append(self._batch(crops[rows], boxes[rows], self._regions(around[rows])))
+        second, done = _concatenated(found), 0
         for look in looks:
             yield _corrected(look, second, slice(done, done + len(look.boxes)))
             done += len(look.boxes)
@@ -295,8 +325,8 @@ class Predictor:
         return xy.numpy().astype(np.float32)
 
 
-def _corrected(look: _FirstLook, answers: Prediction, rows: slice) -> Prediction:
-    """The first look, in which keypoints that called for a larger crop have the second answer; ``rows`` are theirs."""
+def _corrected(look: _FirstLook, second_look: Prediction, rows: slice) -> Prediction:
+    """The first look, in which keypoints that called for another one have its answer; ``rows`` are theirs."""
     again = look.calls.any(axis=1)
     calls = look.calls[again]
 
@@ -309,13 +339,13 @@ def _corrected(look: _FirstLook, answers: Prediction, rows: slice) -> Prediction
     said = look.said
     return replace(
         said,
-        xy=mixed(said.xy, answers.xy),
-        score=mixed(said.score, answers.score),
-        presence=mixed(said.presence, answers.presence),
-        visible=mixed(said.visible, answers.visible),
+        xy=mixed(said.xy, second_look.xy),
+        score=mixed(said.score, second_look.score),
+        presence=mixed(said.presence, second_look.presence),
+        visible=mixed(said.visible, second_look.visible),
         again=again,
         features={
-            name: again.astype(np.float32) if name in LARGER_FEATURES else mixed(values, answers.features[name])
+            name: again.astype(np.float32) if name in LARGER_FEATURES else mixed(values, second_look.features[name])
             for name, values in said.features.items()
         },
     )
@@ -334,10 +364,26 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
     return _Crops(
         torch.cat([part.crops for part in parts]),
         torch.cat([part.larger for part in parts]),
+        torch.cat([part.wholes for part in parts]),
         np.concatenate([part.beyond for part in parts]),
+        np.concatenate([part.sides for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.image_size for part in parts]),
     )
+
+
+def _wholes(boxes: NDArray[np.float64], sides: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(m * (G - 1), 4) boxes of the m people at the image's edge, each grown by all of ``GROWTHS`` but the first."""
+    rows = np.repeat(np.flatnonzero(sides.any(axis=1)), len(GROWTHS) - 1)
+    growth = np.tile(GROWTHS[1:], len(rows) // (len(GROWTHS) - 1))
+    return grown(boxes[rows], sides[rows], growth)
+
+
+def _which(sides: NDArray[np.bool_], growth: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Places in :func:`_wholes` of those who grow by the ``growth``-th of ``GROWTHS`` (n,), 0 for nobody."""
+    at_edge = sides.any(axis=1)
+    place = (np.cumsum(at_edge) - 1) * (len(GROWTHS) - 1) + growth - 1
+    return place[growth > 0]
 
 
 def _edges(regions: Regions) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from model.augment import Augmentation
 from model.checkpoint import save_model
 from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
 from model.draws import Draws, hashed
+from model.fit_whole_box import fit_whole_box
 from model.heatmap import decode
 from model.lesson import Lesson, lesson
 from model.losses import heatmap_mse, presence_loss
@@ -72,11 +73,13 @@ class Supervised:
     Args:
         model: Trained in place.
         how: The recipe: augmentation, presence weight, what is frozen.
+        people: On whom a network that knows absence learns, when it is saved, to tell the whole person from a part;
+            None leaves that as it was.
     """
 
-    def __init__(self, model: ViTPose, how: Training) -> None:
+    def __init__(self, model: ViTPose, how: Training, people: PoseCrops | None = None) -> None:
         self.network: nn.Module = Both(model)
-        self.model, self.how = model, how
+        self.model, self.how, self._people = model, how, people
         self._several = len(model.skeletons) > 1 or model.num_experts > 0
 
     def groups(self, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
@@ -120,11 +123,14 @@ class Supervised:
         """A checkpoint folder, of plain weights; thresholds that a validation found become the network's."""
         assert isinstance(network, Both)
         model = plain_model(network.model)
-        found = {
+        found: dict[str, Any] = {
             name: metrics[f"validation_{name}"]
             for name in ("presence_threshold", "visible_threshold")
             if f"validation_{name}" in metrics
         }
+        if self._people is not None and model.config.presence and len(model.skeletons) == 1:
+            size = self.how.batch_size // self.how.accumulate
+            found["whole_box"] = fit_whole_box(model, self._people, batch_size=size, seed=self.how.seed)
         trained = model.config
         model.config = trained.model_copy(update=found)
         try:
@@ -181,7 +187,7 @@ def train_supervised(
     model.checkpoint_activations = how.checkpoint_activations
     try:
         return train(
-            Supervised(model, how),
+            Supervised(model, how, crops if how.augmentation.truncation or model.config.whole_box else None),
             data,
             how,
             out,

@@ -26,6 +26,7 @@ from autolabel.skeleton import Skeleton
 from model.attention import TABLE, GridAttention, Windows, plan
 from model.config import Attention, Decoder, ViTPoseConfig
 from model.heads import PresenceHead
+from model.whole_box import count_answers
 
 DatasetIndex = Tensor | int | None
 """Whose expert and head serve the samples: (B,) int64, one index for all, or None for the first (COCO's)."""
@@ -345,13 +346,19 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         skeletons: One skeleton, or one per dataset of ``config.datasets`` in their order.
 
     Raises:
-        ConfigError: The number of skeletons is neither one nor that of the datasets.
+        ConfigError: The number of skeletons is neither one nor that of the datasets; or ``whole_box`` is for another
+            number of keypoints.
     """
     heads = (skeletons,) if isinstance(skeletons, Skeleton) else tuple(skeletons)
     if len(heads) not in (1, len(config.datasets)):
         raise ConfigError(
             f"{len(heads)} skeletons for {len(config.datasets)} datasets",
             remedy="Give one, or one per dataset.",
+        )
+    if config.whole_box and len(config.whole_box) != count_answers(heads[0].num_keypoints):
+        raise ConfigError(
+            f"whole_box holds {len(config.whole_box)} weights, {heads[0].num_keypoints} keypoints take "
+            f"{count_answers(heads[0].num_keypoints)}"
         )
     model = ViTPose(
         heads,

@@ -19,6 +19,7 @@ from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
 from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Predictor
 from model.vitpose import build_vitpose
+from model.whole_box import count_answers, grown, touches
 
 COCO = Skeleton.load("coco17")
 
@@ -109,11 +110,12 @@ def test_a_dot_is_found_where_it_is(dots, codec, cells, flip_test) -> None:
 # ---- numbers
 
 
-@pytest.mark.parametrize("presence", [False, True])
+@pytest.mark.parametrize(("presence", "whole_box"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("flip_test", [False, True])
-def test_nobody_depends_on_who_else_is_there(flip_test, presence) -> None:
+def test_nobody_depends_on_who_else_is_there(flip_test, presence, whole_box) -> None:
     images = pictures(12)
-    model = network(presence=presence, presence_threshold=0.7)
+    weights = tuple(np.random.default_rng(0).normal(0, 0.2, count_answers(17)).tolist()) if whole_box else ()
+    model = network(presence=presence, presence_threshold=0.7, whole_box=weights)
     predictor = Predictor(model, precision="fp32", flip_test=flip_test, batch_size=4)
     together = joined(predictor.predict(images))
     assert presence == (4 < together["again"].sum() < 18), "more than one batch of second looks, and not everybody"
@@ -223,6 +225,39 @@ def test_only_crops_beyond_which_there_is_more_are_cut_larger() -> None:
     both, neither = (Predictor(network(presence=p), batch_size=4)._cut(image, boxes) for p in (True, False))
     assert both.beyond.tolist() == [True, False] and len(both.larger) == 1 and len(both.crops) == 2
     assert not neither.beyond.any() and len(neither.larger) == 0
+
+
+@pytest.mark.parametrize(("growth", "told"), [(2, 2.1), (4, 9.0), (0, 1.1)])
+def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> None:
+    """By another predictor that is given the grown boxes; what the regression says is the same for all of them."""
+    weights = (float(np.log(told)),) + (0.0,) * (count_answers(17) - 1)
+    given, images = {"precision": "fp32", "batch_size": 4}, pictures(12, seed=3)
+    plain = Predictor(network(presence=True), **given)
+    found = joined(Predictor(network(presence=True, whole_box=weights), **given).predict(images))
+    before = joined(plain.predict(images))
+    boxes = np.concatenate([boxes for _, boxes in images])
+    ends = np.concatenate([[(*image.shape[:0:-1],)] * len(boxes) for image, boxes in images if len(boxes)]) - 0.5
+    sides = touches(boxes, np.concatenate([np.full_like(ends, -0.5), ends], axis=1))
+    edge = sides.any(axis=1)
+    assert 4 < edge.sum() < len(edge) - 2
+    if not growth:
+        assert_equal(found, before)
+        return
+    assert found["again"][edge].all() and np.array_equal(found["again"][~edge], before["again"][~edge])
+    larger = grown(boxes, sides, np.full(len(boxes), {2: 2.0, 4: 4.0}[growth]))
+    counts = np.cumsum([len(boxes) for _, boxes in images])
+    wholes = zip((image for image, _ in images), np.split(larger, counts[:-1]), strict=True)
+    second = joined(Predictor(network(presence=True), larger_crop=False, **given).predict(wholes))
+    for name in ("xy", "score", "presence", "visible", "feature peak"):
+        assert np.array_equal(found[name][edge], second[name][edge]), name
+        assert np.array_equal(found[name][~edge], before[name][~edge]), name
+    without = Predictor(network(presence=True, whole_box=weights), larger_crop=False, **given)
+    assert not joined(without.predict(images))["again"].any()
+
+
+def test_weights_for_other_keypoints_are_refused() -> None:
+    with pytest.raises(ConfigError, match="whole_box holds 3 weights, 17 keypoints take 78"):
+        network(presence=True, whole_box=(0.0, 0.0, 0.0))
 
 
 class Sure(Reads):
