@@ -50,7 +50,8 @@ def predict(
         bool,
         typer.Option(
             "--larger-crop/--no-larger-crop",
-            help="Look again, in a larger crop, where a keypoint seems to lie outside the crop but inside the image. "
+            help="Look again where a keypoint seems to lie outside the crop but inside the image, and at people whom "
+            "the image seems to cut, at the scale of a whole person. "
             "Networks with a presence head only.",
         ),
     ] = True,

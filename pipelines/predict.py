@@ -32,7 +32,8 @@ class PredictResult:
         whole_image: Images that were taken as one person each, because nobody gave boxes.
         unboxed: Images without a box, while others have some; nothing was predicted there.
         suppressed: Poses of a detector's boxes that were dropped because a better one is nearly the same.
-        larger_crops: Poses that were predicted twice, because their crop seemed to cut a keypoint off.
+        larger_crops: Poses that were predicted twice, because their crop seemed to cut off a keypoint, or the image a
+            part of them.
     """
 
     manifest: Manifest

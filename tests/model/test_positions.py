@@ -170,7 +170,7 @@ def test_fresh_presence_heads_come_from_the_seed_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3}
+THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3, "whole_box": (0.5,) * 78}
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,7 @@ def test_thresholds_belong_to_the_presence_heads(
 ) -> None:
     config = adapted(weights_of(**old), changes, "a.pth").config
     assert (config.presence_threshold, config.visible_threshold) == expected
+    assert bool(config.whole_box) == (expected != (0.5, 0.5))
 
 
 def test_fresh_biases_are_zero_so_that_a_whole_window_stays_the_same_network() -> None:

@@ -24,6 +24,7 @@ from model.recipe import Training
 from model.supervised import Source, Supervised, pose_crops, train_supervised
 from model.training_state import METRICS, STATE
 from model.vitpose import build_vitpose
+from model.whole_box import count_answers
 from tests.doubles import Recorder, Stopped
 
 STILL = {"half_body": 0.0, "shift": 0.0, "flip": 0.0}
@@ -248,6 +249,23 @@ def test_presence_is_learnt_and_its_thresholds_are_kept(dots, tmp_path) -> None:
     best = load_model(tmp_path / "out")
     assert best.config.presence_threshold == last["best_validation_presence_threshold"] != 0.5
     assert model.config.presence_threshold == 0.5, "the network in memory is as it was described"
+    assert not best.config.whole_box, "nobody was cut"
+
+
+def test_a_network_that_saw_cut_people_can_tell_the_whole_from_a_part(dots, tmp_path) -> None:
+    manifest = dots.manifest("people", 50)
+    how = recipe(steps=4, augmentation=Augmentation(truncation=0.5))
+    model = network(dots, presence=True)
+    train_supervised(model, [Source(manifest)], how, tmp_path / "out")
+    weights = load_model(tmp_path / "out").config.whole_box
+    assert len(weights) == count_answers(3)
+    assert not model.config.whole_box
+    # Whoever goes on without cutting people has other weights of the network, and needs others here.
+    loaded = load_model(tmp_path / "out")
+    still = recipe(steps=4, augmentation=Augmentation(**STILL))
+    train_supervised(loaded, [Source(manifest)], still, tmp_path / "on")
+    again = load_model(tmp_path / "on").config.whole_box
+    assert len(again) == count_answers(3) and again != weights
 
 
 # ---- several datasets

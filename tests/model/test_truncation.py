@@ -15,8 +15,21 @@ from tests.model.random_people import COCO, limbs, people
 STATES = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.VISIBLE, Visibility.ABSENT)
 
 
-def cut(batch, probability=1.0, *, seed=0, skeleton=COCO):
-    return truncate(batch, probability, limbs(batch, skeleton), Draws(seed, 0, len(batch), slice(None)))
+class Tight:
+    """The same random numbers, but every box is that of what remains."""
+
+    def __init__(self, draws):
+        self._draws = draws
+
+    def uniform(self, count):
+        drawn = self._draws.uniform(count)
+        drawn[:, -1] = 0
+        return drawn
+
+
+def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False):
+    draws = Draws(seed, 0, len(batch), slice(None))
+    return truncate(batch, probability, limbs(batch, skeleton), Tight(draws) if tight else draws)
 
 
 def test_absent_are_exactly_those_beyond_the_cut() -> None:
@@ -54,9 +67,9 @@ def test_enough_remains_and_images_shrink_by_whole_pixels() -> None:
     assert torch.equal(after.canvas, before.canvas) and torch.equal(after.xy, before.xy)
 
 
-def test_the_new_box_holds_what_remains_and_nothing_beyond_the_cut() -> None:
+def test_the_tight_box_holds_what_remains_and_nothing_beyond_the_cut() -> None:
     before = people(200)
-    after = cut(before)
+    after = cut(before, tight=True)
     remaining = labelled(after.visibility)[..., None]
     low = after.xy.masked_fill(~remaining, math.inf).amin(dim=1)
     high = after.xy.masked_fill(~remaining, -math.inf).amax(dim=1)
@@ -68,6 +81,27 @@ def test_the_new_box_holds_what_remains_and_nothing_beyond_the_cut() -> None:
     for old in (before.box, after.image):
         assert (after.box[ordinary, :2] >= old[ordinary, :2] - 1e-4).all()
         assert (after.box[ordinary, 2:] <= old[ordinary, 2:] + 1e-4).all()
+
+
+def test_boxes_lie_between_what_remains_and_the_whole_person() -> None:
+    """A quarter are tight, the others evenly between; nothing else depends on it."""
+    before = people(3000)
+    tight, drawn = cut(before, tight=True), cut(before)
+    assert torch.equal(tight.image, drawn.image) and torch.equal(tight.visibility, drawn.visibility)
+    shares = _shares(drawn, tight, before)
+    assert torch.allclose(drawn.box, torch.lerp(tight.box, before.box, shares), atol=1e-2)
+    share = shares[((before.box - tight.box).abs() > 5).any(dim=1), 0]
+    assert 0.22 < (share.abs() < 1e-4).double().mean() < 0.28
+    others = share[share.abs() >= 1e-4].sort().values
+    assert (others - torch.linspace(0, 1, len(others))).abs().max() < 0.05
+
+
+def _shares(drawn, tight, before):
+    """(B, 1) how far each box went, by the side on which it went furthest; 0 where there is nowhere to go."""
+    room = before.box - tight.box
+    widest = room.abs().argmax(dim=1, keepdim=True)
+    most = room.gather(1, widest)
+    return torch.where(most == 0, 0, (drawn.box - tight.box).gather(1, widest) / most.where(most != 0, 1))
 
 
 def test_a_limb_that_is_cut_is_in_the_box() -> None:
@@ -83,7 +117,7 @@ def test_a_limb_that_is_cut_is_in_the_box() -> None:
         visibility=states.expand(2000, 17).clone(),
         box=torch.tensor([36.0, 16, 84, 64]).expand(2000, 4),
     )
-    after = cut(batch)
+    after = cut(batch, tight=True)
     # Cut below, between the column's last joint (y 39) and the wrist, and on no other side.
     only = (after.image[:, 3] < 60) & (after.image[:, 3] > 45) & (after.image[:, :3] == batch.image[:, :3]).all(dim=1)
     assert only.sum() >= 5
