@@ -165,7 +165,7 @@ def augment(
 
 
 def cut_people(batch: PoseBatch, skeletons: Sequence[Skeleton], draws: Draws) -> PoseBatch:
-    """Everybody who has joints enough at the edge of an image, as :func:`augment` would cut them.
+    """Everybody who has joints enough at the edge of an image, as :func:`augment` would cut them, in tight boxes.
 
     Args:
         batch: As for :func:`augment`.
@@ -174,7 +174,7 @@ def cut_people(batch: PoseBatch, skeletons: Sequence[Skeleton], draws: Draws) ->
     """
     tables = _tables(tuple(skeletons), batch.xy.device)
     people = _padded(batch, tables.flip.shape[1])
-    return truncate(people, 1.0, tables.limbs[people.dataset], draws)
+    return truncate(people, 1.0, tables.limbs[people.dataset], draws, tight=True)
 
 
 @dataclass(frozen=True)

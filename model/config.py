@@ -133,8 +133,9 @@ class ViTPoseConfig(Settings):
             for every keypoint. Used where there is no presence head.
         presence_threshold: A keypoint whose presence head gives less is absent.
         visible_threshold: A present keypoint whose presence head gives it less to be visible is hidden.
-        whole_box: Weights that tell from a part of a person how large the whole is; see :mod:`model.whole_box`. Found
-            for a network with one presence head that learnt from cut people; empty for others.
+        whole_box: What tells from a part of a person how large the whole is: people's usual aspect and the weights of a
+            regression; see :mod:`model.whole_box`. Found for a network with one presence head that learnt from cut
+            people; empty for others.
     """
 
     input_size: tuple[int, int] = (256, 192)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from model.augment import cut_people
 from model.crop import back_project, regions_from_boxes
@@ -11,7 +12,7 @@ from model.heatmap import decode
 from model.lesson import lesson
 from model.validate import STILL
 from model.vitpose import ViTPose
-from model.whole_box import Floats, answers, best_growth, touches, weigh
+from model.whole_box import Floats, answers, best_growth, touches, usual_aspect, weigh
 
 PEOPLE = 1024
 """People that the regression is fitted on, at most."""
@@ -32,7 +33,8 @@ def fit_whole_box(model: ViTPose, crops: PoseCrops, *, batch_size: int, seed: in
         seed: Of the cuts.
 
     Returns:
-        Weights for :func:`told_growth`; none where too few people could be cut for a regression.
+        ``ViTPoseConfig.whole_box``: the usual aspect, and weights for :func:`model.whole_box.told_growth`. Nothing
+        where too few people could be cut for a regression.
     """
     training = model.training
     model.eval()
@@ -43,16 +45,21 @@ def fit_whole_box(model: ViTPose, crops: PoseCrops, *, batch_size: int, seed: in
         ]
     finally:
         model.train(training)
-    seen, growth = (np.concatenate(parts) for parts in zip(*looks, strict=True))
-    return weigh(seen, growth) if len(seen) >= seen.shape[1] else ()
+    seen, box, whole, sides = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+    if len(seen) < seen.shape[1]:
+        return ()
+    aspect = usual_aspect(whole)
+    return (aspect, *weigh(seen, best_growth(box, whole, sides, aspect)))
 
 
-def _looked(model: ViTPose, crops: PoseCrops, places: list[int], seed: int) -> tuple[Floats, Floats]:
-    """What a first look at some people, cut, says, and how much larger they really are."""
+def _looked(
+    model: ViTPose, crops: PoseCrops, places: list[int], seed: int
+) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """What a first look at some people, cut, says; their boxes, those of the whole people, and the sides cut."""
     device = next(model.parameters()).device
     whole = crops[places].to(device)
     draws = Draws(hashed(seed, _CUTS), places[0], len(places), slice(None), device)
-    part = cut_people(whole, model.skeletons, draws)
+    part = cut_people(whole, model.skeletons, draws)  # in tight boxes, as the first look of a prediction has them
     heatmaps, logits = model.forward_both(lesson(model, part, STILL, draws).crops.images, None)
     assert logits is not None
     config = model.config
@@ -67,4 +74,4 @@ def _looked(model: ViTPose, crops: PoseCrops, places: list[int], seed: int) -> t
     presence = logits[..., 0].float().sigmoid().double().cpu().numpy()
     score = peaks.score.double().cpu().numpy()
     seen = answers(xy.numpy(), score, presence, box, sides)
-    return seen[known], best_growth(box, before, sides)[known]
+    return seen[known], box[known], before[known], sides[known]

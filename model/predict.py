@@ -203,7 +203,7 @@ class Predictor:
         if self.whole_box:
             sides = touches(boxes, np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1))
         # Before it is known who needs one, because the alternative is to keep the images of a whole batch.
-        larger, wholes = self._regions(enlarged(boxes[beyond])), self._regions(_wholes(boxes, sides))
+        larger, wholes = self._regions(enlarged(boxes[beyond])), self._regions(self._wholes(boxes, sides))
         return _Crops(around(regions), around(larger), around(wholes), beyond, sides, boxes, image_size)
 
     def _regions(self, boxes: NDArray[np.float64]) -> Regions:
@@ -232,9 +232,15 @@ class Predictor:
         crops[torch.from_numpy(people.beyond)] = people.larger
         cut = np.flatnonzero(growth)
         which = _which(people.sides, growth)
-        around[cut] = _wholes(people.boxes, people.sides)[which]
+        around[cut] = self._wholes(people.boxes, people.sides)[which]
         crops[torch.from_numpy(cut)] = people.wholes[torch.from_numpy(which)]
         return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
+
+    def _wholes(self, boxes: NDArray[np.float64], sides: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """(m * (G - 1), 4) boxes of the m people at the image's edge, grown by each of ``GROWTHS`` but the first."""
+        rows = np.repeat(np.flatnonzero(sides.any(axis=1)), len(GROWTHS) - 1)
+        growth = np.tile(GROWTHS[1:], len(rows) // (len(GROWTHS) - 1))
+        return grown(boxes[rows], sides[rows], growth, self.whole_box[0] if self.whole_box else 1.0)
 
     def _growth(self, said: Prediction, people: _Crops) -> NDArray[np.intp]:
         """(n,) which of ``GROWTHS`` each person's box is to grow by; 0 where the image does not seem to cut them."""
@@ -243,7 +249,7 @@ class Predictor:
         if rows.any():
             xy, score, presence = (part[rows].astype(np.float64) for part in (said.xy, said.score, said.presence))
             seen = answers(xy, score, presence, people.boxes[rows], people.sides[rows])
-            growth[rows] = nearest(told_growth(seen, self.whole_box))
+            growth[rows] = nearest(told_growth(seen, self.whole_box[1:]))
         return growth
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
@@ -372,15 +378,8 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
     )
 
 
-def _wholes(boxes: NDArray[np.float64], sides: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(m * (G - 1), 4) boxes of the m people at the image's edge, each grown by all of ``GROWTHS`` but the first."""
-    rows = np.repeat(np.flatnonzero(sides.any(axis=1)), len(GROWTHS) - 1)
-    growth = np.tile(GROWTHS[1:], len(rows) // (len(GROWTHS) - 1))
-    return grown(boxes[rows], sides[rows], growth)
-
-
 def _which(sides: NDArray[np.bool_], growth: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Places in :func:`_wholes` of those who grow by the ``growth``-th of ``GROWTHS`` (n,), 0 for nobody."""
+    """Places in :meth:`Predictor._wholes` of those who grow by the ``growth``-th of ``GROWTHS`` (n,), 0 for nobody."""
     at_edge = sides.any(axis=1)
     place = (np.cumsum(at_edge) - 1) * (len(GROWTHS) - 1) + growth - 1
     return place[growth > 0]

@@ -355,10 +355,10 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
             f"{len(heads)} skeletons for {len(config.datasets)} datasets",
             remedy="Give one, or one per dataset.",
         )
-    if config.whole_box and len(config.whole_box) != count_answers(heads[0].num_keypoints):
+    if config.whole_box and len(config.whole_box) != 1 + count_answers(heads[0].num_keypoints):
         raise ConfigError(
-            f"whole_box holds {len(config.whole_box)} weights, {heads[0].num_keypoints} keypoints take "
-            f"{count_answers(heads[0].num_keypoints)}"
+            f"whole_box holds {len(config.whole_box)} numbers, {heads[0].num_keypoints} keypoints take "
+            f"{1 + count_answers(heads[0].num_keypoints)}"
         )
     model = ViTPose(
         heads,

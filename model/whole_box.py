@@ -5,10 +5,11 @@ at which the network has to know every part of every body, where whole people co
 looked at twice. What the first look said, which keypoints are there and where, tells how large the whole person's box
 would be; the second look has the crop of that box, with black where there is no image, and its answers count.
 
-How much larger is one number, the *growth*. It is told by a ridge regression (Hoerl & Kennard, Technometrics 1970) on
-the first look's answers, fitted when a network is saved (:mod:`model.fit_whole_box`) on people who were cut and whose
-whole box is known. The idea is amodal completion (Kar et al., ICCV 2015) with the pose network's own answers as its
-features. Nothing of it is learnt by the network itself, so that any trained one with a presence head can have it.
+How much larger is one number, the *growth*, of boxes as wide for their height as people usually are. It is told by a
+ridge regression (Hoerl & Kennard, Technometrics 1970) on the first look's answers, fitted when a network is saved
+(:mod:`model.fit_whole_box`) on people who were cut and whose whole box is known. The idea is amodal completion (Kar et
+al., ICCV 2015) with the pose network's own answers as its features. Nothing of it is learnt by the network itself, so
+that any trained one with a presence head can have it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ GROWTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
 TOUCH = 0.02
 """A box reaches the edge of the image where it is nearer than this share of its longer side, or than a pixel."""
 
-_NARROW = 0.5  # a box is taken to be at least this share of its height wide, and of its width high
+_ASPECTS = (0.25, 1.0)  # of people whose boxes are usual
 _FINE = np.geomspace(1.0, GROWTHS[-1], 29).astype(np.float64)
 _RIDGE = 1.0
 
@@ -44,31 +45,38 @@ def touches(box: Floats, image: Floats) -> Sides:
     return np.concatenate([box[:, :2] - image[:, :2], image[:, 2:] - box[:, 2:]], axis=1) < near
 
 
-def grown(box: Floats, sides: Sides, growth: Floats) -> Floats:
+def usual_aspect(whole: Floats) -> float:
+    """Width by height of the boxes (N, 4) of whole people, the median, as far as it is one of people."""
+    size = np.maximum(whole[:, 2:] - whole[:, :2], 1.0)
+    return float(np.clip(np.median(size[:, 0] / size[:, 1]), *_ASPECTS))
+
+
+def grown(box: Floats, sides: Sides, growth: Floats, aspect: float) -> Floats:
     """Boxes of whole people, beyond the image on the sides where it ends.
 
     Where the top or the bottom is cut, the whole is ``growth`` times as high as the part's longer side; where left or
-    right is, half as much wide, as people are who stand. What a box has already it keeps.
+    right is, ``aspect`` times as wide as that. What a box has already it keeps.
 
     Args:
         box: (N, 4) xyxy of parts.
         sides: (N, 4) where they reach the image's edge.
         growth: (N,) at least 1.
+        aspect: Usual width by height of whole people.
 
     Returns:
         (N, 4).
     """
     size = box[:, 2:] - box[:, :2]
-    wanted = (growth * _longer(box))[:, None] * np.array([_NARROW, 1.0])
+    wanted = (growth * _longer(box))[:, None] * np.array([aspect, 1.0])
     more = np.maximum(wanted - size, 0.0)
     low, high = sides[:, :2].astype(float), sides[:, 2:].astype(float)
     share = more / np.maximum(low + high, 1.0)  # two cut sides take half each
     return np.concatenate([box[:, :2] - share * low, box[:, 2:] + share * high], axis=1)
 
 
-def best_growth(box: Floats, whole: Floats, sides: Sides) -> Floats:
+def best_growth(box: Floats, whole: Floats, sides: Sides, aspect: float) -> Floats:
     """(N,) the growth whose box has the largest intersection over union with the whole person's box (N, 4)."""
-    overlaps = [_iou(grown(box, sides, np.full(len(box), growth)), whole) for growth in _FINE]
+    overlaps = [_iou(grown(box, sides, np.full(len(box), growth), aspect), whole) for growth in _FINE]
     return np.asarray(_FINE[np.argmax(overlaps, axis=0)], np.float64)
 
 

@@ -11,7 +11,7 @@ from model.fit_whole_box import _looked, fit_whole_box
 from model.supervised import Source, pose_crops
 from model.validate import CUT
 from model.vitpose import build_vitpose
-from model.whole_box import GROWTHS, count_answers, told_growth, weigh
+from model.whole_box import GROWTHS, best_growth, count_answers, told_growth, usual_aspect, weigh
 
 SIZE = {"input_size": (32, 32), "patch_size": 8, "width": 16, "depth": 1, "heads": 2, "decoder": "simple"}
 
@@ -45,7 +45,9 @@ def test_the_same_people_and_seed_give_the_same_weights_and_change_nothing(model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random = torch.random.get_rng_state()
     weights = fit_whole_box(model, crops, batch_size=16, seed=0)
-    assert len(weights) == count_answers(3) and np.isfinite(weights).all()
+    assert len(weights) == 1 + count_answers(3) and np.isfinite(weights).all()
+    whole = crops[list(range(60))].box.numpy()
+    assert weights[0] == pytest.approx(usual_aspect(whole), rel=1e-3)
     assert model.training, "as it was"
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(torch.random.get_rng_state(), random)
@@ -58,9 +60,8 @@ def test_the_whole_is_told_better_than_by_its_mean(model, crops) -> None:
     model.eval()
     with torch.inference_mode():
         parts = [_looked(model, crops, list(range(60)), seed) for seed in range(8)]
-    (seen, growth), (others, truth) = (
-        [np.concatenate(columns) for columns in zip(*some, strict=True)] for some in (parts[:6], parts[6:])
-    )
+    looks = [[np.concatenate(columns) for columns in zip(*some, strict=True)] for some in (parts[:6], parts[6:])]
+    (seen, growth), (others, truth) = ((look[0], best_growth(*look[1:], 0.8)) for look in looks)
     assert growth.min() >= 1 and growth.max() <= GROWTHS[-1] * (1 + 1e-9) and growth.std() > 0.1
     error = np.log(told_growth(others, weigh(seen, growth)) / truth)
     assert np.square(error).mean() < 0.8 * np.square(np.log(truth) - np.log(growth).mean()).mean()

@@ -170,7 +170,7 @@ def test_fresh_presence_heads_come_from_the_seed_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3, "whole_box": (0.5,) * 78}
+THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3, "whole_box": (0.5,) * 79}
 
 
 @pytest.mark.parametrize(

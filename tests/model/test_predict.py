@@ -114,7 +114,7 @@ def test_a_dot_is_found_where_it_is(dots, codec, cells, flip_test) -> None:
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_nobody_depends_on_who_else_is_there(flip_test, presence, whole_box) -> None:
     images = pictures(12)
-    weights = tuple(np.random.default_rng(0).normal(0, 0.2, count_answers(17)).tolist()) if whole_box else ()
+    weights = tuple(np.random.default_rng(0).normal(0.3, 0.2, 1 + count_answers(17)).tolist()) if whole_box else ()
     model = network(presence=presence, presence_threshold=0.7, whole_box=weights)
     predictor = Predictor(model, precision="fp32", flip_test=flip_test, batch_size=4)
     together = joined(predictor.predict(images))
@@ -230,7 +230,7 @@ def test_only_crops_beyond_which_there_is_more_are_cut_larger() -> None:
 @pytest.mark.parametrize(("growth", "told"), [(2, 2.1), (4, 9.0), (0, 1.1)])
 def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> None:
     """By another predictor that is given the grown boxes; what the regression says is the same for all of them."""
-    weights = (float(np.log(told)),) + (0.0,) * (count_answers(17) - 1)
+    weights = (0.6, float(np.log(told))) + (0.0,) * (count_answers(17) - 1)
     given, images = {"precision": "fp32", "batch_size": 4}, pictures(12, seed=3)
     plain = Predictor(network(presence=True), **given)
     found = joined(Predictor(network(presence=True, whole_box=weights), **given).predict(images))
@@ -244,7 +244,7 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> N
         assert_equal(found, before)
         return
     assert found["again"][edge].all() and np.array_equal(found["again"][~edge], before["again"][~edge])
-    larger = grown(boxes, sides, np.full(len(boxes), {2: 2.0, 4: 4.0}[growth]))
+    larger = grown(boxes, sides, np.full(len(boxes), float(growth)), 0.6)
     counts = np.cumsum([len(boxes) for _, boxes in images])
     wholes = zip((image for image, _ in images), np.split(larger, counts[:-1]), strict=True)
     second = joined(Predictor(network(presence=True), larger_crop=False, **given).predict(wholes))
@@ -256,7 +256,7 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> N
 
 
 def test_weights_for_other_keypoints_are_refused() -> None:
-    with pytest.raises(ConfigError, match="whole_box holds 3 weights, 17 keypoints take 78"):
+    with pytest.raises(ConfigError, match="whole_box holds 3 numbers, 17 keypoints take 79"):
         network(presence=True, whole_box=(0.0, 0.0, 0.0))
 
 

@@ -12,6 +12,7 @@ from model.whole_box import (
     nearest,
     told_growth,
     touches,
+    usual_aspect,
     weigh,
 )
 
@@ -61,7 +62,14 @@ def test_where_a_box_reaches_the_edge(box, expected) -> None:
     ],
 )
 def test_how_a_box_grows(box, which, growth, expected) -> None:
-    assert grown(edges(*box), sides(*which), np.array([growth])).tolist() == [list(expected)]
+    assert grown(edges(*box), sides(*which), np.array([growth]), 0.5).tolist() == [list(expected)]
+
+
+def test_people_are_as_wide_as_most_of_them() -> None:
+    assert usual_aspect(np.array([[0, 0, 30, 100], [5, 5, 45, 105], [0, 0, 100, 100.0]])) == pytest.approx(0.4)
+    assert usual_aspect(edges(0, 0, 300, 100)) == 1.0
+    assert usual_aspect(edges(0, 0, 1, 100)) == 0.25
+    assert grown(edges(0, 0, 40, 60), sides("left"), np.array([2.0]), 1.0).tolist() == [[-80, 0, 40, 60]]
 
 
 def test_the_best_growth_is_the_one_that_was_cut_off() -> None:
@@ -69,14 +77,14 @@ def test_the_best_growth_is_the_one_that_was_cut_off() -> None:
     low, size = rng.uniform(0, 50, (200, 2)), rng.uniform(20, 60, (200, 2))
     box = np.concatenate([low, low + size], axis=1)
     which, growth = rng.random((200, 4)) < 0.5, np.exp(rng.uniform(0, np.log(GROWTHS[-1]), 200))
-    moved = ~np.isclose(grown(box, which, growth), box).all(axis=1)
-    found = best_growth(box, grown(box, which, growth), which)
+    moved = ~np.isclose(grown(box, which, growth, 0.4), box).all(axis=1)
+    found = best_growth(box, grown(box, which, growth, 0.4), which, 0.4)
     step = GROWTHS[-1] ** (1 / 28)
     assert moved.sum() > 100
     assert np.abs(np.log(found[moved] / growth[moved])).max() < np.log(step)
     # Of those that keep their size, and of those who lost nothing, nothing is to grow.
-    assert (best_growth(box, box, which) < 2).all()
-    assert (best_growth(box, grown(box, which, np.full(200, 9.0)), which)[which[:, 3]] == GROWTHS[-1]).all()
+    assert (best_growth(box, box, which, 0.4) < 2).all()
+    assert (best_growth(box, grown(box, which, np.full(200, 9.0), 0.4), which, 0.4)[which[:, 3]] == GROWTHS[-1]).all()
 
 
 def looks(count, keypoints=5, seed=0):
