@@ -226,11 +226,12 @@ def _partial_picture(plain: Cases, ours: Cases, corpus: str) -> bytes:
             part = [100 * row["part@0.1"] for row in rows]
             axes.bar(x, part, 0.36, color=color, label=f"{name}: the part")
             whole = [100 * row["whole@0.1"] for row in rows]
-            axes.plot(x, whole, "_", color=INK, markersize=16, label=f"{name}: the same joints, whole person")
+            marked = {} if offset > 0 else {"label": "the same joints, whole person"}
+            axes.plot(x, whole, "_", color=INK, markersize=16, **marked)
         axes.set_xticks(np.arange(len(kinds)), kinds)
         axes.set_ylabel("PCK@0.1, %")
         axes.set_title(f"Joints that are still in the picture, {corpus}")
-        axes.legend(fontsize=7.5)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
         return _png(figure)
 
 
@@ -256,11 +257,11 @@ def _attention_picture(rows: Sequence[Row]) -> bytes:
                 y = 100 * row[f"{FASHION_VAL[0]} PCK@0.1"]
                 kind = list(WINDOWS).index(name.rsplit(" ", 1)[0]) if name != "full" else -1
                 marker = "s" if name.endswith("8x6") else "*" if name == "full" else "o"
-                axes.plot(row[key], y, marker, color=INK if kind < 0 else _COLORS[kind])
-                axes.annotate(name, (row[key], y), fontsize=6.5, xytext=(4, 3), textcoords="offset points")
+                axes.plot(row[key], y, marker, color=INK if kind < 0 else _COLORS[kind], label=name)
             axes.set_xlabel(label)
             axes.set_ylabel("PCK@0.1, %")
         grid[0][0].set_title("Attention at stride 8, 16x12 tokens")
+        figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncol=5, fontsize=7.5)
         return _png(figure)
 
 
