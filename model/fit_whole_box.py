@@ -39,9 +39,11 @@ def fit_whole_box(model: ViTPose, crops: PoseCrops, *, batch_size: int, seed: in
     training = model.training
     model.eval()
     try:
+        # From all manifests, which follow one another.
+        places = np.linspace(0, len(crops) - 1, min(PEOPLE, len(crops))).astype(int).tolist()
         looks = [
-            _looked(model, crops, list(range(start, min(start + batch_size, PEOPLE, len(crops)))), seed)
-            for start in range(0, min(PEOPLE, len(crops)), batch_size)
+            _looked(model, crops, places[start : start + batch_size], seed)
+            for start in range(0, len(places), batch_size)
         ]
     finally:
         model.train(training)

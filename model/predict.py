@@ -23,7 +23,7 @@ from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
 from model.vitpose import ViTPose
-from model.whole_box import GROWTHS, answers, grown, nearest, told_growth, touches
+from model.whole_box import GROWTHS, answers, cut_sides, grown, nearest, told_growth
 
 BATCH_SIZE = 32
 
@@ -201,7 +201,7 @@ class Predictor:
         if self.larger_crop:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
         if self.whole_box:
-            sides = touches(boxes, np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1))
+            sides = cut_sides(boxes, np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1))
         # Before it is known who needs one, because the alternative is to keep the images of a whole batch.
         larger, wholes = self._regions(enlarged(boxes[beyond])), self._regions(self._wholes(boxes, sides))
         return _Crops(around(regions), around(larger), around(wholes), beyond, sides, boxes, image_size)

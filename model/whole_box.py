@@ -45,6 +45,16 @@ def touches(box: Floats, image: Floats) -> Sides:
     return np.concatenate([box[:, :2] - image[:, :2], image[:, 2:] - box[:, 2:]], axis=1) < near
 
 
+def cut_sides(box: Floats, image: Floats) -> Sides:
+    """(N, 4) on which sides people may be cut: where their box reaches the edge, but not if it is the whole image.
+
+    Such a box was given where nobody was detected, and says nothing of where a person ends. Arguments as for
+    :func:`touches`.
+    """
+    sides = touches(box, image)
+    return sides & ~sides.all(axis=1, keepdims=True)
+
+
 def usual_aspect(whole: Floats) -> float:
     """Width by height of the boxes (N, 4) of whole people, the median, as far as it is one of people."""
     size = np.maximum(whole[:, 2:] - whole[:, :2], 1.0)

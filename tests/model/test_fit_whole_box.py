@@ -71,6 +71,19 @@ def test_nobody_learns_from_people_whom_their_own_image_cuts(model, crops) -> No
     assert fit_whole_box(model, Touching(crops), batch_size=16, seed=0) == ()
 
 
+def test_people_come_from_all_manifests(model, crops, monkeypatch) -> None:
+    asked: list[int] = []
+
+    class Watched(Touching):
+        def __getitem__(self, places):
+            asked.extend(places)
+            return crops[places]
+
+    monkeypatch.setattr("model.fit_whole_box.PEOPLE", 20)
+    fit_whole_box(model, Watched(crops), batch_size=16, seed=0)
+    assert len(set(asked)) == 20 and (min(asked), max(asked)) == (0, 59)
+
+
 def test_too_few_people_give_no_weights(model, dots) -> None:
     few = pose_crops(model, [Source(dots.manifest("few", 5))], CUT, batch_size=16)
     assert fit_whole_box(model, few, batch_size=16, seed=0) == ()

@@ -19,7 +19,7 @@ from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
 from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Predictor
 from model.vitpose import build_vitpose
-from model.whole_box import count_answers, grown, touches
+from model.whole_box import count_answers, cut_sides, grown
 
 COCO = Skeleton.load("coco17")
 
@@ -237,7 +237,7 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> N
     before = joined(plain.predict(images))
     boxes = np.concatenate([boxes for _, boxes in images])
     ends = np.concatenate([[(*image.shape[:0:-1],)] * len(boxes) for image, boxes in images if len(boxes)]) - 0.5
-    sides = touches(boxes, np.concatenate([np.full_like(ends, -0.5), ends], axis=1))
+    sides = cut_sides(boxes, np.concatenate([np.full_like(ends, -0.5), ends], axis=1))
     edge = sides.any(axis=1)
     assert 4 < edge.sum() < len(edge) - 2
     if not growth:
@@ -253,6 +253,13 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> N
         assert np.array_equal(found[name][~edge], before[name][~edge]), name
     without = Predictor(network(presence=True, whole_box=weights), larger_crop=False, **given)
     assert not joined(without.predict(images))["again"].any()
+
+
+def test_nobody_is_taken_for_cut_whose_box_is_the_image() -> None:
+    weights = (0.6, 1.0) + (0.0,) * (count_answers(17) - 1)
+    images = [(image, np.array([[-0.5, -0.5, image.shape[2] - 0.5, image.shape[1] - 0.5]])) for image, _ in pictures(5)]
+    found = joined(Predictor(network(presence=True, whole_box=weights), batch_size=4).predict(images))
+    assert not found["again"].any()
 
 
 def test_weights_for_other_keypoints_are_refused() -> None:

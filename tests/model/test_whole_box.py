@@ -8,6 +8,7 @@ from model.whole_box import (
     answers,
     best_growth,
     count_answers,
+    cut_sides,
     grown,
     nearest,
     told_growth,
@@ -43,6 +44,12 @@ def edges(*box):
 )
 def test_where_a_box_reaches_the_edge(box, expected) -> None:
     assert touches(edges(*box), edges(*IMAGE)).tolist() == sides(*expected).tolist()
+
+
+def test_a_box_that_is_the_whole_image_says_nothing_of_a_cut() -> None:
+    boxes = np.concatenate([edges(*IMAGE), edges(-0.5, -0.5, 199.5, 80), edges(20, 20, 60, 80)])
+    images = np.repeat(edges(*IMAGE), 3, axis=0)
+    assert cut_sides(boxes, images).tolist() == [[False] * 4, [True, True, True, False], [False] * 4]
 
 
 @pytest.mark.parametrize(
