@@ -89,7 +89,7 @@ class TruthNetwork(nn.Module):
         self.close: list[float] = []
         self.maps: list[np.ndarray] = []
 
-    def forward_both(self, images: Tensor) -> tuple[Tensor, None]:
+    def forward_all(self, images: Tensor) -> tuple[Tensor, None, None]:
         """(B, 3, H, W) crops, with a flip test their mirror images in the second half, to (B, K, h, w)."""
         maps = np.zeros((len(images), self.skeleton.num_keypoints, *CELLS), np.float32)
         half = len(images) // 2 if self.flip else len(images)
@@ -99,7 +99,7 @@ class TruthNetwork(nn.Module):
             maps[row] = self._straight(person, images[row])
             if self.flip:
                 maps[half + row] = self._mirrored(person, images[half + row])
-        return torch.tensor(maps), None
+        return torch.tensor(maps), None, None
 
     def _straight(self, person: int, image: Tensor) -> np.ndarray:
         self._compare(image, self._warped(person))

@@ -25,6 +25,7 @@ from model.crop import Regions, apply, crop_matrices, invert, regions_from_boxes
 from model.data import DETAIL, PoseBatch
 from model.draws import Draws
 from model.truncation import labelled, truncate, within
+from model.whole_box import reaches, touches
 
 _HALF_BODY_FROM = 9  # labelled joints; official: more than 8
 _HALF_BODY_PADDING = 1.5
@@ -103,6 +104,8 @@ class Augmented:
         inside: (B, K) bool, labelled keypoints that lie inside the image as it was cut, on the crop or not.
         dataset: (B,) int64, the head that the crop is for.
         tells_hidden: (B,) bool, as in :class:`model.data.PoseBatch`.
+        reach: (B, 4) float32, how far the whole person reaches in the crop (:mod:`model.whole_box`), whatever was cut
+            away; NaN for people who touch the edge of their own image, because nobody knows how far they go.
     """
 
     images: Tensor
@@ -111,6 +114,7 @@ class Augmented:
     inside: Tensor
     dataset: Tensor
     tells_hidden: Tensor
+    reach: Tensor
 
 
 @torch.no_grad()
@@ -161,20 +165,9 @@ def augment(
     images, covers = _pictures(cut, matrices, how, input_size, draws)
     hidden = (states == Visibility.VISIBLE) & _under(xy, covers)
     states = states.masked_fill(hidden, Visibility.HIDDEN)
-    return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden)
-
-
-def cut_people(batch: PoseBatch, skeletons: Sequence[Skeleton], draws: Draws) -> PoseBatch:
-    """Everybody who has joints enough at the edge of an image, as :func:`augment` would cut them, in tight boxes.
-
-    Args:
-        batch: As for :func:`augment`.
-        skeletons: As for :func:`augment`.
-        draws: The people's random numbers.
-    """
-    tables = _tables(tuple(skeletons), batch.xy.device)
-    people = _padded(batch, tables.flip.shape[1])
-    return truncate(people, 1.0, tables.limbs[people.dataset], draws, tight=True)
+    reach = reaches(people.box, regions, matrices)
+    reach = reach.masked_fill(touches(people.box, people.image).any(dim=1, keepdim=True), math.nan)
+    return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden, reach)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from autolabel.errors import ConfigError
 from autolabel.settings import Settings
@@ -119,6 +119,8 @@ class ViTPoseConfig(Settings):
         upsampling: Heatmap cells per token, along a side: 4, or 2, with which a network of ratio 2 has heatmaps of
             the usual size. The classic decoder then has one deconvolution.
         presence: Whether there is a presence head beside each keypoint head (:class:`model.heads.PresenceHead`).
+        whole_box: Whether there is a head that tells how far the whole person reaches beyond what the image shows
+            (:class:`model.heads.WholeBoxHead`); prediction then looks twice at people whom the image cuts.
         experts: 0 for a plain network, else the number of ViTPose++ experts.
         expert_width: Output channels that an expert fills, P; the last P of the width.
         datasets: Names of the datasets, in the order of experts and keypoint heads; may be empty for a plain
@@ -133,9 +135,6 @@ class ViTPoseConfig(Settings):
             for every keypoint. Used where there is no presence head.
         presence_threshold: A keypoint whose presence head gives less is absent.
         visible_threshold: A present keypoint whose presence head gives it less to be visible is hidden.
-        whole_box: What tells from a part of a person how large the whole is: people's usual aspect and the weights of a
-            regression; see :mod:`model.whole_box`. Found for a network with one presence head that learnt from cut
-            people; empty for others.
     """
 
     input_size: tuple[int, int] = (256, 192)
@@ -160,6 +159,7 @@ class ViTPoseConfig(Settings):
     deconv_channels: int = Field(default=256, ge=1, le=16_384)
     upsampling: Literal[2, 4] = UPSAMPLING
     presence: bool = False
+    whole_box: bool = False
     experts: int = Field(default=0, ge=0, le=256)
     expert_width: int = Field(default=0, ge=0)
     datasets: tuple[str, ...] = ()
@@ -170,7 +170,6 @@ class ViTPoseConfig(Settings):
     absent_below: float = Field(default=0.0, ge=0, lt=1)
     presence_threshold: float = Field(default=0.5, ge=0, le=1)
     visible_threshold: float = Field(default=0.5, ge=0, le=1)
-    whole_box: tuple[FiniteFloat, ...] = ()
 
     @property
     def stride(self) -> int:
@@ -305,12 +304,12 @@ class ViTPoseConfig(Settings):
             raise ValueError(f"expert_width {self.expert_width} must lie between 0 and width {self.width}")
 
 
-THRESHOLDS = ("presence_threshold", "visible_threshold", "whole_box")
+THRESHOLDS = ("presence_threshold", "visible_threshold")
 """Fields that were found for the presence heads of a network, and mean nothing for others."""
 
 _LATER = (
     *("ratio", "attention", "window", "shift", "pool", "full_every", "relative_position", "upsampling"),
-    *("presence", "codecs", *THRESHOLDS),
+    *("presence", "whole_box", "codecs", *THRESHOLDS),
 )
 """Fields that the first version of checkpoint folders did not have."""
 

@@ -68,7 +68,7 @@ def cost(config: ViTPoseConfig, num_keypoints: int, *, checkpoint_activations: b
     return Cost(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         encoder_macs=_encoder_macs(config, model.windows),
-        head_macs=_decoder_macs(config, num_keypoints) + _presence_macs(model),
+        head_macs=_decoder_macs(config, num_keypoints) + _other_macs(model),
         activation_bytes=kept,
     )
 
@@ -94,7 +94,7 @@ def activation_bytes(model: ViTPose, images: Tensor) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        outputs = model.forward_both(images)
+        outputs = model.forward_all(images)
     total = sum(storage.nbytes() for reference, storage in kept.items() if reference not in own)
     del outputs  # until here its graph held what was counted
     return total
@@ -125,11 +125,13 @@ def _decoder_macs(config: ViTPoseConfig, num_keypoints: int) -> int:
     return first + second + cells * channels * num_keypoints
 
 
-def _presence_macs(model: ViTPose) -> int:
-    """Counted while it runs without data: how it looks is its own affair."""
-    if not len(model.presence_heads):
+def _other_macs(model: ViTPose) -> int:
+    """Of the heads that look at all tokens, counted while they run without data: how is their own affair."""
+    heads = [*model.presence_heads[:1], *([] if model.whole_box_head is None else [model.whole_box_head])]
+    if not heads:
         return 0
     features = torch.empty(1, model.pos_embed.shape[-1], *model.grid_size, device="meta")
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        model.presence_heads[0](features)
+        for head in heads:
+            head(features)
     return counter.get_total_flops() // 2

@@ -10,10 +10,10 @@ from autolabel.skeleton import Skeleton
 from model.config import THRESHOLDS, ViTPoseConfig
 from model.vitpose import ViTPose, build_vitpose
 
-HEAD_FIELDS = ("decoder", "deconv_channels", "upsampling", "presence", "codec", "heatmap_sigma")
+HEAD_FIELDS = ("decoder", "deconv_channels", "upsampling", "presence", "whole_box", "codec", "heatmap_sigma")
 """Fields of a config that are the heads' own, and may differ when these are fresh."""
 
-_HEADS = ("keypoint_heads.", "presence_heads.")
+_HEADS = ("keypoint_heads.", "presence_heads.", "whole_box_head.")
 
 
 def with_fresh_heads(

@@ -1,4 +1,4 @@
-"""What a network says of its keypoints besides their places: whether they are there, and whether they are seen."""
+"""What a network says besides the places of keypoints: whether they are there and seen, and how far the person goes."""
 
 import math
 
@@ -9,8 +9,11 @@ from torch.nn import functional as F
 LOOKS = 4
 """Places at which each keypoint looks at once: itself, its neighbours on the body, the end of the image."""
 
+WHOLE_BOX_LOOKS = 16
+"""Places that tell how far the person goes."""
+
 CHANNELS = 128
-"""Of what it finds there, at most; narrower networks have fewer."""
+"""Of what is found at all places, at most; narrower networks have fewer."""
 
 INSIDE = 0.95
 VISIBLE = 0.8
@@ -48,12 +51,9 @@ class PresenceHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Look and judge, in the parameters' precision whatever autocast says; logits are float32."""
-        # Autocast does not know the device on which costs are counted.
-        with torch.autocast("cpu" if features.is_meta else features.device.type, enabled=False):
-            tokens = features.to(self.queries.dtype).flatten(2).mT  # (B,N,D)
-            keys, values = (part(tokens).unflatten(2, (LOOKS, -1)).transpose(1, 2) for part in (self.keys, self.values))
-            found = F.scaled_dot_product_attention(self.queries.expand(len(tokens), -1, -1, -1), keys, values)
-            judged = F.gelu(self.mix(found.transpose(1, 2).flatten(2)))  # (B,K,C)
+        found = attended(features, self.queries, self.keys, self.values)
+        with torch.autocast(_device_type(features), enabled=False):
+            judged = F.gelu(self.mix(found))  # (B,K,C)
             logits = torch.einsum("bkc,kac->bka", judged, self.weight) + self.bias.view(-1, 2)
             return logits.float()
 
@@ -66,3 +66,51 @@ class PresenceHead(nn.Module):
         nn.init.zeros_(self.weight)
         for answer, prior in enumerate((INSIDE, VISIBLE)):
             nn.init.constant_(self.bias[answer::2], math.log(prior / (1 - prior)))
+
+
+class WholeBoxHead(nn.Module):
+    """Features (B,D,Hp,Wp) -> (B,4): how far the whole person reaches from the middle of the crop.
+
+    To the left, top, right and bottom, as the logarithm of the distance in half heights of the crop, whatever the image
+    shows of the person (amodal completion: Kar et al., ICCV 2015). It is a reader of the encoder's features and
+    does not teach it: no gradient goes back, so that a network with this head has the keypoints of one without.
+
+    ``WHOLE_BOX_LOOKS`` learnt queries attend to all tokens; one hidden layer judges what they found.
+
+    Args:
+        width: Channels of a token, D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        own = max(min(width, CHANNELS) // WHOLE_BOX_LOOKS, 1)
+        channels = WHOLE_BOX_LOOKS * own
+        self.queries = nn.Parameter(torch.empty(WHOLE_BOX_LOOKS, 1, own))
+        self.keys = nn.Linear(width, channels)
+        self.values = nn.Linear(width, channels)
+        self.mix = nn.Linear(channels, CHANNELS)
+        self.judge = nn.Linear(CHANNELS, 4)
+        nn.init.normal_(self.queries)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Look and judge, in the parameters' precision whatever autocast says; float32."""
+        found = attended(features.detach(), self.queries, self.keys, self.values)  # (B,1,C)
+        with torch.autocast(_device_type(features), enabled=False):
+            return self.judge(F.gelu(self.mix(found[:, 0]))).float()
+
+
+def attended(features: Tensor, queries: Tensor, keys: nn.Linear, values: nn.Linear) -> Tensor:
+    """What queries (L,Q,C/L) find among the tokens of features (B,D,Hp,Wp), L looks side by side: (B,Q,C).
+
+    In the queries' precision, whatever autocast says.
+    """
+    # Autocast does not know the device on which costs are counted.
+    with torch.autocast(_device_type(features), enabled=False):
+        tokens = features.to(queries.dtype).flatten(2).mT  # (B,N,D)
+        split = (part(tokens).unflatten(2, (len(queries), -1)).transpose(1, 2) for part in (keys, values))
+        found = F.scaled_dot_product_attention(queries.expand(len(tokens), -1, -1, -1), *split)
+        return found.transpose(1, 2).flatten(2)
+
+
+def _device_type(features: Tensor) -> str:
+    return "cpu" if features.is_meta else features.device.type

@@ -1,11 +1,17 @@
-"""The training losses of ViTPose: where keypoints are, and whether they are there; both masked by weights.
+"""The training losses: where keypoints are, whether they are there, how far the person goes; masked by weights.
 
-Both are means over all rows and keypoints, supervised or not, so that the losses of the slices of a batch, weighted by
+All are means over all rows, and keypoints, supervised or not, so that the losses of the slices of a batch, weighted by
 their rows, add up to the loss of the whole: that is what gradient accumulation and several processes rely on.
 """
 
+import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+
+from model.whole_box import told
+
+QUANTILE = 0.6
+"""Of how far people reach, given what their crop shows: what is told."""
 
 
 def heatmap_mse(predicted: Tensor, target: Tensor, weight: Tensor, keypoints: Tensor | None = None) -> Tensor:
@@ -49,3 +55,22 @@ def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, keypoints: T
     told = targets.float().masked_fill(weights <= 0, 0.0)
     loss = binary_cross_entropy_with_logits(logits.float(), told, weights.float(), reduction="none").sum(dim=(1, 2))
     return (loss / (logits.shape[1] if keypoints is None else keypoints)).mean()
+
+
+def whole_box_loss(predicted: Tensor, reach: Tensor) -> Tensor:
+    """Quantile loss (Koenker & Bassett, 1978) of how far whole people reach, mean over rows and sides.
+
+    Where the crop does not tell, somewhat too large is better than too small: a joint at the wrong end of the crop
+    is the wrong joint.
+
+    Args:
+        predicted: (B, 4) by :class:`model.heads.WholeBoxHead`.
+        reach: (B, 4) of :class:`model.augment.Augmented`, NaN where nobody knows; such rows count in the denominator.
+
+    Returns:
+        A scalar, float32.
+    """
+    known = reach.isfinite()
+    short = told(torch.where(known, reach, 1.0)) - predicted.float()
+    loss = torch.maximum(QUANTILE * short, (QUANTILE - 1) * short)
+    return torch.where(known, loss, 0.0).mean()

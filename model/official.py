@@ -55,7 +55,7 @@ def _to_ours(name: str) -> str:
 def _from_ours(name: str) -> str:
     head = re.match(r"keypoint_heads\.(\d+)\.(.+)", name)
     if head is None:
-        return name if name.startswith("presence_heads.") else f"backbone.{name}"
+        return name if name.startswith(("presence_heads.", "whole_box_head.")) else f"backbone.{name}"
     index = int(head[1])
     return f"associate_keypoint_heads.{index - 1}.{head[2]}" if index else f"keypoint_head.{head[2]}"
 

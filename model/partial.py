@@ -32,7 +32,7 @@ _PARTS: dict[Part, str] = {
     "mlp": rf"blocks\.\d+\.(mlp|norm2)\.|{_STEM}",
     "encoder": rf"(blocks|last_norm)\.|{_STEM}",
 }
-_HEADS = r"(keypoint|presence)_heads\."
+_HEADS = r"(keypoint_heads|presence_heads|whole_box_head)\."
 _ADAPTERS = r".*\.lora_[AB]\."
 
 

@@ -5,17 +5,18 @@ official code has a resampler for it that it never calls, and the one it uses fo
 grid; pose networks' grids are not, so the grid is stated here. It is resampled bicubically.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autolabel.errors import CheckpointError, ConfigError
 from model.attention import TABLE, Windows, plan, table_size
 from model.config import THRESHOLDS, ViTPoseConfig
-from model.heads import PresenceHead
+from model.heads import PresenceHead, WholeBoxHead
 from model.layouts import Tensors, Weights
 
 
@@ -66,8 +67,8 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
 
     What the network learnt is kept as far as it goes: positions and the biases of relative positions are resampled
     to what lies as far apart in the crop. What it never had starts fresh: biases of relative positions at 0,
-    presence heads from the seed, and the thresholds of presence heads that come or go are the defaults. Another ratio
-    comes with its own patch padding.
+    presence heads and the whole-box head from the seed, and the thresholds of presence heads that come or go are the
+    defaults. Another ratio comes with its own patch padding.
 
     Positions of another ratio are a little beside: a grid is resampled to equal shares of the crop, but with the
     paddings of ratio 1 and 2 (2 and 4 for patches of 16) the centre of a fine token lies a quarter of a fine token
@@ -78,7 +79,7 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
         weights: The network, with as many skeletons as heads.
         changes: New values of the fields in :data:`ADAPTABLE`.
         subject: What errors call it.
-        seed: Of fresh presence heads.
+        seed: Of fresh heads.
 
     Raises:
         ConfigError: A field that is none of these (an unknown one with the nearest known one), or a value that is
@@ -101,13 +102,18 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
     if config.presence != weights.config.presence:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("presence_heads.")}
     if config.presence and not weights.config.presence:
-        tensors |= _presence_heads(config.width, [skeleton.num_keypoints for skeleton in weights.skeletons], seed)
+        counts = enumerate(skeleton.num_keypoints for skeleton in weights.skeletons)
+        tensors |= _fresh({f"presence_heads.{i}": partial(PresenceHead, config.width, k) for i, k in counts}, seed)
+    if not config.whole_box:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("whole_box_head.")}
+    elif not weights.config.whole_box:
+        tensors |= _fresh({"whole_box_head": partial(WholeBoxHead, config.width)}, seed)
     return Weights(config, weights.skeletons, tensors)
 
 
 ADAPTABLE = (
     *("input_size", "ratio", "attention", "window", "shift", "pool", "full_every", "relative_position"),
-    *("upsampling", "presence", "drop_path"),
+    *("upsampling", "presence", "whole_box", "drop_path"),
 )
 """Fields of a config that trained weights can be given other values of."""
 
@@ -191,8 +197,9 @@ def _plan(config: ViTPoseConfig) -> list[Windows]:
     )
 
 
-def _presence_heads(width: int, counts: Sequence[int], seed: int) -> Tensors:
+def _fresh(heads: Mapping[str, Callable[[], nn.Module]], seed: int) -> Tensors:
+    """Tensors of new heads by their names, with random numbers of the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        heads = [PresenceHead(width, count).state_dict() for count in counts]
-    return {f"presence_heads.{i}.{name}": tensor for i, head in enumerate(heads) for name, tensor in head.items()}
+        made = {name: make().state_dict() for name, make in heads.items()}
+    return {f"{head}.{name}": tensor for head, tensors in made.items() for name, tensor in tensors.items()}

@@ -5,7 +5,8 @@ depend on who else, or how many others, were predicted with it.
 
 A network with a presence head also says whether a keypoint lies inside the image. Where it does and the crop does not
 hold it, the person is looked at again in a larger crop (:mod:`model.larger_crop`). One whose box ends where the image
-ends may be cut: they are looked at again at the scale of a whole person (:mod:`model.whole_box`).
+ends may be cut: a network with a whole-box head looks at them again at the scale of a whole person
+(:mod:`model.whole_box`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
 from model.vitpose import ViTPose
-from model.whole_box import GROWTHS, answers, cut_sides, grown, nearest, told_growth
+from model.whole_box import Surroundings, may_be_cut, surroundings, whole_boxes, worth_another_look
 
 BATCH_SIZE = 32
 
@@ -67,15 +68,14 @@ class _Crops:
     """A batch, or less, of people: crops (n, 3, H, W) uint8, boxes (n, 4), image sizes (n, 2).
 
     ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
-    ``sides`` (n, 4) says where whose box reaches the image's edge; ``wholes`` are the crops of those people's boxes,
-    grown by each of ``GROWTHS`` but the first, one person after the other.
+    ``edge`` (n,) says whom the image may cut; ``about`` is what it shows about these.
     """
 
     crops: Tensor
     larger: Tensor
-    wholes: Tensor
+    about: tuple[Surroundings, ...]
     beyond: NDArray[np.bool_]
-    sides: NDArray[np.bool_]
+    edge: NDArray[np.bool_]
     boxes: NDArray[np.float64]
     image_size: NDArray[np.float64]
 
@@ -103,7 +103,7 @@ class Predictor:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         flip_test: Also predict the mirrored crop and average the heatmaps, and the probabilities.
         larger_crop: Look again at people whose crop seems to cut a keypoint off that is inside the image, and at those
-            whom the image seems to cut. Only a network with a presence head can tell; others never do it.
+            whom the image seems to cut. Only a network with a presence head, or a whole-box head, can tell.
         batch_size: Crops a batch.
 
     Raises:
@@ -125,17 +125,21 @@ class Predictor:
         self.model = model.to(self.device).eval()
         self.flip_test = flip_test
         self.larger_crop = larger_crop and model.config.presence
-        self.whole_box = model.config.whole_box if self.larger_crop else ()
+        self.whole_box = larger_crop and model.config.whole_box
         self.batch_size = batch_size
         self._flip = torch.tensor(model.skeleton.flip, device=self.device)
         self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+
+    @property
+    def _looks_again(self) -> bool:
+        return self.larger_crop or self.whole_box
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features of its predictions."""
         agreement = FLIP_FEATURES if self.flip_test else FEATURES
         head = HEAD_FEATURES if self.model.config.presence else ()
-        return agreement + head + (LARGER_FEATURES if self.larger_crop else ())
+        return agreement + head + (LARGER_FEATURES if self._looks_again else ())
 
     def nothing(self) -> Prediction:
         """What there is to say about no boxes: every array that :meth:`predict` gives, with no rows."""
@@ -197,14 +201,19 @@ class Predictor:
 
         regions = self._regions(boxes)
         image_size = np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1))
-        beyond, sides = np.zeros(len(boxes), bool), np.zeros((len(boxes), 4), bool)
+        beyond, edge = np.zeros(len(boxes), bool), np.zeros(len(boxes), bool)
         if self.larger_crop:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
         if self.whole_box:
-            sides = cut_sides(boxes, np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1))
-        # Before it is known who needs one, because the alternative is to keep the images of a whole batch.
-        larger, wholes = self._regions(enlarged(boxes[beyond])), self._regions(self._wholes(boxes, sides))
-        return _Crops(around(regions), around(larger), around(wholes), beyond, sides, boxes, image_size)
+            ends = np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1)
+            edge = may_be_cut(torch.from_numpy(boxes), torch.from_numpy(ends)).numpy()
+        # Before it is known who needs them, because the alternative is to keep the images of a whole batch.
+        larger = self._regions(enlarged(boxes[beyond]))
+        about = tuple(
+            surroundings(pixels, torch.from_numpy(boxes[row]), float(regions.size[row, 1]), size[0])
+            for row in np.flatnonzero(edge)
+        )
+        return _Crops(around(regions), around(larger), about, beyond, edge, boxes, image_size)
 
     def _regions(self, boxes: NDArray[np.float64]) -> Regions:
         return regions_from_boxes(
@@ -214,43 +223,46 @@ class Predictor:
     def _first_look(self, people: _Crops) -> _FirstLook:
         """Predict a batch, and see who needs another look."""
         regions = self._regions(people.boxes)
-        said = self._batch(people.crops, people.boxes, regions)
-        if not self.larger_crop:
-            return _FirstLook(said, np.zeros(said.score.shape, bool), people.boxes[:0], people.boxes[:0], people.larger)
-        growth = self._growth(said, people)
-        calls = call_for_larger(
-            said.xy,
-            said.score,
-            said.presence >= self.model.config.presence_threshold,
-            crop=_edges(regions),
-            image_size=people.image_size,
-            heatmap_size=self.model.heatmap_size,
-        )
-        calls[growth > 0] = True  # of a whole person, all is looked for anew
+        said, told = self._batch(people.crops, people.boxes, regions)
+        calls = np.zeros(said.score.shape, bool)
+        around, crops = enlarged(people.boxes), people.crops
+        if self.larger_crop and people.beyond.any():
+            calls = call_for_larger(
+                said.xy,
+                said.score,
+                said.presence >= self.model.config.presence_threshold,
+                crop=_edges(regions),
+                image_size=people.image_size,
+                heatmap_size=self.model.heatmap_size,
+            )
+            crops = crops.clone()
+            crops[torch.from_numpy(people.beyond)] = people.larger
+        if people.edge.any():
+            edge = np.flatnonzero(people.edge)
+            cut, whole, wholes = self._wholes(people, told[people.edge])
+            calls[edge[cut]] = True  # of a whole person, all is looked for anew
+            around[edge[cut]] = whole
+            crops = crops.clone()
+            crops[torch.from_numpy(edge[cut])] = wholes
         rows = np.any(calls, axis=1)
-        around, crops = enlarged(people.boxes), people.crops.clone()
-        crops[torch.from_numpy(people.beyond)] = people.larger
-        cut = np.flatnonzero(growth)
-        which = _which(people.sides, growth)
-        around[cut] = self._wholes(people.boxes, people.sides)[which]
-        crops[torch.from_numpy(cut)] = people.wholes[torch.from_numpy(which)]
         return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
 
-    def _wholes(self, boxes: NDArray[np.float64], sides: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """(m * (G - 1), 4) boxes of the m people at the image's edge, grown by each of ``GROWTHS`` but the first."""
-        rows = np.repeat(np.flatnonzero(sides.any(axis=1)), len(GROWTHS) - 1)
-        growth = np.tile(GROWTHS[1:], len(rows) // (len(GROWTHS) - 1))
-        return grown(boxes[rows], sides[rows], growth, self.whole_box[0] if self.whole_box else 1.0)
+    def _wholes(
+        self, people: _Crops, told: NDArray[np.float32]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], Tensor]:
+        """Of the m people at the image's edge: (m,) whom it seems to cut, and their whole boxes (c, 4) and crops.
 
-    def _growth(self, said: Prediction, people: _Crops) -> NDArray[np.intp]:
-        """(n,) which of ``GROWTHS`` each person's box is to grow by; 0 where the image does not seem to cut them."""
-        growth = np.zeros(len(people.boxes), np.intp)
-        rows = people.sides.any(axis=1)
-        if rows.any():
-            xy, score, presence = (part[rows].astype(np.float64) for part in (said.xy, said.score, said.presence))
-            seen = answers(xy, score, presence, people.boxes[rows], people.sides[rows])
-            growth[rows] = nearest(told_growth(seen, self.whole_box[1:]))
-        return growth
+        ``told`` (m, 4) is what the whole-box head says of them.
+        """
+        boxes = torch.from_numpy(people.boxes[people.edge])
+        whole = whole_boxes(torch.from_numpy(told), boxes, self._regions(people.boxes[people.edge]))
+        cut = worth_another_look(boxes, whole)
+        size, codec = self.model.input_size, self.model.config.codec
+        crops = [
+            people.about[row].crop(self._regions(whole[row : row + 1].numpy()), input_size=size, codec=codec)
+            for row in cut.nonzero()[:, 0].tolist()
+        ]
+        return cut.numpy(), whole[cut].numpy(), torch.cat([people.crops[:0], *crops])
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
         """Predict all second crops of some batches, and hand the batches on with what they said."""
@@ -260,29 +272,37 @@ class Predictor:
         crops, found = torch.cat([look.crops for look in looks]), [self.nothing()]
         for start in range(0, len(boxes), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            found.append(self._batch(crops[rows], boxes[rows], self._regions(around[rows])))
+            found.append(self._batch(crops[rows], boxes[rows], self._regions(around[rows]))[0])
         second, done = _concatenated(found), 0
         for look in looks:
             yield _corrected(look, second, slice(done, done + len(look.boxes)))
             done += len(look.boxes)
 
     @torch.inference_mode()
-    def _batch(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Prediction:
-        """Predict crops (n, 3, H, W) of regions around boxes (n, 4), n at most a batch."""
+    def _batch(
+        self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions
+    ) -> tuple[Prediction, NDArray[np.float32]]:
+        """Predict crops (n, 3, H, W) of regions around boxes (n, 4), n at most a batch.
+
+        Also gives what the whole-box head says (n, 4), NaN without one.
+        """
         n = len(crops)
         filled = crops.new_zeros(self.batch_size, *crops.shape[1:])
         filled[:n] = crops
         images = normalise(filled)
         if not self.flip_test:
-            heatmaps, chances = self._forward(images)
+            heatmaps, chances, told = self._forward(images)
             peaks = decode(heatmaps[:n], self.model.config.codec)
             score = _numpy(peaks.score)
-            return self._said(self._home(peaks.xy, regions), score, chances[:n], {"peak": score})
-        heatmaps, chances = self._forward(torch.cat([images, images.flip(-1)]))
+            return self._said(self._home(peaks.xy, regions), score, chances[:n], {"peak": score}), _numpy(told[:n])
+        heatmaps, chances, told = self._forward(torch.cat([images, images.flip(-1)]))
         straight, mirrored = heatmaps.split(self.batch_size)
         mirrored = flip_back(mirrored[:n], self._flip, self.model.config.codec)
         own, other = chances.split(self.batch_size)
-        return self._agreement(straight[:n], mirrored, (own[:n] + other[:n, self._flip]) / 2, regions, boxes)
+        reach, reflected = told.split(self.batch_size)
+        told = (reach[:n] + reflected[:n, [2, 1, 0, 3]]) / 2
+        chances = (own[:n] + other[:n, self._flip]) / 2
+        return self._agreement(straight[:n], mirrored, chances, regions, boxes), _numpy(told)
 
     def _agreement(
         self, straight: Tensor, mirrored: Tensor, chances: Tensor, regions: Regions, boxes: NDArray[np.float64]
@@ -312,16 +332,17 @@ class Predictor:
         """A first look at places (n, K, 2), peaks (n, K), probabilities (n, K, 2) and the features of the peaks."""
         presence, visible = (_numpy(answer) for answer in chances.unbind(-1))
         head = {"presence": presence, "visible": visible} if self.model.config.presence else {}
-        larger = {"again": np.zeros(len(xy), np.float32)} if self.larger_crop else {}
+        larger = {"again": np.zeros(len(xy), np.float32)} if self._looks_again else {}
         return Prediction(xy, score, presence, visible, np.zeros(len(xy), bool), {**features, **head, **larger})
 
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Heatmaps (B, K, h, w) and probabilities (B, K, 2), float32; NaN without a presence head."""
+    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Heatmaps (B, K, h, w), probabilities (B, K, 2) and reaches (B, 4), float32; NaN without their heads."""
         with torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32"):
-            heatmaps, logits = self.model.forward_both(images)
-        if logits is None:
-            return heatmaps.float(), heatmaps.new_full((*heatmaps.shape[:2], 2), torch.nan, dtype=torch.float32)
-        return heatmaps.float(), logits.float().sigmoid()
+            heatmaps, logits, told = self.model.forward_all(images)
+        heatmaps = heatmaps.float()
+        count, keypoints = heatmaps.shape[:2]
+        chances = heatmaps.new_full((count, keypoints, 2), torch.nan) if logits is None else logits.float().sigmoid()
+        return heatmaps, chances, heatmaps.new_full((count, 4), torch.nan) if told is None else told.float()
 
     def _home(self, cells: Tensor, regions: Regions) -> NDArray[np.float32]:
         """Cells (n, K, 2) in full-image pixels; in float64 on the CPU, where the regions are."""
@@ -370,19 +391,12 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
     return _Crops(
         torch.cat([part.crops for part in parts]),
         torch.cat([part.larger for part in parts]),
-        torch.cat([part.wholes for part in parts]),
+        tuple(one for part in parts for one in part.about),
         np.concatenate([part.beyond for part in parts]),
-        np.concatenate([part.sides for part in parts]),
+        np.concatenate([part.edge for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.image_size for part in parts]),
     )
-
-
-def _which(sides: NDArray[np.bool_], growth: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Places in :meth:`Predictor._wholes` of those who grow by the ``growth``-th of ``GROWTHS`` (n,), 0 for nobody."""
-    at_edge = sides.any(axis=1)
-    place = (np.cumsum(at_edge) - 1) * (len(GROWTHS) - 1) + growth - 1
-    return place[growth > 0]
 
 
 def _edges(regions: Regions) -> NDArray[np.float64]:

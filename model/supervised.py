@@ -21,20 +21,23 @@ from model.augment import Augmentation
 from model.checkpoint import save_model
 from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
 from model.draws import Draws, hashed
-from model.fit_whole_box import fit_whole_box
 from model.heatmap import decode
 from model.lesson import Lesson, lesson
-from model.losses import heatmap_mse, presence_loss
+from model.losses import heatmap_mse, presence_loss, whole_box_loss
 from model.objective import Drawn
 from model.partial import merge_lora, plain_model, restrict
 from model.recipe import Training
 from model.targets import Targets
 from model.train import CROPS, Data, train
 from model.validate import CUT, Validation
-from model.vitpose import DatasetIndex, ViTPose
+from model.vitpose import Answers, DatasetIndex, ViTPose
 
 PCK_SHARE = 0.05
 """``pck`` counts peaks within this share of the heatmap's height."""
+
+WHOLE_BOX_WEIGHT = 0.01
+"""Of the whole-box head's loss. Nothing else learns from it, and AdamW does not care for its size; but the clipping of
+the gradient does, in which it shall not count for much."""
 
 SHOWN = 24
 """Crops that a person is shown before a training."""
@@ -55,16 +58,16 @@ class Source:
     dataset: str = ""
 
 
-class Both(nn.Module):
-    """A ViTPose whose ``forward`` gives heatmaps and presence, which is what several processes' wrapper calls."""
+class AllHeads(nn.Module):
+    """A ViTPose whose ``forward`` gives what all heads say, which is what several processes' wrapper calls."""
 
     def __init__(self, model: ViTPose) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, images: Tensor, dataset: DatasetIndex) -> tuple[Tensor, Tensor | None]:
-        """See :meth:`model.vitpose.ViTPose.forward_both`."""
-        return self.model.forward_both(images, dataset)
+    def forward(self, images: Tensor, dataset: DatasetIndex) -> Answers:
+        """See :meth:`model.vitpose.ViTPose.forward_all`."""
+        return self.model.forward_all(images, dataset)
 
 
 class Supervised:
@@ -73,13 +76,11 @@ class Supervised:
     Args:
         model: Trained in place.
         how: The recipe: augmentation, presence weight, what is frozen.
-        people: On whom a network that knows absence learns, when it is saved, to tell the whole person from a part;
-            None leaves that as it was.
     """
 
-    def __init__(self, model: ViTPose, how: Training, people: PoseCrops | None = None) -> None:
-        self.network: nn.Module = Both(model)
-        self.model, self.how, self._people = model, how, people
+    def __init__(self, model: ViTPose, how: Training) -> None:
+        self.network: nn.Module = AllHeads(model)
+        self.model, self.how = model, how
         self._several = len(model.skeletons) > 1 or model.num_experts > 0
 
     def groups(self, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
@@ -96,22 +97,23 @@ class Supervised:
         drawn = lesson(self.model, batch, self.how.augmentation, draws)
         return Drawn((drawn.crops.images, drawn.dataset if self._several else None), drawn)
 
-    def losses(self, outputs: tuple[Tensor, Tensor | None], drawn: Drawn) -> Mapping[str, Tensor]:
-        """The heatmaps' squared error, and the presence head's cross-entropy by its weight."""
-        heatmaps, logits = outputs
+    def losses(self, outputs: Answers, drawn: Drawn) -> Mapping[str, Tensor]:
+        """The heatmaps' squared error, and those of the other heads by their weights."""
+        heatmaps, logits, whole_box = outputs
         taught: Targets = drawn.targets.targets
         loss = heatmap_mse(heatmaps.float(), taught.heatmaps, taught.weights, drawn.targets.keypoints)
-        if logits is None:
-            return {"loss": loss}
-        presence = presence_loss(logits, taught.presence, taught.presence_weights, drawn.targets.keypoints)
-        return {
-            "loss": loss + self.how.presence_weight * presence,
-            "heatmap_loss": loss,
-            "presence_loss": presence,
-        }
+        parts: dict[str, Tensor] = {}
+        total = loss
+        if logits is not None:
+            presence = presence_loss(logits, taught.presence, taught.presence_weights, drawn.targets.keypoints)
+            parts["presence_loss"], total = presence, total + self.how.presence_weight * presence
+        if whole_box is not None:
+            reach = whole_box_loss(whole_box, drawn.targets.crops.reach)
+            parts["whole_box_loss"], total = reach, total + WHOLE_BOX_WEIGHT * reach
+        return {"loss": total, "heatmap_loss": loss, **parts} if parts else {"loss": loss}
 
     @torch.no_grad()
-    def metrics(self, outputs: tuple[Tensor, Tensor | None], drawn: Drawn) -> Mapping[str, Tensor]:
+    def metrics(self, outputs: Answers, drawn: Drawn) -> Mapping[str, Tensor]:
         """``pck``: share of the keypoints with a place whose highest cell is within ``PCK_SHARE``."""
         heatmaps, taught = outputs[0], drawn.targets.targets
         placed = (taught.weights > 0) & (taught.heatmaps.amax(dim=(2, 3)) > 0)
@@ -121,16 +123,13 @@ class Supervised:
 
     def save(self, network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:
         """A checkpoint folder, of plain weights; thresholds that a validation found become the network's."""
-        assert isinstance(network, Both)
+        assert isinstance(network, AllHeads)
         model = plain_model(network.model)
         found: dict[str, Any] = {
             name: metrics[f"validation_{name}"]
             for name in ("presence_threshold", "visible_threshold")
             if f"validation_{name}" in metrics
         }
-        if self._people is not None and model.config.presence and len(model.skeletons) == 1:
-            size = self.how.batch_size // self.how.accumulate
-            found["whole_box"] = fit_whole_box(model, self._people, batch_size=size, seed=self.how.seed)
         trained = model.config
         model.config = trained.model_copy(update=found)
         try:
@@ -187,7 +186,7 @@ def train_supervised(
     model.checkpoint_activations = how.checkpoint_activations
     try:
         return train(
-            Supervised(model, how, crops if how.augmentation.truncation or model.config.whole_box else None),
+            Supervised(model, how),
             data,
             how,
             out,

@@ -33,7 +33,7 @@ _ALONG = 8  # places along a limb that tell whether it is seen there, beside its
 _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it had
 
 
-def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, tight: bool = False) -> PoseBatch:
+def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws) -> PoseBatch:
     """Cut the images of some people.
 
     Each cut lies at a pixel's edge, between two joints or between the last joint and the edge of the box. Where one
@@ -46,7 +46,6 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws,
         probability: Share of the people who are cut, if they have joints enough.
         limbs: (B, E, 2) int64 pairs of keypoints between which something of the body is seen.
         draws: 15 uniform numbers for each person, whatever the probability.
-        tight: Give everybody the box of what remains.
 
     Returns:
         The people with other ``box``, ``visibility`` and ``image``; pixels stay what they are, and are to be read
@@ -69,8 +68,7 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws,
         edges = edges.scatter(1, side, edge)
     lost = labelled(people.visibility) & ~_inside(people.xy, edges)
     box = _new_box(people, edges, limbs)
-    if not tight:
-        box = torch.lerp(box, people.box, ((drawn[:, 14, None] - _TIGHT) / (1 - _TIGHT)).clamp_min(0))
+    box = torch.lerp(box, people.box, ((drawn[:, 14, None] - _TIGHT) / (1 - _TIGHT)).clamp_min(0))
     return replace(
         people,
         box=torch.where(cut[:, None], box, people.box),

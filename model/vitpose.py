@@ -13,7 +13,7 @@ that it compiles once.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from timm.models.vision_transformer import Block
@@ -25,8 +25,7 @@ from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
 from model.attention import TABLE, GridAttention, Windows, plan
 from model.config import Attention, Decoder, ViTPoseConfig
-from model.heads import PresenceHead
-from model.whole_box import count_answers
+from model.heads import PresenceHead, WholeBoxHead
 
 DatasetIndex = Tensor | int | None
 """Whose expert and head serve the samples: (B,) int64, one index for all, or None for the first (COCO's)."""
@@ -116,6 +115,21 @@ class SimpleDecoder(nn.Module):
         return self.final_layer(features)
 
 
+class Answers(NamedTuple):
+    """What the heads of a network say of B crops.
+
+    Attributes:
+        heatmaps: (B,K,h,w), as :meth:`ViTPose.forward` gives them.
+        presence: (B,K,2) float32 logits of :class:`model.heads.PresenceHead`, 0 beyond a sample's own keypoints; None
+            for a network without presence heads.
+        whole_box: (B,4) float32, see :class:`model.heads.WholeBoxHead`; None for a network without it.
+    """
+
+    heatmaps: Tensor
+    presence: Tensor | None
+    whole_box: Tensor | None
+
+
 class ViTPose(nn.Module):
     """The network. Arguments are those of :class:`model.config.ViTPoseConfig`, flat.
 
@@ -128,6 +142,7 @@ class ViTPose(nn.Module):
         grid_size: (Hp, Wp) tokens.
         heatmap_size: (h, w) cells, ``upsampling`` times the grid.
         presence_heads: One per keypoint head, or none.
+        whole_box_head: One for all datasets, or None.
         windows: How each block attends.
         checkpoint_activations: Whether training keeps only what enters each block and computes the rest again for
             the backward pass, which needs much less memory and a third more time. False until somebody sets it.
@@ -160,6 +175,7 @@ class ViTPose(nn.Module):
         deconv_channels: int,
         upsampling: int,
         presence: bool,
+        whole_box: bool,
         experts: int,
         expert_width: int,
     ) -> None:
@@ -203,6 +219,7 @@ class ViTPose(nn.Module):
         self._initialise()
         # Made last, so that the same seed gives the same network with and without them.
         self.presence_heads = nn.ModuleList(PresenceHead(width, k) for k in counts if presence)
+        self.whole_box_head = WholeBoxHead(width) if whole_box else None
 
     @property
     def skeleton(self) -> Skeleton:
@@ -226,23 +243,20 @@ class ViTPose(nn.Module):
         """
         return self.forward_head(self.forward_features(images, dataset), dataset)
 
-    def forward_both(self, images: Tensor, dataset: DatasetIndex = None) -> tuple[Tensor, Tensor | None]:
-        """Heatmaps, and what the presence heads say, from one pass of the encoder.
+    def forward_all(self, images: Tensor, dataset: DatasetIndex = None) -> Answers:
+        """What all heads say, from one pass of the encoder.
 
         Args:
             images: As :meth:`forward`.
             dataset: As :meth:`forward`.
-
-        Returns:
-            (B,K,h,w) as :meth:`forward`, and logits (B,K,2) float32 (see :class:`model.heads.PresenceHead`), 0
-            beyond a sample's own keypoints; None for a network without presence heads.
 
         Raises:
             InputError: As :meth:`forward`.
         """
         features = self.forward_features(images, dataset)
         presence = self._answers(self.presence_heads, features, dataset) if len(self.presence_heads) else None
-        return self.forward_head(features, dataset), presence
+        whole_box = None if self.whole_box_head is None else self.whole_box_head(features)
+        return Answers(self.forward_head(features, dataset), presence, whole_box)
 
     def forward_features(self, images: Tensor, dataset: DatasetIndex = None) -> Tensor:
         """The encoder: images (B,3,H,W) -> features (B,D,Hp,Wp), after the last LayerNorm.
@@ -346,19 +360,13 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         skeletons: One skeleton, or one per dataset of ``config.datasets`` in their order.
 
     Raises:
-        ConfigError: The number of skeletons is neither one nor that of the datasets; or ``whole_box`` is for another
-            number of keypoints.
+        ConfigError: The number of skeletons is neither one nor that of the datasets.
     """
     heads = (skeletons,) if isinstance(skeletons, Skeleton) else tuple(skeletons)
     if len(heads) not in (1, len(config.datasets)):
         raise ConfigError(
             f"{len(heads)} skeletons for {len(config.datasets)} datasets",
             remedy="Give one, or one per dataset.",
-        )
-    if config.whole_box and len(config.whole_box) != 1 + count_answers(heads[0].num_keypoints):
-        raise ConfigError(
-            f"whole_box holds {len(config.whole_box)} numbers, {heads[0].num_keypoints} keypoints take "
-            f"{1 + count_answers(heads[0].num_keypoints)}"
         )
     model = ViTPose(
         heads,
@@ -382,6 +390,7 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         deconv_channels=config.deconv_channels,
         upsampling=config.upsampling,
         presence=config.presence,
+        whole_box=config.whole_box,
         experts=config.experts,
         expert_width=config.expert_width,
     )

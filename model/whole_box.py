@@ -2,149 +2,154 @@
 
 A box that ends where the image ends may hold a part of a person only. Cropped to it, a lone arm fills the input: a size
 at which the network has to know every part of every body, where whole people come at one size. So such a person is
-looked at twice. What the first look said, which keypoints are there and where, tells how large the whole person's box
-would be; the second look has the crop of that box, with black where there is no image, and its answers count.
+looked at twice. The first look tells how far the whole person reaches (:class:`model.heads.WholeBoxHead`); the second
+look has the crop of that box, with black where there is no image, and its answers count (decision 0010).
 
-How much larger is one number, the *growth*, of boxes as wide for their height as people usually are. It is told by a
-ridge regression (Hoerl & Kennard, Technometrics 1970) on the first look's answers, fitted when a network is saved
-(:mod:`model.fit_whole_box`) on people who were cut and whose whole box is known. The idea is amodal completion (Kar et
-al., ICCV 2015) with the pose network's own answers as its features. Nothing of it is learnt by the network itself, so
-that any trained one with a presence head can have it.
+Boxes are (N, 4) xyxy. How far somebody *reaches* is (N, 4), to the left, top, right and bottom of the crop's middle, in
+half heights of the crop.
 """
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-Floats = NDArray[np.float64]
-Sides = NDArray[np.bool_]
-
-GROWTHS = (1.0, 1.4, 2.0, 2.8, 4.0)
-"""Second looks come at one of these, because their crops are cut before it is known which is needed."""
+from model.config import Codec
+from model.crop import Regions, crop, crop_matrices
 
 TOUCH = 0.02
 """A box reaches the edge of the image where it is nearer than this share of its longer side, or than a pixel."""
 
-_ASPECTS = (0.25, 1.0)  # of people whose boxes are usual
-_FINE = np.geomspace(1.0, GROWTHS[-1], 29).astype(np.float64)
-_RIDGE = 1.0
+LARGER = 1.2
+"""A whole person's box so much longer than the part's is worth another look."""
+
+_LEAST = 0.05
+"""A person whom the crop shows far from its middle may end before it; nothing is told of less than this."""
+
+_MOST = 6.0
+"""The whole person's box is at most so many times as long as the part's."""
+
+_SEEN = 1.5
+"""As much of the image is kept for the second look, from the box's middle in heights of the first look's crop."""
 
 
-def touches(box: Floats, image: Floats) -> Sides:
-    """On which sides boxes reach the edge of their images.
+def touches(box: Tensor, image: Tensor) -> Tensor:
+    """On which sides, (N, 4) left, top, right, bottom, boxes reach the edge of their images.
 
     Args:
-        box: (N, 4) xyxy.
-        image: (N, 4) xyxy edges of the images in the same frame; -0.5 and the size less 0.5 in full-image pixels.
-
-    Returns:
-        (N, 4): left, top, right, bottom.
+        box: (N, 4).
+        image: (N, 4) edges of the images in the same frame; -0.5 and the size less 0.5 in full-image pixels.
     """
-    near = np.maximum(TOUCH * _longer(box), 1.0)[:, None]
-    return np.concatenate([box[:, :2] - image[:, :2], image[:, 2:] - box[:, 2:]], axis=1) < near
+    near = (TOUCH * _longer(box)).clamp_min(1.0)[:, None]
+    return torch.cat([box[:, :2] - image[:, :2], image[:, 2:] - box[:, 2:]], dim=1) < near
 
 
-def cut_sides(box: Floats, image: Floats) -> Sides:
-    """(N, 4) on which sides people may be cut: where their box reaches the edge, but not if it is the whole image.
+def may_be_cut(box: Tensor, image: Tensor) -> Tensor:
+    """(N,) whose box reaches the edge of the image, but is not the whole image.
 
     Such a box was given where nobody was detected, and says nothing of where a person ends. Arguments as for
     :func:`touches`.
     """
     sides = touches(box, image)
-    return sides & ~sides.all(axis=1, keepdims=True)
+    return sides.any(dim=1) & ~sides.all(dim=1)
 
 
-def usual_aspect(whole: Floats) -> float:
-    """Width by height of the boxes (N, 4) of whole people, the median, as far as it is one of people."""
-    size = np.maximum(whole[:, 2:] - whole[:, :2], 1.0)
-    return float(np.clip(np.median(size[:, 0] / size[:, 1]), *_ASPECTS))
+def reaches(box: Tensor, regions: Regions, matrices: Tensor) -> Tensor:
+    """(N, 4) how far people reach in their crops.
 
-
-def grown(box: Floats, sides: Sides, growth: Floats, aspect: float) -> Floats:
-    """Boxes of whole people, beyond the image on the sides where it ends.
-
-    Where the top or the bottom is cut, the whole is ``growth`` times as high as the part's longer side; where left or
-    right is, ``aspect`` times as wide as that. What a box has already it keeps.
+    Turned crops turn the box's middle; its sides stay as long as they were.
 
     Args:
-        box: (N, 4) xyxy of parts.
-        sides: (N, 4) where they reach the image's edge.
-        growth: (N,) at least 1.
-        aspect: Usual width by height of whole people.
-
-    Returns:
-        (N, 4).
+        box: (N, 4) of the whole people.
+        regions: Of the crops, in the frame of the boxes.
+        matrices: (N, 2, 3) from that frame to the crops.
     """
-    size = box[:, 2:] - box[:, :2]
-    wanted = (growth * _longer(box))[:, None] * np.array([aspect, 1.0])
-    more = np.maximum(wanted - size, 0.0)
-    low, high = sides[:, :2].astype(float), sides[:, 2:].astype(float)
-    share = more / np.maximum(low + high, 1.0)  # two cut sides take half each
-    return np.concatenate([box[:, :2] - share * low, box[:, 2:] + share * high], axis=1)
+    linear = matrices[:, :, :2]
+    offset = (box[:, :2] + box[:, 2:]) / 2 - regions.centre
+    scale = linear[:, 0].norm(dim=1, keepdim=True)
+    offset = (linear * offset[:, None]).sum(dim=2) / scale
+    half = (box[:, 2:] - box[:, :2]) / 2
+    return torch.cat([half - offset, half + offset], dim=1) / (regions.size[:, 1:] / 2)
 
 
-def best_growth(box: Floats, whole: Floats, sides: Sides, aspect: float) -> Floats:
-    """(N,) the growth whose box has the largest intersection over union with the whole person's box (N, 4)."""
-    overlaps = [_iou(grown(box, sides, np.full(len(box), growth), aspect), whole) for growth in _FINE]
-    return np.asarray(_FINE[np.argmax(overlaps, axis=0)], np.float64)
+def told(reach: Tensor) -> Tensor:
+    """What a network is to tell of a reach (N, 4): its logarithm, of ``_LEAST`` at least."""
+    return reach.clamp_min(_LEAST).log()
 
 
-def answers(xy: Floats, score: Floats, presence: Floats, box: Floats, sides: Sides) -> Floats:
-    """What the regression sees of a first look.
+def whole_boxes(told: Tensor, box: Tensor, regions: Regions) -> Tensor:
+    """(N, 4) boxes of whole people.
 
     Args:
-        xy: (N, K, 2) where the keypoints were found, in the frame of the boxes.
-        score: (N, K) heights of their peaks.
-        presence: (N, K) probabilities that they lie inside the image.
-        box: (N, 4) xyxy that were looked at.
-        sides: (N, 4) where they reach the image's edge.
-
-    Returns:
-        (N, :func:`count_answers`): 1, presence, places about the box's centre in its longer sides weighted by presence,
-        peaks, the sides, and the logarithm of the box's aspect, alone and by side.
+        told: (N, 4) by the network about the crops of ``regions``.
+        box: (N, 4) of what the image shows of them, which lies in the answer.
+        regions: Upright.
     """
-    centre = (box[:, :2] + box[:, 2:]) / 2
-    places = (xy - centre[:, None]) / _longer(box)[:, None, None] * presence[:, :, None]
-    size = np.maximum(box[:, 2:] - box[:, :2], 1.0)
-    aspect = np.log(size[:, :1] / size[:, 1:])
-    ends = sides.astype(float)
-    one = np.ones((len(box), 1))
-    columns = (one, presence, places.reshape(len(box), 2 * xy.shape[1]), score, ends, aspect, aspect * ends)
-    return np.concatenate(columns, axis=1)
+    reach = told.to(box).exp() * regions.size[:, 1:] / 2
+    most = (_MOST - 0.5) * _longer(box)[:, None]
+    middle = (box[:, :2] + box[:, 2:]) / 2
+    low = torch.maximum(torch.minimum(regions.centre - reach[:, :2], box[:, :2]), middle - most)
+    high = torch.minimum(torch.maximum(regions.centre + reach[:, 2:], box[:, 2:]), middle + most)
+    return torch.cat([low, high], dim=1)
 
 
-def count_answers(num_keypoints: int) -> int:
-    """How many numbers :func:`answers` makes of K keypoints, and a regression weighs."""
-    return 4 * num_keypoints + 10
+def worth_another_look(box: Tensor, whole: Tensor) -> Tensor:
+    """(N,) whether the whole person's box is much larger than the part's."""
+    return _longer(whole) > LARGER * _longer(box)
 
 
-def told_growth(seen: Floats, weights: Sequence[float]) -> Floats:
-    """(N,) growth that a regression tells from :func:`answers`; between 1 and the largest of ``GROWTHS``."""
-    return np.exp(np.clip(seen @ np.asarray(weights), 0.0, np.log(GROWTHS[-1])))
+@dataclass(frozen=True)
+class Surroundings:
+    """What an image shows about a box, as finely as the box's crop at most: all that a second look needs.
+
+    Keeping images until a batch has been predicted would take gigabytes of large photographs.
+
+    Attributes:
+        pixels: (3, h, w) uint8.
+        zoom: Its pixels by image pixels, 1 at most.
+        corner: x and y of its first pixel's outer corner, in image pixels.
+    """
+
+    pixels: Tensor
+    zoom: float
+    corner: tuple[float, float]
+
+    def crop(self, regions: Regions, *, input_size: tuple[int, int], codec: Codec) -> Tensor:
+        """Crops (B, 3, H, W) of regions of the image, black beyond what is kept."""
+        matrices = crop_matrices(regions, input_size=input_size, codec=codec)
+        offset = -matrices.new_tensor(self.corner) * self.zoom - 0.5  # where the image's first pixel lies
+        linear = matrices[:, :, :2] / self.zoom
+        shift = matrices[:, :, 2] - (linear * offset).sum(dim=2)
+        return crop(self.pixels, torch.cat([linear, shift[:, :, None]], dim=2), input_size)
 
 
-def nearest(growth: Floats) -> NDArray[np.intp]:
-    """(N,) which of ``GROWTHS`` is nearest, by ratio; 0 calls for no second look."""
-    return np.abs(np.log(growth)[:, None] - np.log(GROWTHS)).argmin(axis=1)
+def surroundings(image: Tensor, box: Tensor, region_height: float, input_height: int) -> Surroundings:
+    """What an image shows about a box.
+
+    Args:
+        image: (3, H, W) uint8.
+        box: (4,) full-image pixels.
+        region_height: Of the box's crop, in full-image pixels.
+        input_height: The same in pixels of the crop.
+    """
+    reach = _SEEN * region_height
+    height, width = image.shape[1:]
+    x, y = ((box[:2] + box[2:]) / 2).tolist()
+    x0, x1 = max(math.floor(x - reach), 0), min(math.ceil(x + reach) + 1, width)
+    y0, y1 = max(math.floor(y - reach), 0), min(math.ceil(y + reach) + 1, height)
+    # A box may lie beyond the image: a pixel is kept of it all the same.
+    x0, y0 = min(x0, width - 1), min(y0, height - 1)
+    part = image[:, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    zoom = input_height / region_height
+    if zoom >= 1:
+        return Surroundings(part.clone(), 1.0, (x0 - 0.5, y0 - 0.5))
+    size = (max(int(part.shape[1] * zoom), 1), max(int(part.shape[2] * zoom), 1))  # no pixel reads beyond the part
+    middle = 0.5 * zoom - 0.5
+    matrix = torch.tensor([[[zoom, 0.0, middle], [0.0, zoom, middle]]], dtype=torch.float64)
+    return Surroundings(crop(part, matrix, size)[0], zoom, (x0 - 0.5, y0 - 0.5))
 
 
-def weigh(seen: Floats, growth: Floats) -> tuple[float, ...]:
-    """The weights of a ridge regression of the logarithm of growths (N,) on :func:`answers`."""
-    shrink = _RIDGE * np.eye(seen.shape[1])
-    shrink[0, 0] = 0.0  # the constant
-    found = np.linalg.solve(seen.T @ seen + shrink, seen.T @ np.log(growth))
-    return tuple(float(weight) for weight in found)
-
-
-def _longer(box: Floats) -> Floats:
+def _longer(box: Tensor) -> Tensor:
     """(N,) longer sides, a pixel at least."""
-    return np.maximum((box[:, 2:] - box[:, :2]).max(axis=1), 1.0)
-
-
-def _iou(one: Floats, other: Floats) -> Floats:
-    """(N,) of pairs of boxes."""
-    low, high = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
-    both = np.maximum(high - low, 0.0).prod(axis=1)
-    areas = [(box[:, 2:] - box[:, :2]).prod(axis=1) for box in (one, other)]
-    return both / np.maximum(areas[0] + areas[1] - both, 1e-9)
+    return (box[:, 2:] - box[:, :2]).amax(dim=1).clamp_min(1.0)

@@ -16,6 +16,7 @@ from model.crop import crop, crop_matrices, regions_from_boxes
 from model.data import PoseBatch, PoseCrops
 from model.draws import Draws
 from model.truncation import truncate
+from model.whole_box import touches
 from tests.model.random_people import COCO, LSP, drawn, people
 
 CODECS = ("udp", "plain")
@@ -47,7 +48,8 @@ def places(dots, images):
 
 
 def same(one, other, rows=slice(None)) -> bool:
-    return all(torch.equal(getattr(one, field.name)[rows], getattr(other, field.name)) for field in fields(one))
+    pairs = ((getattr(one, field.name)[rows], getattr(other, field.name)) for field in fields(one))
+    return all(np.array_equal(ours.numpy(), theirs.numpy(), equal_nan=True) for ours, theirs in pairs)
 
 
 # ---- geometry
@@ -325,6 +327,27 @@ def test_joints_outside_the_crop_are_inside_the_image_still() -> None:
     crops = drawn(batch, still(scale=0.5), COCO)
     off = ((crops.xy < 0) | (crops.xy > torch.tensor([47, 63]))).any(dim=-1)
     assert off.any() and crops.inside.all() and (crops.visibility == Visibility.VISIBLE).all()
+
+
+def test_the_whole_person_is_told_of_a_part() -> None:
+    """Cut or not, the same person's whole box; of people whom their own image may cut, nothing."""
+    batch = people(60, size=(90, 120))
+    batch = replace(batch, image=torch.where(torch.arange(60)[:, None] < 20, batch.box, batch.image))
+    crops, cut = (drawn(batch, how, COCO) for how in (still(), still(truncation=1.0)))
+    known = ~touches(batch.box, batch.image).any(dim=1)
+    assert known.sum() == 40
+    for found in (crops, cut):
+        assert torch.equal(found.reach.isfinite(), known[:, None].expand(-1, 4))
+    # The crop of a whole person is the padded box in the input's aspect: one pair of edges is at 1 / 1.25 of its half.
+    full = crops.reach[known, :2] / torch.tensor([0.8 * 48 / 64, 0.8])
+    assert full.amax(dim=1).numpy() == pytest.approx(1.0, abs=1e-2)
+    assert (crops.reach[known][:, 0] - crops.reach[known][:, 2]).abs().max() < 1e-5
+    # In the smaller crops of parts the whole person reaches further, and is as wide for their height as before.
+    shape = [
+        (found.reach[:, 0] + found.reach[:, 2]) / (found.reach[:, 1] + found.reach[:, 3]) for found in (crops, cut)
+    ]
+    assert shape[1][known].numpy() == pytest.approx(shape[0][known].numpy(), rel=1e-4)
+    assert (cut.reach.amax(dim=1)[known] > 1.2).sum() > 5
 
 
 @pytest.mark.parametrize(

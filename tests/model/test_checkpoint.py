@@ -53,7 +53,14 @@ def assert_same(one: ViTPose, other: ViTPose) -> None:
         small_plus(heads=1),
         small_plus(heads=6),
         small(
-            MOUSE, ratio=2, upsampling=2, presence=True, presence_threshold=0.4, codecs=("plain",), datasets=("mice",)
+            MOUSE,
+            ratio=2,
+            upsampling=2,
+            presence=True,
+            whole_box=True,
+            presence_threshold=0.4,
+            codecs=("plain",),
+            datasets=("mice",),
         ),
         small(attention="window", window=(3, 2), shift=True, pool=True, full_every=2, relative_position=True),
     ],
@@ -63,7 +70,7 @@ def test_a_checkpoint_folder_gives_the_same_network_back(model: ViTPose, tmp_pat
     loaded = load_model(folder)
     assert_same(loaded, model)
     images = torch.randn(2, 3, 64, 48)
-    torch.testing.assert_close(loaded.forward_both(images), model.forward_both(images), rtol=0, atol=0)
+    torch.testing.assert_close(loaded.forward_all(images), model.forward_all(images), rtol=0, atol=0)
     assert not loaded.training
     assert {p.dtype for p in loaded.parameters()} == {torch.float32}
     assert json.loads((folder / "config.json").read_text())["metrics"] == {"AP": 0.758}
@@ -140,7 +147,7 @@ def test_heads_of_our_own_datasets_split_with_their_codec_and_presence_head(tmp_
     for index, name in enumerate(names):
         split = load_model(tmp_path, dataset=name)
         assert (split.skeleton, split.config.codec, split.config.codecs) == (skeletons[index], codecs[index], ())
-        torch.testing.assert_close(split.forward_both(images), whole.forward_both(images, index), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(split.forward_all(images), whole.forward_all(images, index), rtol=1e-4, atol=1e-5)
 
 
 def test_digest_notices_every_kind_of_change(tmp_path: Path) -> None:

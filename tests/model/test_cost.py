@@ -50,7 +50,7 @@ def test_the_formulas_agree_with_pytorchs_counter(variant: dict[str, Any]) -> No
         with FlopCounterMode(display=False) as encoder:
             model.forward_features(images)
         with FlopCounterMode(display=False) as whole:
-            model.forward_both(images)
+            model.forward_all(images)
     assert 2 * found.encoder_macs == encoder.get_total_flops()
     assert 2 * found.macs == whole.get_total_flops()
     assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
@@ -136,8 +136,8 @@ class Layers(nn.Module):
         super().__init__()
         self.first, self.second = nn.Linear(6, 10), nn.Linear(10, 3)
 
-    def forward_both(self, images: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return self.second(self.first(images).relu()), None
+    def forward_all(self, images: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return self.second(self.first(images).relu()), None, None
 
 
 def test_kept_tensors_count_once_and_parameters_do_not() -> None:

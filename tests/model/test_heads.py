@@ -1,4 +1,4 @@
-"""The presence head: its arithmetic against NumPy, its prior, its cost, and that it learns where an image ends."""
+"""The presence and whole-box heads: arithmetic against NumPy, prior, cost, and that they learn what they are for."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
-from model.heads import LOOKS, PresenceHead
+from model.heads import LOOKS, WHOLE_BOX_LOOKS, PresenceHead, WholeBoxHead
 from model.losses import presence_loss
 from model.vitpose import build_vitpose
 
@@ -117,3 +117,30 @@ def test_it_learns_where_the_image_ends() -> None:
     features, there = people(500)
     assert ((made(features)[..., 0] > 0) == there).float().mean() > 0.95
     assert 0.5 < there.float().mean() < 0.8, "so that one answer for all is not enough"
+
+
+# ---- the whole box
+
+
+@pytest.mark.parametrize("width", [8, 30, 192])
+def test_reaches_are_the_references_and_teach_the_encoder_nothing(width: int) -> None:
+    made = WholeBoxHead(width).double()
+    features = torch.randn(2, width, 3, 2, dtype=torch.float64, requires_grad=True)
+    found = made(features)
+    p = {name: tensor.detach().numpy() for name, tensor in made.named_parameters()}
+    tokens = features.detach().numpy().reshape(2, width, -1).transpose(0, 2, 1)
+    keys, values = (tokens @ p[f"{name}.weight"].T + p[f"{name}.bias"] for name in ("keys", "values"))
+    own = p["queries"].shape[2]
+    expected = np.empty((2, 4))
+    for b in range(2):
+        parts = [slice(look * own, (look + 1) * own) for look in range(WHOLE_BOX_LOOKS)]
+        looks = zip(p["queries"], parts, strict=True)
+        seen = [softmax(keys[b, :, part] @ query[0] / own**0.5) @ values[b, :, part] for query, part in looks]
+        x = p["mix.weight"] @ np.concatenate(seen) + p["mix.bias"]
+        expected[b] = p["judge.weight"] @ (x * (1 + erf(x / 2**0.5)) / 2) + p["judge.bias"]
+    assert found.dtype == torch.float32
+    assert found.detach().numpy() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    found.sum().backward()
+    assert features.grad is None and made.queries.grad is not None and made.queries.grad.any()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(made(features), found)

@@ -145,8 +145,8 @@ def test_adapters_stand_beside_the_attention_of_windows_too() -> None:
     assert {part(name) for name in trained(model)} == {"attn", "mlp", "keypoint_heads", "presence_heads"}
     assert all("lora_" in name or "heads" in name for name in trained(model))
     shaken(model, "lora_")
-    expected, chances = model.forward_both(images())
-    merged, again = plain_model(model).forward_both(images())
+    expected, chances, _ = model.forward_all(images())
+    merged, again, _ = plain_model(model).forward_all(images())
     torch.testing.assert_close(merged, expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(again, chances, rtol=0, atol=1e-5)
 

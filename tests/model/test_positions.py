@@ -147,7 +147,7 @@ def test_trained_weights_fit_every_variant(old: dict[str, object], changes: dict
     model = assemble(after, "a.pth")  # refuses what lacks, is unknown, or has another shape
     with torch.no_grad():
         assert model(torch.zeros(1, 3, *model.input_size)).isfinite().all()
-    changed = ("pos_embed", "presence_heads.", "relative_position_bias_table")
+    changed = ("pos_embed", "presence_heads.", "whole_box_head.", "relative_position_bias_table")
     kept = {name: tensor for name, tensor in before.tensors.items() if not any(part in name for part in changed)}
     torch.testing.assert_close({name: after.tensors[name] for name in kept}, kept, rtol=0, atol=0)
     assert after.tensors["pos_embed"].shape[1] == 1 + int(np.prod(after.config.grid_size))
@@ -170,7 +170,7 @@ def test_fresh_presence_heads_come_from_the_seed_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3, "whole_box": (0.5,) * 79}
+THRESHOLDS = {"presence_threshold": 0.8, "visible_threshold": 0.3}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,6 @@ def test_thresholds_belong_to_the_presence_heads(
 ) -> None:
     config = adapted(weights_of(**old), changes, "a.pth").config
     assert (config.presence_threshold, config.visible_threshold) == expected
-    assert bool(config.whole_box) == (expected != (0.5, 0.5))
 
 
 def test_fresh_biases_are_zero_so_that_a_whole_window_stays_the_same_network() -> None:

@@ -19,7 +19,7 @@ from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
 from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Predictor
 from model.vitpose import build_vitpose
-from model.whole_box import count_answers, cut_sides, grown
+from model.whole_box import may_be_cut, whole_boxes, worth_another_look
 
 COCO = Skeleton.load("coco17")
 
@@ -76,12 +76,12 @@ class Reads(nn.Module):
         columns, rows = (torch.arange(heatmap_size[i]) * step for i, step in zip((1, 0), steps, strict=True))
         self.cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
 
-    def forward_both(self, images):
+    def forward_all(self, images):
         size = torch.tensor([self.input_size[1], self.input_size[0]])
         grid = ((2 * self.cells + 1) / size - 1).expand(len(images), -1, -1, -1)
         mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
         maps = grid_sample(images * std + mean, grid, align_corners=False, padding_mode="border").clamp(min=0)
-        return maps, None
+        return maps, None, None
 
 
 @pytest.mark.parametrize(("codec", "cells"), [("udp", 0.05), ("plain", 0.55)])
@@ -114,8 +114,7 @@ def test_a_dot_is_found_where_it_is(dots, codec, cells, flip_test) -> None:
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_nobody_depends_on_who_else_is_there(flip_test, presence, whole_box) -> None:
     images = pictures(12)
-    weights = tuple(np.random.default_rng(0).normal(0.3, 0.2, 1 + count_answers(17)).tolist()) if whole_box else ()
-    model = network(presence=presence, presence_threshold=0.7, whole_box=weights)
+    model = network(presence=presence, presence_threshold=0.7, whole_box=whole_box)
     predictor = Predictor(model, precision="fp32", flip_test=flip_test, batch_size=4)
     together = joined(predictor.predict(images))
     assert presence == (4 < together["again"].sum() < 18), "more than one batch of second looks, and not everybody"
@@ -169,9 +168,9 @@ def test_probabilities_are_the_heads(flip_test) -> None:
     regions = regions_from_boxes(torch.tensor(boxes), input_size=(64, 48))
     crops = normalise(crop(image, crop_matrices(regions, input_size=(64, 48), codec="udp"), (64, 48)))
     with torch.inference_mode():
-        expected = model.forward_both(crops)[1].sigmoid().numpy()
+        expected = model.forward_all(crops)[1].sigmoid().numpy()
         if flip_test:
-            other = model.forward_both(crops.flip(-1))[1].sigmoid().numpy()[:, list(COCO.flip)]
+            other = model.forward_all(crops.flip(-1))[1].sigmoid().numpy()[:, list(COCO.flip)]
             assert np.abs(expected - other).max() > 0.05
             expected = (expected + other) / 2
     assert found["presence"] == pytest.approx(expected[..., 0], abs=1e-5)
@@ -227,44 +226,58 @@ def test_only_crops_beyond_which_there_is_more_are_cut_larger() -> None:
     assert not neither.beyond.any() and len(neither.larger) == 0
 
 
-@pytest.mark.parametrize(("growth", "told"), [(2, 2.1), (4, 9.0), (0, 1.1)])
-def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(growth, told) -> None:
-    """By another predictor that is given the grown boxes; what the regression says is the same for all of them."""
-    weights = (0.6, float(np.log(told))) + (0.0,) * (count_answers(17) - 1)
-    given, images = {"precision": "fp32", "batch_size": 4}, pictures(12, seed=3)
+def constant(reach, **changes):
+    """A network that says of everybody that they reach so far, in half heights of the crop."""
+    model = network(presence=True, whole_box=True, **changes)
+    with torch.no_grad():
+        model.whole_box_head.judge.weight.zero_()
+        model.whole_box_head.judge.bias.copy_(torch.tensor(reach).log())
+    return model
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize(("reach", "asked"), [((0.6, 1.1, 0.8, 1.5), True), ((1.6,) * 4, True), ((0.5,) * 4, False)])
+def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, asked) -> None:
+    """By another predictor that is given the whole boxes."""
+    given = {"precision": "fp32", "batch_size": 4, "flip_test": flip_test}
+    # Crops of small boxes are enlarged, so that their surroundings are kept as they are.
+    images = [
+        (image, np.hstack([box[:, :2], np.minimum(box[:, 2:], box[:, :2] + 38)])) for image, box in pictures(12, 3)
+    ]
     plain = Predictor(network(presence=True), **given)
-    found = joined(Predictor(network(presence=True, whole_box=weights), **given).predict(images))
+    found = joined(Predictor(constant(reach), **given).predict(images))
     before = joined(plain.predict(images))
-    boxes = np.concatenate([boxes for _, boxes in images])
+    boxes = torch.tensor(np.concatenate([boxes for _, boxes in images]))
     ends = np.concatenate([[(*image.shape[:0:-1],)] * len(boxes) for image, boxes in images if len(boxes)]) - 0.5
-    sides = cut_sides(boxes, np.concatenate([np.full_like(ends, -0.5), ends], axis=1))
-    edge = sides.any(axis=1)
+    edge = may_be_cut(boxes, torch.tensor(np.concatenate([np.full_like(ends, -0.5), ends], axis=1))).numpy()
     assert 4 < edge.sum() < len(edge) - 2
-    if not growth:
-        assert_equal(found, before)
-        return
+    regions = regions_from_boxes(boxes, input_size=(64, 48))
+    said = torch.tensor([reach]).log()
+    said = ((said + said[:, [2, 1, 0, 3]]) / 2 if flip_test else said).expand(len(boxes), -1)
+    larger = whole_boxes(said, boxes, regions)
+    edge &= worth_another_look(boxes, larger).numpy()
+    assert edge.any() == asked
     assert found["again"][edge].all() and np.array_equal(found["again"][~edge], before["again"][~edge])
-    larger = grown(boxes, sides, np.full(len(boxes), float(growth)), 0.6)
     counts = np.cumsum([len(boxes) for _, boxes in images])
-    wholes = zip((image for image, _ in images), np.split(larger, counts[:-1]), strict=True)
+    wholes = zip((image for image, _ in images), np.split(larger.numpy(), counts[:-1]), strict=True)
     second = joined(Predictor(network(presence=True), larger_crop=False, **given).predict(wholes))
     for name in ("xy", "score", "presence", "visible", "feature peak"):
         assert np.array_equal(found[name][edge], second[name][edge]), name
         assert np.array_equal(found[name][~edge], before[name][~edge]), name
-    without = Predictor(network(presence=True, whole_box=weights), larger_crop=False, **given)
+    without = Predictor(constant(reach), larger_crop=False, **given)
     assert not joined(without.predict(images))["again"].any()
 
 
 def test_nobody_is_taken_for_cut_whose_box_is_the_image() -> None:
-    weights = (0.6, 1.0) + (0.0,) * (count_answers(17) - 1)
     images = [(image, np.array([[-0.5, -0.5, image.shape[2] - 0.5, image.shape[1] - 0.5]])) for image, _ in pictures(5)]
-    found = joined(Predictor(network(presence=True, whole_box=weights), batch_size=4).predict(images))
+    found = joined(Predictor(constant((3.0,) * 4), batch_size=4).predict(images))
     assert not found["again"].any()
 
 
-def test_weights_for_other_keypoints_are_refused() -> None:
-    with pytest.raises(ConfigError, match="whole_box holds 3 numbers, 17 keypoints take 79"):
-        network(presence=True, whole_box=(0.0, 0.0, 0.0))
+def test_a_whole_box_head_needs_no_presence_head() -> None:
+    images = pictures(12, seed=3)
+    found = joined(Predictor(network(whole_box=True), batch_size=4).predict(images))
+    assert found["again"].any() and np.isnan(found["presence"]).all()
 
 
 class Sure(Reads):
@@ -274,9 +287,9 @@ class Sure(Reads):
         super().__init__(skeleton, codec, heatmap_size=(64, 48))
         self.config = self.config.model_copy(update={"presence": True})
 
-    def forward_both(self, images):
-        maps, _ = super().forward_both(images)
-        return maps, maps.new_full((*maps.shape[:2], 2), 3.0)
+    def forward_all(self, images):
+        maps, _, _ = super().forward_all(images)
+        return maps, maps.new_full((*maps.shape[:2], 2), 3.0), None
 
 
 def test_a_joint_outside_the_crop_is_found_in_a_larger_one(dots) -> None:

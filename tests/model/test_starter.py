@@ -24,7 +24,7 @@ SMALL = {"input_size": (64, 48), "patch_size": 16, "width": 32, "depth": 2, "hea
 
 def network(**changes: object) -> ViTPose:
     """Every parameter random; the classic decoder has batch norm's statistics and counter too."""
-    config = ViTPoseConfig.parse({**SMALL, "presence": True, **changes}, subject="test")
+    config = ViTPoseConfig.parse({**SMALL, "presence": True, "whole_box": True, **changes}, subject="test")
     skeletons = [COCO, Skeleton.load("mpii16")][: max(len(config.datasets), 1)]
     model = build_vitpose(config, skeletons).eval()
     randomise(model, 0)
@@ -63,7 +63,7 @@ def test_it_answers_like_the_network(tmp_path: Path) -> None:
     read = load_model(save_starter(model, tmp_path / "a.safetensors"))
     images = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        for ours, theirs in zip(read.forward_both(images), model.forward_both(images), strict=True):
+        for ours, theirs in zip(read.forward_all(images), model.forward_all(images), strict=True):
             assert ours.dtype == torch.float32
             assert (ours - theirs).abs().max() < 0.02 * theirs.abs().max()
     assert model_digest(read) == model_digest(tmp_path / "a.safetensors") != model_digest(model)

@@ -24,7 +24,6 @@ from model.recipe import Training
 from model.supervised import Source, Supervised, pose_crops, train_supervised
 from model.training_state import METRICS, STATE
 from model.vitpose import build_vitpose
-from model.whole_box import count_answers
 from tests.doubles import Recorder, Stopped
 
 STILL = {"half_body": 0.0, "shift": 0.0, "flip": 0.0}
@@ -249,23 +248,27 @@ def test_presence_is_learnt_and_its_thresholds_are_kept(dots, tmp_path) -> None:
     best = load_model(tmp_path / "out")
     assert best.config.presence_threshold == last["best_validation_presence_threshold"] != 0.5
     assert model.config.presence_threshold == 0.5, "the network in memory is as it was described"
-    assert not best.config.whole_box, "nobody was cut"
 
 
-def test_a_network_that_saw_cut_people_can_tell_the_whole_from_a_part(dots, tmp_path) -> None:
+def test_how_far_the_whole_person_reaches_is_learnt_and_disturbs_nothing_else(dots, tmp_path) -> None:
     manifest = dots.manifest("people", 50)
-    how = recipe(steps=4, augmentation=Augmentation(truncation=0.5))
-    model = network(dots, presence=True)
+    how = recipe(
+        steps=60,
+        batch_size=12,
+        log_every=20,
+        grad_clip=1e9,
+        learning_rate=4e-3,
+        augmentation=Augmentation(truncation=0.5, **STILL),
+    )
+    model, without = network(dots, whole_box=True), network(dots)
     train_supervised(model, [Source(manifest)], how, tmp_path / "out")
-    weights = load_model(tmp_path / "out").config.whole_box
-    assert len(weights) == 1 + count_answers(3)
-    assert not model.config.whole_box
-    # Whoever goes on without cutting people has other weights of the network, and needs others here.
-    loaded = load_model(tmp_path / "out")
-    still = recipe(steps=4, augmentation=Augmentation(**STILL))
-    train_supervised(loaded, [Source(manifest)], still, tmp_path / "on")
-    again = load_model(tmp_path / "on").config.whole_box
-    assert len(again) == 1 + count_answers(3) and again != weights
+    losses = [line["whole_box_loss"] for line in lines(tmp_path / "out")]
+    assert losses[-1] < 0.7 * losses[0]
+    train_supervised(without, [Source(manifest)], how, tmp_path / "without")
+    learnt, same = load_model(tmp_path / "out").state_dict(), load_model(tmp_path / "without").state_dict()
+    for name, tensor in same.items():
+        torch.testing.assert_close(learnt[name], tensor, rtol=1e-5, atol=1e-7)
+    assert {name.split(".")[0] for name in set(learnt) - set(same)} == {"whole_box_head"}
 
 
 # ---- several datasets

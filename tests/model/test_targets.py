@@ -21,6 +21,7 @@ def crops(xy, states, inside, *, dataset=None, tells_hidden=True) -> Augmented:
         inside=torch.tensor(inside),
         dataset=torch.zeros(count, dtype=torch.int64) if dataset is None else torch.tensor(dataset),
         tells_hidden=torch.full((count,), tells_hidden),
+        reach=torch.full((count, 4), torch.nan),
     )
 
 

@@ -189,7 +189,7 @@ def with_presence(heads: int = 3) -> ViTPose:
 def test_presence_comes_with_the_heatmaps_of_the_same_head() -> None:
     model = with_presence()
     features = model.forward_features(images())
-    heatmaps, logits = model.forward_both(images(), 1)
+    heatmaps, logits, _ = model.forward_all(images(), 1)
     torch.testing.assert_close(heatmaps, model(images(), 1))
     torch.testing.assert_close(logits, model.presence_heads[1](features))
     assert logits is not None
@@ -198,18 +198,18 @@ def test_presence_comes_with_the_heatmaps_of_the_same_head() -> None:
 
 def test_presence_of_a_mixed_batch_is_each_samples_own() -> None:
     model = with_presence()
-    heatmaps, logits = model.forward_both(images(), MIXED)
+    heatmaps, logits, _ = model.forward_all(images(), MIXED)
     assert logits is not None
     assert (heatmaps.shape[1], logits.shape) == (17, (4, 17, 2))
     for row, index in enumerate(MIXED.tolist()):
-        alone = model.forward_both(images()[row : row + 1], index)[1]
+        alone = model.forward_all(images()[row : row + 1], index)[1]
         assert alone is not None
         torch.testing.assert_close(logits[row, : alone.shape[1]], alone[0])
         assert not logits[row, alone.shape[1] :].any()
 
 
 def test_without_presence_heads_there_is_none_and_with_them_the_rest_starts_the_same() -> None:
-    assert small().forward_both(images())[1] is None
+    assert small().forward_all(images())[1] is None
     without, heads = small().state_dict(), small(presence=True).state_dict()
     torch.testing.assert_close({name: heads[name] for name in without}, without, rtol=0, atol=0)
     assert {name.split(".")[0] for name in set(heads) - set(without)} == {"presence_heads"}

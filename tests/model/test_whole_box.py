@@ -1,31 +1,29 @@
-"""Where the whole person would be: geometry by hand, and a regression that finds what it was fitted on."""
+"""Where the whole person would be: geometry by hand, and second looks that read the same pixels as the image has."""
+
+import math
 
 import numpy as np
 import pytest
+import torch
 
+from model.crop import Regions, apply, crop, crop_matrices, regions_from_boxes
 from model.whole_box import (
-    GROWTHS,
-    answers,
-    best_growth,
-    count_answers,
-    cut_sides,
-    grown,
-    nearest,
-    told_growth,
+    may_be_cut,
+    reaches,
+    surroundings,
+    told,
     touches,
-    usual_aspect,
-    weigh,
+    whole_boxes,
+    worth_another_look,
 )
 
 IMAGE = (-0.5, -0.5, 199.5, 99.5)  # 200 x 100 pixels
+SIDES = ("left", "top", "right", "bottom")
+SIZE = (64, 48)
 
 
-def sides(*which):
-    return np.array([[name in which for name in ("left", "top", "right", "bottom")]])
-
-
-def edges(*box):
-    return np.array([box], np.float64)
+def edges(*boxes):
+    return torch.tensor(boxes, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(
@@ -39,107 +37,96 @@ def edges(*box):
         ((0.6, 20, 20, 40), ()),
         ((20, -9, 60, 80), ("top",)),  # beyond the image
         ((150, 20, 199.5, 99.5), ("right", "bottom")),
-        (IMAGE, ("left", "top", "right", "bottom")),
+        (IMAGE, SIDES),
     ],
 )
 def test_where_a_box_reaches_the_edge(box, expected) -> None:
-    assert touches(edges(*box), edges(*IMAGE)).tolist() == sides(*expected).tolist()
+    assert touches(edges(box), edges(IMAGE)).tolist() == [[name in expected for name in SIDES]]
 
 
 def test_a_box_that_is_the_whole_image_says_nothing_of_a_cut() -> None:
-    boxes = np.concatenate([edges(*IMAGE), edges(-0.5, -0.5, 199.5, 80), edges(20, 20, 60, 80)])
-    images = np.repeat(edges(*IMAGE), 3, axis=0)
-    assert cut_sides(boxes, images).tolist() == [[False] * 4, [True, True, True, False], [False] * 4]
+    boxes = edges(IMAGE, (-0.5, -0.5, 199.5, 80), (20, 20, 60, 80))
+    assert may_be_cut(boxes, edges(IMAGE, IMAGE, IMAGE)).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("box", "which", "growth", "expected"),
-    [
-        ((10, 20, 30, 60), (), 4.0, (10, 20, 30, 60)),  # the image goes on all around: nothing is missing
-        ((10, 20, 30, 60), ("bottom",), 1.0, (10, 20, 30, 60)),
-        ((10, 20, 30, 60), ("bottom",), 2.0, (10, 20, 30, 100)),  # twice 40 high
-        ((10, 20, 30, 60), ("top",), 2.0, (10, -20, 30, 60)),
-        ((10, 20, 30, 60), ("top", "bottom"), 2.0, (10, 0, 30, 80)),
-        ((10, 20, 30, 60), ("left",), 2.0, (-10, 20, 30, 60)),  # half of twice 40 wide
-        ((10, 20, 30, 60), ("right", "left"), 2.0, (0, 20, 40, 60)),
-        ((10, 20, 30, 60), ("left", "bottom"), 2.0, (-10, 20, 30, 100)),
-        ((10, 20, 90, 60), ("right",), 2.0, (10, 20, 90, 60)),  # as wide as that already
-        ((10, 20, 90, 60), ("bottom",), 1.0, (10, 20, 90, 100)),  # as high as it is wide
-        ((10, 20, 10, 20), ("bottom",), 2.0, (10, 20, 10, 22)),  # a point counts as a pixel
-    ],
-)
-def test_how_a_box_grows(box, which, growth, expected) -> None:
-    assert grown(edges(*box), sides(*which), np.array([growth]), 0.5).tolist() == [list(expected)]
+def test_how_far_people_reach_by_hand() -> None:
+    """A crop of 40 x 80 pixels about (50, 60), and a box whose edges are 40, 20, 10 and 80 from its middle."""
+    regions = Regions(edges((50, 60)), edges((40, 80)), torch.zeros(1), torch.zeros(1, dtype=torch.bool))
+    found = reaches(edges((10, 40, 60, 140)), regions, crop_matrices(regions, input_size=(80, 40), codec="plain"))
+    assert found.numpy() == pytest.approx(np.array([[1.0, 0.5, 0.25, 2.0]]))
+    assert told(found)[0, 1] == pytest.approx(math.log(0.5))
+    assert told(-found)[0, 0] == pytest.approx(math.log(0.05)), "of who ends before the middle"
 
 
-def test_people_are_as_wide_as_most_of_them() -> None:
-    assert usual_aspect(np.array([[0, 0, 30, 100], [5, 5, 45, 105], [0, 0, 100, 100.0]])) == pytest.approx(0.4)
-    assert usual_aspect(edges(0, 0, 300, 100)) == 1.0
-    assert usual_aspect(edges(0, 0, 1, 100)) == 0.25
-    assert grown(edges(0, 0, 40, 60), sides("left"), np.array([2.0]), 1.0).tolist() == [[-80, 0, 40, 60]]
-
-
-def test_the_best_growth_is_the_one_that_was_cut_off() -> None:
+@pytest.mark.parametrize("codec", ["udp", "plain"])
+@pytest.mark.parametrize(("rotation", "flip"), [(0.0, False), (0.0, True), (30.0, False), (-50.0, True)])
+def test_reaches_are_those_of_the_box_in_the_crop(codec, rotation, flip) -> None:
+    """The middle goes where the crop's map sends it; the sides keep their lengths."""
     rng = np.random.default_rng(0)
-    low, size = rng.uniform(0, 50, (200, 2)), rng.uniform(20, 60, (200, 2))
-    box = np.concatenate([low, low + size], axis=1)
-    which, growth = rng.random((200, 4)) < 0.5, np.exp(rng.uniform(0, np.log(GROWTHS[-1]), 200))
-    moved = ~np.isclose(grown(box, which, growth, 0.4), box).all(axis=1)
-    found = best_growth(box, grown(box, which, growth, 0.4), which, 0.4)
-    step = GROWTHS[-1] ** (1 / 28)
-    assert moved.sum() > 100
-    assert np.abs(np.log(found[moved] / growth[moved])).max() < np.log(step)
-    # Of those that keep their size, and of those who lost nothing, nothing is to grow.
-    assert (best_growth(box, box, which, 0.4) < 2).all()
-    assert (best_growth(box, grown(box, which, np.full(200, 9.0), 0.4), which, 0.4)[which[:, 3]] == GROWTHS[-1]).all()
+    low = rng.uniform(0, 50, (20, 2))
+    box = torch.tensor(np.concatenate([low, low + rng.uniform(20, 60, (20, 2))], axis=1))
+    upright = regions_from_boxes(box + torch.tensor(rng.uniform(-20, 20, (20, 1))), input_size=SIZE)
+    regions = Regions(upright.centre, upright.size, torch.full((20,), rotation), torch.full((20,), flip))
+    matrices = crop_matrices(regions, input_size=SIZE, codec=codec)
+    found = reaches(box, regions, matrices)
+    height, width = (SIZE[0] - 1, SIZE[1] - 1) if codec == "udp" else SIZE
+    middle = apply(matrices, ((box[:, :2] + box[:, 2:]) / 2)[:, None])[:, 0]
+    half = (box[:, 2:] - box[:, :2]) / regions.size * torch.tensor([width, height]) / 2
+    x, y = (middle - torch.tensor([width, height]) / 2).unbind(1)
+    expected = torch.stack([half[:, 0] - x, half[:, 1] - y, half[:, 0] + x, half[:, 1] + y], dim=1) / (height / 2)
+    # In UDP a crop's pixels are not quite square: (W - 1) / (H - 1) is not W / H.
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=0.02 if codec == "udp" else 1e-6)
 
 
-def looks(count, keypoints=5, seed=0):
-    rng = np.random.default_rng(seed)
-    low = rng.uniform(0, 50, (count, 2))
-    box = np.concatenate([low, low + rng.uniform(20, 60, (count, 2))], axis=1)
-    xy = low[:, None] + rng.uniform(0, 60, (count, keypoints, 2))
-    score, presence = rng.random((2, count, keypoints))
-    return xy, score, presence, box, rng.random((count, 4)) < 0.5
+def test_boxes_come_back_from_what_is_told() -> None:
+    box = edges((20, 20, 60, 80), (0, 0, 30, 30))
+    whole = edges((10, 20, 80, 140), (-40, 0, 30, 100))
+    regions = regions_from_boxes(box, input_size=SIZE)
+    reach = reaches(whole, regions, crop_matrices(regions, input_size=SIZE, codec="plain"))
+    assert whole_boxes(told(reach).float(), box, regions).numpy() == pytest.approx(whole.numpy(), abs=1e-4)
+    assert worth_another_look(box, whole).tolist() == [True, True]
+    assert worth_another_look(box, edges((20, 20, 60, 91), (0, 0, 30, 37))).tolist() == [False, True]
+    # What the image shows lies in the answer, and nobody is told to be a giant.
+    assert whole_boxes(torch.full((2, 4), -9.0), box, regions).tolist() == box.tolist()
+    huge = whole_boxes(torch.full((2, 4), 9.0), box, regions)
+    assert (huge[:, 2:] - huge[:, :2]).tolist() == [[11 * 60] * 2, [11 * 30] * 2]
 
 
-def test_answers_are_each_persons_own_and_know_neither_place_nor_size() -> None:
-    given = looks(20)
-    seen = answers(*given)
-    assert seen.shape == (20, count_answers(5)) and (seen[:, 0] == 1).all()
-    assert np.array_equal(seen[7:8], answers(*(part[7:8] for part in given)))
-    xy, score, presence, box, which = given
-    elsewhere = answers(3 * xy + 100, score, presence, 3 * box + 100, which)
-    assert np.allclose(elsewhere, seen)
-    nobody = answers(*(part[:0] for part in given))
-    assert nobody.shape == (0, count_answers(5)) and told_growth(nobody, [0.0] * count_answers(5)).shape == (0,)
+@pytest.mark.parametrize("box", [(150.0, 20, 199.5, 90), (-0.5, -0.5, 30, 60), (260.0, -30, 300, -5)])
+def test_a_second_look_reads_the_images_pixels(box) -> None:
+    image = torch.randint(0, 256, (3, 100, 200), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    one = torch.tensor(box, dtype=torch.float64)
+    region = regions_from_boxes(one[None], input_size=(512, 384))
+    kept = surroundings(image, one, float(region.size[0, 1]), 512)
+    assert kept.zoom == 1.0 and kept.pixels.numel() <= image.numel()
+    wider = regions_from_boxes(one[None] + torch.tensor([-20.0, -20, 20, 20]), input_size=SIZE)
+    for codec in ("udp", "plain"):
+        expected = crop(image, crop_matrices(wider, input_size=SIZE, codec=codec), SIZE)
+        assert torch.equal(kept.crop(wider, input_size=SIZE, codec=codec), expected)
 
 
-def test_absent_keypoints_say_nothing_of_places() -> None:
-    xy, score, presence, box, which = looks(20)
-    presence[:, 2] = 0
-    before = answers(xy, score, presence, box, which)
-    xy[:, 2] += 1e3
-    assert np.array_equal(answers(xy, score, presence, box, which), before)
+def test_little_is_kept_of_a_large_image_and_it_lies_where_it_did() -> None:
+    """A smooth picture, so that two resamplings do not matter."""
+    y, x = torch.meshgrid(torch.arange(900.0), torch.arange(1200.0), indexing="ij")
+    image = torch.stack([x / 5, y / 4, (x + y) / 9]).to(torch.uint8)
+    box = edges((700, 300, 1199.5, 899.5))
+    region = regions_from_boxes(box, input_size=SIZE)
+    kept = surroundings(image, box[0], float(region.size[0, 1]), SIZE[0])
+    assert kept.pixels.shape == (3, int(900 * kept.zoom), int(1200 * kept.zoom)) and kept.zoom < 0.1
+    wider = regions_from_boxes(edges((600, 250, 1500, 1700)), input_size=SIZE)
+    expected = crop(image, crop_matrices(wider, input_size=SIZE, codec="udp"), SIZE).int()
+    found = kept.crop(wider, input_size=SIZE, codec="udp").int()
+    seen = expected.amin(dim=1) > 0
+    inner = seen[:, 1:-1, 1:-1] & seen[:, 2:, 1:-1] & seen[:, :-2, 1:-1] & seen[:, 1:-1, 2:] & seen[:, 1:-1, :-2]
+    difference = (found - expected).abs().amax(dim=1)[:, 1:-1, 1:-1]
+    assert inner.float().mean() > 0.2 and difference[inner].max() <= 4
 
 
-def test_a_regression_tells_what_depends_on_the_answers() -> None:
-    seen = answers(*looks(3000))
-    rule = np.random.default_rng(1).normal(0, 0.1, seen.shape[1])
-    rule[0] = 0.7
-    growth = np.exp(np.clip(seen @ rule, 0.01, 1.3))
-    told = told_growth(answers(*looks(500, seed=2)), weigh(seen, growth))
-    truth = np.exp(np.clip(answers(*looks(500, seed=2)) @ rule, 0.01, 1.3))
-    assert np.abs(np.log(told / truth)).mean() < 0.25 * np.abs(np.log(truth) - np.log(truth).mean()).mean()
-
-
-def test_growth_is_bounded() -> None:
-    seen = answers(*looks(4))
-    far = [9.0] + [0.0] * (seen.shape[1] - 1)
-    assert told_growth(seen, far).tolist() == pytest.approx([GROWTHS[-1]] * 4)
-    assert told_growth(seen, [-value for value in far]).tolist() == [1.0] * 4
-
-
-@pytest.mark.parametrize(("growth", "place"), [(1.0, 0), (1.18, 0), (1.19, 1), (1.67, 1), (1.68, 2), (4.0, 4)])
-def test_the_nearest_growth_by_ratio(growth, place) -> None:
-    assert nearest(np.array([growth])).tolist() == [place]
+def test_a_box_larger_than_the_image_and_one_of_a_pixel() -> None:
+    image = torch.full((3, 5, 7), 9, dtype=torch.uint8)
+    for box in ((-50.0, -50, 60, 60), (3.0, 3, 3, 3)):
+        one = torch.tensor(box, dtype=torch.float64)
+        region = regions_from_boxes(one[None], input_size=SIZE)
+        kept = surroundings(image, one, float(region.size[0, 1]), SIZE[0])
+        crops = kept.crop(region, input_size=SIZE, codec="udp")
+        assert crops.shape == (1, 3, *SIZE) and 0 < crops.max() <= 9
