@@ -52,7 +52,7 @@ def predict(
             "--larger-crop/--no-larger-crop",
             help="Look again where a keypoint seems to lie outside the crop but inside the image, and at people whom "
             "the image seems to cut, at the scale of a whole person. "
-            "Networks with a presence head only.",
+            "Networks with a presence head, or a whole-box head, only.",
         ),
     ] = True,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,

@@ -89,7 +89,7 @@ def predict(
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
         larger_crop: Look again, in a larger crop, at people of whom a keypoint seems to lie outside the crop but inside
-            the image. Only a network with a presence head can tell.
+            the image. Only a network with a presence head, or a whole-box head, can tell.
         batch_size: Crops a batch.
         part_size: Samples a part when a folder is scanned; a manifest keeps its own parts.
         overwrite: Replace another result in ``out``.
