@@ -60,8 +60,7 @@ def presence_loss(logits: Tensor, targets: Tensor, weights: Tensor, keypoints: T
 def whole_box_loss(predicted: Tensor, reach: Tensor) -> Tensor:
     """Quantile loss (Koenker & Bassett, 1978) of how far whole people reach, mean over rows and sides.
 
-    Where the crop does not tell, somewhat too large is better than too small: a joint at the wrong end of the crop
-    is the wrong joint.
+    Where the crop does not tell, somewhat too large costs keypoints less than too small (decision 0010).
 
     Args:
         predicted: (B, 4) by :class:`model.heads.WholeBoxHead`.

@@ -53,7 +53,7 @@ class TrainFile(Settings):
             keypoints that had.
         model: ``size`` (``ti``, ``s``, ``b``, ``l``, ``h``; ``s`` by default) and the fields of
             ``model.config.ViTPoseConfig`` that differ from it. Beside a checkpoint, what it may change: ``input_size``,
-            ``ratio``, the attention's fields, ``presence``, ``drop_path``.
+            ``ratio``, the attention's fields, ``presence``, ``whole_box``, ``drop_path``.
         training: Fields of ``model.recipe.Training``.
     """
 
