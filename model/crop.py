@@ -67,6 +67,10 @@ class Regions:
         """The number of crops, B."""
         return len(self.centre)
 
+    def rows(self, rows: slice) -> "Regions":
+        """Some of them."""
+        return Regions(self.centre[rows], self.size[rows], self.rotation[rows], self.flip[rows])
+
 
 def regions_from_boxes(
     box: Tensor, *, input_size: tuple[int, int], padding: float = 1.25, checked: bool = False

@@ -24,7 +24,7 @@ from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
 from model.vitpose import ViTPose
-from model.whole_box import Surroundings, may_be_cut, surroundings, whole_boxes, worth_another_look
+from model.whole_box import Surroundings, may_be_cut, second_crops, surroundings, whole_boxes, worth_another_look
 
 BATCH_SIZE = 32
 
@@ -68,14 +68,13 @@ class _Crops:
     """A batch, or less, of people: crops (n, 3, H, W) uint8, boxes (n, 4), image sizes (n, 2).
 
     ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
-    ``edge`` (n,) says whom the image may cut; ``about`` is what it shows about these.
+    ``about`` holds n times what the image shows about a person whom it may cut, None for others.
     """
 
     crops: Tensor
     larger: Tensor
-    about: tuple[Surroundings, ...]
+    about: tuple[Surroundings | None, ...]
     beyond: NDArray[np.bool_]
-    edge: NDArray[np.bool_]
     boxes: NDArray[np.float64]
     image_size: NDArray[np.float64]
 
@@ -205,15 +204,14 @@ class Predictor:
         if self.larger_crop:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
         if self.whole_box:
-            ends = np.concatenate([np.full_like(image_size, -0.5), image_size - 0.5], axis=1)
-            edge = may_be_cut(torch.from_numpy(boxes), torch.from_numpy(ends)).numpy()
+            edge = may_be_cut(torch.from_numpy(boxes), torch.from_numpy(image_size)).numpy()
         # Before it is known who needs them, because the alternative is to keep the images of a whole batch.
         larger = self._regions(enlarged(boxes[beyond]))
         about = tuple(
-            surroundings(pixels, torch.from_numpy(boxes[row]), float(regions.size[row, 1]), size[0])
-            for row in np.flatnonzero(edge)
+            surroundings(pixels, torch.from_numpy(boxes[row]), float(regions.size[row, 1]), size[0]) if seen else None
+            for row, seen in enumerate(edge)
         )
-        return _Crops(around(regions), around(larger), about, beyond, edge, boxes, image_size)
+        return _Crops(around(regions), around(larger), about, beyond, boxes, image_size)
 
     def _regions(self, boxes: NDArray[np.float64]) -> Regions:
         return regions_from_boxes(
@@ -237,32 +235,25 @@ class Predictor:
             )
             crops = crops.clone()
             crops[torch.from_numpy(people.beyond)] = people.larger
-        if people.edge.any():
-            edge = np.flatnonzero(people.edge)
-            cut, whole, wholes = self._wholes(people, told[people.edge])
-            calls[edge[cut]] = True  # of a whole person, all is looked for anew
-            around[edge[cut]] = whole
+        cut, whole = self._cut_by_image(people, told)
+        if len(cut):
+            calls[cut] = True  # of a whole person, all is looked for anew
+            around[cut] = whole
+            about = [one for row in cut if (one := people.about[row])]
+            size, codec = self.model.input_size, self.model.config.codec
             crops = crops.clone()
-            crops[torch.from_numpy(edge[cut])] = wholes
+            crops[torch.from_numpy(cut)] = second_crops(about, self._regions(whole), input_size=size, codec=codec)
         rows = np.any(calls, axis=1)
         return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
 
-    def _wholes(
-        self, people: _Crops, told: NDArray[np.float32]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.float64], Tensor]:
-        """Of the m people at the image's edge: (m,) whom it seems to cut, and their whole boxes (c, 4) and crops.
-
-        ``told`` (m, 4) is what the whole-box head says of them.
-        """
-        boxes = torch.from_numpy(people.boxes[people.edge])
-        whole = whole_boxes(torch.from_numpy(told), boxes, self._regions(people.boxes[people.edge]))
-        cut = worth_another_look(boxes, whole)
-        size, codec = self.model.input_size, self.model.config.codec
-        crops = [
-            people.about[row].crop(self._regions(whole[row : row + 1].numpy()), input_size=size, codec=codec)
-            for row in cut.nonzero()[:, 0].tolist()
-        ]
-        return cut.numpy(), whole[cut].numpy(), torch.cat([people.crops[:0], *crops])
+    def _cut_by_image(self, people: _Crops, told: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Rows of those whom the image seems to cut, and their whole boxes, as the whole-box head told (n, 4)."""
+        rows = np.flatnonzero([one is not None for one in people.about])
+        boxes = people.boxes[rows]
+        part = torch.from_numpy(boxes)
+        whole = whole_boxes(torch.from_numpy(told[rows]), part, self._regions(boxes))
+        cut = worth_another_look(part, whole).numpy()
+        return rows[cut], whole.numpy()[cut]
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
         """Predict all second crops of some batches, and hand the batches on with what they said."""
@@ -393,7 +384,6 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
         torch.cat([part.larger for part in parts]),
         tuple(one for part in parts for one in part.about),
         np.concatenate([part.beyond for part in parts]),
-        np.concatenate([part.edge for part in parts]),
         np.concatenate([part.boxes for part in parts]),
         np.concatenate([part.image_size for part in parts]),
     )

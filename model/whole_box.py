@@ -10,6 +10,7 @@ half heights of the crop.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,13 +46,17 @@ def touches(box: Tensor, image: Tensor) -> Tensor:
     return torch.cat([box[:, :2] - image[:, :2], image[:, 2:] - box[:, 2:]], dim=1) < near
 
 
-def may_be_cut(box: Tensor, image: Tensor) -> Tensor:
+def may_be_cut(box: Tensor, image_size: Tensor) -> Tensor:
     """(N,) whose box reaches the edge of the image, but is not the whole image.
 
-    Such a box was given where nobody was detected, and says nothing of where a person ends. Arguments as for
-    :func:`touches`.
+    Such a box was given where nobody was detected, and says nothing of where a person ends.
+
+    Args:
+        box: (N, 4) full-image pixels.
+        image_size: (N, 2) width and height.
     """
-    sides = touches(box, image)
+    low = torch.full_like(image_size, -0.5)
+    sides = touches(box, torch.cat([low, low + image_size], dim=1))
     return sides.any(dim=1) & ~sides.all(dim=1)
 
 
@@ -122,6 +127,16 @@ class Surroundings:
         linear = matrices[:, :, :2] / self.zoom
         shift = matrices[:, :, 2] - (linear * offset).sum(dim=2)
         return crop(self.pixels, torch.cat([linear, shift[:, :, None]], dim=2), input_size)
+
+
+def second_crops(
+    about: Sequence[Surroundings], regions: Regions, *, input_size: tuple[int, int], codec: Codec
+) -> Tensor:
+    """Crops (N, 3, H, W) of N regions, each of its own image; N is at least 1."""
+    crops = [
+        one.crop(regions.rows(slice(row, row + 1)), input_size=input_size, codec=codec) for row, one in enumerate(about)
+    ]
+    return torch.cat(crops)
 
 
 def surroundings(image: Tensor, box: Tensor, region_height: float, input_height: int) -> Surroundings:

@@ -248,8 +248,8 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, 
     found = joined(Predictor(constant(reach), **given).predict(images))
     before = joined(plain.predict(images))
     boxes = torch.tensor(np.concatenate([boxes for _, boxes in images]))
-    ends = np.concatenate([[(*image.shape[:0:-1],)] * len(boxes) for image, boxes in images if len(boxes)]) - 0.5
-    edge = may_be_cut(boxes, torch.tensor(np.concatenate([np.full_like(ends, -0.5), ends], axis=1))).numpy()
+    sizes = [image.shape[:0:-1] for image, boxes in images for _ in boxes]
+    edge = may_be_cut(boxes, torch.tensor(sizes, dtype=torch.float64)).numpy()
     assert 4 < edge.sum() < len(edge) - 2
     regions = regions_from_boxes(boxes, input_size=(64, 48))
     said = torch.tensor([reach]).log()

@@ -46,7 +46,7 @@ def test_where_a_box_reaches_the_edge(box, expected) -> None:
 
 def test_a_box_that_is_the_whole_image_says_nothing_of_a_cut() -> None:
     boxes = edges(IMAGE, (-0.5, -0.5, 199.5, 80), (20, 20, 60, 80))
-    assert may_be_cut(boxes, edges(IMAGE, IMAGE, IMAGE)).tolist() == [False, True, False]
+    assert may_be_cut(boxes, edges(*[(200, 100)] * 3)).tolist() == [False, True, False]
 
 
 def test_how_far_people_reach_by_hand() -> None:
