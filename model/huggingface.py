@@ -224,6 +224,7 @@ def _require_expressible(model: ViTPose) -> None:
         )
     for fault, has in (
         ("a presence head", config.presence),
+        ("a whole-box head", config.whole_box),
         ("overlapping patches", config.ratio != 1),
         (f"heatmaps of {config.upsampling} cells per token", config.upsampling != UPSAMPLING),
     ):

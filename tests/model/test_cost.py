@@ -31,6 +31,7 @@ VARIANTS: list[dict[str, Any]] = [
     {**WINDOWS, "relative_position": True, "pool": True},
     {"relative_position": True},
     {"presence": True},
+    {"presence": True, "whole_box": True},
     {"experts": 2, "expert_width": 8, "datasets": PLUS_DATASETS[:2]},
 ]
 

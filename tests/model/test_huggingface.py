@@ -74,6 +74,7 @@ def test_a_folder_of_transformers_comes_back_bit_for_bit(decoder: str, experts: 
         (small(ratio=2), "has overlapping patches, which transformers has no word for.*save_model"),
         (small(upsampling=2), "has heatmaps of 2 cells per token"),
         (small(presence=True), "has a presence head"),
+        (small(whole_box=True), "has a whole-box head"),
     ],
 )
 def test_what_that_layout_cannot_express_is_refused(model: ViTPose, message: str, tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ def test_a_released_file_comes_back_bit_for_bit(
             expert_width=4,
             datasets=("mpii", "coco"),
         ),
-        small(MOUSE, ratio=2, upsampling=2, presence=True),
+        small(MOUSE, ratio=2, upsampling=2, presence=True, whole_box=True),
     ],
-    ids=["coco", "of our own", "++", "++ in another order", "overlapping, with presence"],
+    ids=["coco", "of our own", "++", "++ in another order", "overlapping, with all heads"],
 )
 def test_whatever_we_have_can_be_written_and_read(model: ViTPose, tmp_path: Path) -> None:
     """Sizes that were never released, own skeletons and other orders too: the file says what it holds."""

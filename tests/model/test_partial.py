@@ -131,19 +131,22 @@ def test_experts_are_part_of_the_mlp() -> None:
 WINDOWS = {"attention": "window", "window": (2, 2), "shift": True, "pool": True, "relative_position": True}
 
 
-def test_what_belongs_to_the_attention_is_frozen_with_it_and_presence_heads_with_nothing() -> None:
-    model = small(**WINDOWS, presence=True)
+HEADS = ("keypoint_heads", "presence_heads", "whole_box_head")
+
+
+def test_what_belongs_to_the_attention_is_frozen_with_it_and_heads_with_nothing() -> None:
+    model = small(**WINDOWS, presence=True, whole_box=True)
     freeze(model, Partial(freeze=("attention", "mlp")))
-    assert {part(name) for name in trained(model)} == {"last_norm", "keypoint_heads", "presence_heads"}
+    assert {part(name) for name in trained(model)} == {"last_norm", *HEADS}
     assert any("relative_position" in name for name, _ in model.named_parameters())
 
 
 @needs_peft
 def test_adapters_stand_beside_the_attention_of_windows_too() -> None:
-    model = small(**WINDOWS, presence=True)
+    model = small(**WINDOWS, presence=True, whole_box=True)
     with_lora(model, 2, 4.0)
-    assert {part(name) for name in trained(model)} == {"attn", "mlp", "keypoint_heads", "presence_heads"}
-    assert all("lora_" in name or "heads" in name for name in trained(model))
+    assert {part(name) for name in trained(model)} == {"attn", "mlp", *HEADS}
+    assert all("lora_" in name or name.startswith(HEADS) for name in trained(model))
     shaken(model, "lora_")
     expected, chances, _ = model.forward_all(images())
     merged, again, _ = plain_model(model).forward_all(images())

@@ -137,6 +137,9 @@ WINDOWS = {"attention": "window", "window": (3, 2), "shift": True, "pool": True,
         (WINDOWS, {"window": (4, 3), "full_every": 3, "ratio": 2}),
         ({"decoder": "classic"}, {"presence": True, "drop_path": 0.3}),
         ({"presence": True, "attention": "window"}, {"presence": False}),
+        ({"presence": True}, {"whole_box": True}),
+        ({"whole_box": True}, {"whole_box": False, "presence": True}),
+        ({"whole_box": True, "presence": True}, {"ratio": 2}),
     ],
 )
 def test_trained_weights_fit_every_variant(old: dict[str, object], changes: dict[str, Any]) -> None:

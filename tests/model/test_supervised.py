@@ -84,18 +84,18 @@ def test_the_folder_holds_the_network_that_was_trained(dots, tmp_path) -> None:
 
 @pytest.mark.parametrize("stopped", [3, 7, 11])
 def test_a_stopped_run_goes_on_as_if_nothing_had_been(dots, tmp_path, stopped) -> None:
-    """Stochastic depth, batch norm, every augmentation, presence, two sources, an average, validation."""
+    """Stochastic depth, batch norm, every augmentation, all heads, two sources, an average, validation."""
     sources = [Source(dots.manifest("one", 5), 3.0), Source(dots.manifest("two", 4, seed=1), 1.0)]
     held = [Source(dots.manifest("held", 3, seed=2))]
     everything = Augmentation(colour=0.2, truncation=0.5, cutout=0.5)
     how = recipe(augmentation=everything, layer_decay=0.8, log_every=2, ema=0.9, validate_every=4, accumulate=2)
-    whole = network(dots, presence=True)
+    whole = network(dots, presence=True, whole_box=True)
     train_supervised(whole, sources, how, tmp_path / "whole", validation=held)
     with pytest.raises(Stopped):
-        begun = network(dots, presence=True)
+        begun = network(dots, presence=True, whole_box=True)
         train_supervised(begun, sources, how, tmp_path / "cut", validation=held, progress=Recorder(stopped))
     assert (tmp_path / "cut" / STATE).exists() == (stopped > 5)
-    resumed = network(dots, seed=1 if stopped > 5 else 0, presence=True)
+    resumed = network(dots, seed=1 if stopped > 5 else 0, presence=True, whole_box=True)
     train_supervised(resumed, sources, how, tmp_path / "cut", validation=held)
     assert same(resumed, whole)
     assert timeless(lines(tmp_path / "cut")) == timeless(lines(tmp_path / "whole"))

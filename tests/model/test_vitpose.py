@@ -208,11 +208,20 @@ def test_presence_of_a_mixed_batch_is_each_samples_own() -> None:
         assert not logits[row, alone.shape[1] :].any()
 
 
-def test_without_presence_heads_there_is_none_and_with_them_the_rest_starts_the_same() -> None:
-    assert small().forward_all(images())[1] is None
-    without, heads = small().state_dict(), small(presence=True).state_dict()
+@pytest.mark.parametrize(("added", "named"), [("presence", "presence_heads"), ("whole_box", "whole_box_head")])
+def test_without_other_heads_there_is_nothing_and_with_them_the_rest_starts_the_same(added: str, named: str) -> None:
+    assert small().forward_all(images())[1:] == (None, None)
+    without, heads = small().state_dict(), small(**{added: True}).state_dict()
     torch.testing.assert_close({name: heads[name] for name in without}, without, rtol=0, atol=0)
-    assert {name.split(".")[0] for name in set(heads) - set(without)} == {"presence_heads"}
+    assert {name.split(".")[0] for name in set(heads) - set(without)} == {named}
+
+
+def test_the_whole_box_is_told_for_all_datasets_by_one_head() -> None:
+    model = with_presence(whole_box=True)
+    told = model.forward_all(images(), MIXED).whole_box
+    assert told is not None and told.shape == (4, 4)
+    assert model.whole_box_head is not None
+    torch.testing.assert_close(told, model.whole_box_head(model.forward_features(images(), MIXED)))
 
 
 def test_tokens_are_row_major() -> None:
