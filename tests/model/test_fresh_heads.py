@@ -23,12 +23,8 @@ def heads(model):
 
 def test_the_encoder_stays_and_the_heads_are_new(dots) -> None:
     model = trained(dots.skeleton, datasets=("dots",), codecs=("plain",))
-    one, two, other = (
-        with_fresh_heads(
-            model, {"": PAIR}, {"decoder": "simple", "presence": True, "whole_box": True}, seed=seed, subject="x"
-        )
-        for seed in (0, 0, 1)
-    )
+    changes = {"decoder": "simple", "presence": True, "whole_box": True}
+    one, two, other = (with_fresh_heads(model, {"": PAIR}, changes, seed=seed, subject="x") for seed in (0, 0, 1))
     assert one.skeleton == PAIR and len(one.presence_heads) == 1
     assert (one.config.decoder, one.config.datasets, one.config.codecs) == ("simple", (), ())
     assert one.config.absent_below == 0.0, "what its peaks mean is not known yet"

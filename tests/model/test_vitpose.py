@@ -177,8 +177,8 @@ def test_checkpointed_activations_are_computed_twice_in_training_alone() -> None
     assert len(calls) == 4
 
 
-def with_presence(heads: int = 3) -> ViTPose:
-    config = {**SMALL, "presence": True, "datasets": PLUS_DATASETS[:3]}
+def with_presence(heads: int = 3, **changes: object) -> ViTPose:
+    config = {**SMALL, "presence": True, "datasets": PLUS_DATASETS[:3], **changes}
     skeletons = [Skeleton.load(DATASETS[name].skeleton) for name in PLUS_DATASETS[:heads]]
     torch.manual_seed(0)
     model = build_vitpose(ViTPoseConfig.model_validate(config), skeletons).eval()
