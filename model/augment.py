@@ -44,6 +44,8 @@ class Augmentation(Settings):
         shift: Largest shift of the centre, as a share of the box's sides.
         shift_probability: Share of crops that are shifted at all.
         truncation: Share of people whose image is cut along some sides; see :func:`model.truncation.truncate`.
+        tight: Share of the cut people whose box is that of what remains, as at prediction; the boxes of the others lie
+            anywhere between it and the whole person's.
         colour: Largest change of contrast, as a share, and of brightness, in ImageNet's standard deviations.
         tint: Largest change of saturation, as a share; the channels' gains change by half of it.
         grey: Share of crops without colours.
@@ -61,6 +63,7 @@ class Augmentation(Settings):
     shift: float = Field(default=0.2, ge=0, le=1)
     shift_probability: float = Field(default=0.3, ge=0, le=1)
     truncation: float = Field(default=0.0, ge=0, le=1)
+    tight: float = Field(default=0.25, ge=0, le=1)
     colour: float = Field(default=0.0, ge=0, lt=1)
     tint: float = Field(default=0.0, ge=0, lt=1)
     grey: float = Field(default=0.0, ge=0, le=1)
@@ -150,7 +153,7 @@ def augment(
         )
     tables = _tables(tuple(skeletons), batch.xy.device)
     people = _padded(batch, tables.flip.shape[1])
-    cut = truncate(people, how.truncation, tables.limbs[people.dataset], draws)
+    cut = truncate(people, how.truncation, tables.limbs[people.dataset], draws, tight=how.tight)
     regions = _drawn_regions(cut, how, tables, input_size, padding, draws)
     regions = _on_canvas(regions, people.box, cut.image, how, input_size, padding)
     matrices = crop_matrices(regions, input_size=input_size, codec=codecs[0])

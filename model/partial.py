@@ -21,7 +21,7 @@ from autolabel.errors import ConfigError
 from autolabel.settings import Settings
 from model.vitpose import ViTPose, build_vitpose
 
-Part = Literal["attention", "mlp", "encoder"]
+Part = Literal["attention", "mlp", "encoder", "keypoints"]
 
 LORA_TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 """Matrices of a block that get an adapter; of ViTPose++ the shared part of the second MLP layer only."""
@@ -31,6 +31,7 @@ _PARTS: dict[Part, str] = {
     "attention": r"blocks\.\d+\.(attn|norm1)\.",
     "mlp": rf"blocks\.\d+\.(mlp|norm2)\.|{_STEM}",
     "encoder": rf"(blocks|last_norm)\.|{_STEM}",
+    "keypoints": r"(?!whole_box_head\.)",
 }
 _HEADS = r"(keypoint_heads|presence_heads|whole_box_head)\."
 _ADAPTERS = r".*\.lora_[AB]\."
@@ -43,7 +44,8 @@ class Partial(Settings):
         freeze: What stays as it was. ``attention`` and ``mlp`` are the official ``freeze_attn`` (attention and its
             norm in every block) and ``freeze_ffn`` (MLP and its norm in every block, patch and position
             embedding); with either, the last norm is trained. ``encoder`` leaves the heads alone to be trained:
-            the last norm is frozen too, so that heads taught apart can share one encoder.
+            the last norm is frozen too, so that heads taught apart can share one encoder. ``keypoints`` is everything
+            that keypoints and presence come from: the whole-box head alone is trained.
         freeze_blocks: The first so many blocks stay as they were, and the patch and position embedding below them.
         lora_rank: Rank of the adapters, which are trained with the heads and nothing else; 0 for none.
         lora_alpha: Adapters count ``lora_alpha / lora_rank`` times.
@@ -58,8 +60,9 @@ class Partial(Settings):
     def _one_way(self) -> Self:
         if self.lora_rank and (self.freeze or self.freeze_blocks):
             raise ValueError("lora_rank freezes the whole encoder: leave out freeze and freeze_blocks")
-        if "encoder" in self.freeze and (len(self.freeze) > 1 or self.freeze_blocks):
-            raise ValueError("'encoder' freezes every block: leave out the rest of freeze, and freeze_blocks")
+        for part in ("encoder", "keypoints"):
+            if part in self.freeze and (len(self.freeze) > 1 or self.freeze_blocks):
+                raise ValueError(f"'{part}' freezes every block: leave out the rest of freeze, and freeze_blocks")
         if len(set(self.freeze)) < len(self.freeze):
             raise ValueError("freeze names a part twice")
         return self
@@ -87,7 +90,7 @@ def freeze(model: ViTPose, how: Partial) -> None:
     with everything below them, where backward then stops (``vitpose.md`` 4.6).
 
     Raises:
-        ConfigError: There are fewer blocks than are to be frozen.
+        ConfigError: There are fewer blocks than are to be frozen, or nothing is left to be trained.
     """
     depth = len(model.blocks)
     if how.freeze_blocks > depth:
@@ -99,6 +102,12 @@ def freeze(model: ViTPose, how: Partial) -> None:
         frozen += [rf"blocks\.{block}\." for block in range(how.freeze_blocks)] + [_STEM]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not any(re.match(pattern, name) for pattern in frozen))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            "nothing is left to be trained",
+            subject="freeze",
+            remedy="Give the network whole_box = true, or freeze less.",
+        )
 
 
 def with_lora(model: ViTPose, rank: int, alpha: float, targets: Sequence[str] = LORA_TARGETS, *, seed: int = 0) -> None:

@@ -26,14 +26,11 @@ LEAST = 2
 _FEWER_SIDES = (0.5, 0.8, 0.9)
 """Chances that at most one, two, three sides are cut; the rest is cut all around, to a part such as a limb."""
 
-_TIGHT = 0.25
-"""Share of the boxes that are those of what remains; the others lie evenly between them and the whole person's."""
-
 _ALONG = 8  # places along a limb that tell whether it is seen there, beside its start
 _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it had
 
 
-def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws) -> PoseBatch:
+def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, tight: float) -> PoseBatch:
     """Cut the images of some people.
 
     Each cut lies at a pixel's edge, between two joints or between the last joint and the edge of the box. Where one
@@ -46,6 +43,8 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws)
         probability: Share of the people who are cut, if they have joints enough.
         limbs: (B, E, 2) int64 pairs of keypoints between which something of the body is seen.
         draws: 15 uniform numbers for each person, whatever the probability.
+        tight: Share of the boxes that are those of what remains; the others lie evenly between them and the whole
+            person's.
 
     Returns:
         The people with other ``box``, ``visibility`` and ``image``; pixels stay what they are, and are to be read
@@ -68,7 +67,7 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws)
         edges = edges.scatter(1, side, edge)
     lost = labelled(people.visibility) & ~_inside(people.xy, edges)
     box = _new_box(people, edges, limbs)
-    box = torch.lerp(box, people.box, ((drawn[:, 14, None] - _TIGHT) / (1 - _TIGHT)).clamp_min(0))
+    box = torch.lerp(box, people.box, (drawn[:, 14, None] - tight).clamp_min(0) / max(1 - tight, 1e-6))
     return replace(
         people,
         box=torch.where(cut[:, None], box, people.box),

@@ -29,7 +29,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Corpora:
 
 def chosen() -> list[Run]:
     """One run of each kind, and what they start from."""
-    names = {"fashion17 plain", "base", "ours", "mae", "from mae", "attention window+shift+pool 4x4", "plus"}
+    names = {"fashion17 plain", "base", "cut", "ours", "mae", "from mae", "attention window+shift+pool 4x4", "plus"}
     return [smoke(run) for run in plan(("6", "1", "3", "5")) if run.name in names]
 
 
@@ -49,7 +49,7 @@ def test_one_run_of_each_kind(corpora: Corpora, tmp_path: Path) -> None:
     # Other settings: only what depends on them is done again.
     longer = [replace(run, steps=run.steps + 1) if run.name == "ours" else run for run in runs]
     assert len(finished(bench, longer)) == len(runs) - 1
-    redone = perform(bench, longer[:3])[-1]
+    redone = perform(bench, longer[:4])[-1]
     assert (redone["name"], redone["steps"]) == ("ours", SMOKE_STEPS + 1)
     made = sections(Finished(finished(bench, longer), tmp_path / "runs"))
     assert "less than half" in made["6"]

@@ -15,21 +15,9 @@ from tests.model.random_people import COCO, limbs, people
 STATES = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.VISIBLE, Visibility.ABSENT)
 
 
-class Tight:
-    """The same random numbers, but every box is that of what remains."""
-
-    def __init__(self, draws):
-        self._draws = draws
-
-    def uniform(self, count):
-        drawn = self._draws.uniform(count)
-        drawn[:, -1] = 0
-        return drawn
-
-
 def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False):
     draws = Draws(seed, 0, len(batch), slice(None))
-    return truncate(batch, probability, limbs(batch, skeleton), Tight(draws) if tight else draws)
+    return truncate(batch, probability, limbs(batch, skeleton), draws, tight=1.0 if tight else 0.25)
 
 
 def test_absent_are_exactly_those_beyond_the_cut() -> None:
