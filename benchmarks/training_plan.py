@@ -317,7 +317,7 @@ def _visibility() -> list[Run]:
             STEPS["hidden"],
             ("drawn-val",),
             network={"presence": True},
-            augmentation={"truncation": TRUNCATION},
+            augmentation={"truncation": 0.4},
         )
     ]
 
