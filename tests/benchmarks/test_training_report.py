@@ -106,7 +106,8 @@ def finished(folder: Path, runs: list[Run]) -> Finished:
             np.savez(here / f"errors-{test}.npz", error=error, limbs=np.arange(12))
             row |= pck_row(test, error, list(range(12)))
         if {"6", "6+"} & set(run.tables):
-            cases(0.6, 0.3, seed=i, probable="presence" in run.network).save(here / "cases.npz")
+            heads = {"presence", "whole_box"} & set(run.network)  # either comes with a presence head
+            cases(0.6, 0.3, seed=i, probable=bool(heads)).save(here / "cases.npz")
         rows.append(row)
     return Finished(rows, folder)
 
