@@ -1,6 +1,7 @@
 """What a network says besides the places of keypoints: whether they are there and seen, and how far the person goes."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,21 @@ CHANNELS = 128
 INSIDE = 0.95
 VISIBLE = 0.8
 """What an untaught head says of every keypoint: of labelled people, most are whole and most of each is seen."""
+
+
+class Answers(NamedTuple):
+    """What the heads of a network say of B crops.
+
+    Attributes:
+        heatmaps: (B,K,h,w), as :meth:`model.vitpose.ViTPose.forward` gives them.
+        presence: (B,K,2) float32 logits of :class:`PresenceHead`, 0 beyond a sample's own keypoints; None
+            for a network without presence heads.
+        whole_box: (B,4) float32, see :class:`WholeBoxHead`; None for a network without it.
+    """
+
+    heatmaps: Tensor
+    presence: Tensor | None
+    whole_box: Tensor | None
 
 
 class PresenceHead(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from model.whole_box import told
+from model.whole_box import log_reach
 
 QUANTILE = 0.6
 """Of how far people reach, given what their crop shows: what is told."""
@@ -70,6 +70,6 @@ def whole_box_loss(predicted: Tensor, reach: Tensor) -> Tensor:
         A scalar, float32.
     """
     known = reach.isfinite()
-    short = told(torch.where(known, reach, 1.0)) - predicted.float()
+    short = log_reach(torch.where(known, reach, 1.0)) - predicted.float()
     loss = torch.maximum(QUANTILE * short, (QUANTILE - 1) * short)
     return torch.where(known, loss, 0.0).mean()

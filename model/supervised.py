@@ -8,7 +8,7 @@ experts (ViTPose++), its own expert learns from it too.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from timm.optim import param_groups_layer_decay  # pyright: ignore[reportPrivateImportUsage]  (it is public)
@@ -21,6 +21,7 @@ from model.augment import Augmentation
 from model.checkpoint import save_model
 from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
 from model.draws import Draws, hashed
+from model.heads import Answers
 from model.heatmap import decode
 from model.lesson import Lesson, lesson
 from model.losses import heatmap_mse, presence_loss, whole_box_loss
@@ -30,7 +31,7 @@ from model.recipe import Training
 from model.targets import Targets
 from model.train import CROPS, Data, train
 from model.validate import CUT, Validation
-from model.vitpose import Answers, DatasetIndex, ViTPose
+from model.vitpose import DatasetIndex, ViTPose
 
 PCK_SHARE = 0.05
 """``pck`` counts peaks within this share of the heatmap's height."""
@@ -68,6 +69,14 @@ class AllHeads(nn.Module):
     def forward(self, images: Tensor, dataset: DatasetIndex) -> Answers:
         """See :meth:`model.vitpose.ViTPose.forward_all`."""
         return self.model.forward_all(images, dataset)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, but for batch norms that are frozen: their statistics are a part of what stays as it was."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not any(one.requires_grad for one in module.parameters()):
+                module.eval()
+        return self
 
 
 class Supervised:

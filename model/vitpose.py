@@ -13,7 +13,7 @@ that it compiles once.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
@@ -25,7 +25,7 @@ from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
 from model.attention import TABLE, GridAttention, Windows, plan
 from model.config import Attention, Decoder, ViTPoseConfig
-from model.heads import PresenceHead, WholeBoxHead
+from model.heads import Answers, PresenceHead, WholeBoxHead
 
 DatasetIndex = Tensor | int | None
 """Whose expert and head serve the samples: (B,) int64, one index for all, or None for the first (COCO's)."""
@@ -113,21 +113,6 @@ class SimpleDecoder(nn.Module):
         features = F.relu(features)
         features = F.interpolate(features, scale_factor=self.upsampling, mode="bilinear", align_corners=False)
         return self.final_layer(features)
-
-
-class Answers(NamedTuple):
-    """What the heads of a network say of B crops.
-
-    Attributes:
-        heatmaps: (B,K,h,w), as :meth:`ViTPose.forward` gives them.
-        presence: (B,K,2) float32 logits of :class:`model.heads.PresenceHead`, 0 beyond a sample's own keypoints; None
-            for a network without presence heads.
-        whole_box: (B,4) float32, see :class:`model.heads.WholeBoxHead`; None for a network without it.
-    """
-
-    heatmaps: Tensor
-    presence: Tensor | None
-    whole_box: Tensor | None
 
 
 class ViTPose(nn.Module):

@@ -78,20 +78,20 @@ def reaches(box: Tensor, regions: Regions, matrices: Tensor) -> Tensor:
     return torch.cat([half - offset, half + offset], dim=1) / (regions.size[:, 1:] / 2)
 
 
-def told(reach: Tensor) -> Tensor:
+def log_reach(reach: Tensor) -> Tensor:
     """What a network is to tell of a reach (N, 4): its logarithm, of ``_LEAST`` at least."""
     return reach.clamp_min(_LEAST).log()
 
 
-def whole_boxes(told: Tensor, box: Tensor, regions: Regions) -> Tensor:
+def whole_boxes(predicted: Tensor, box: Tensor, regions: Regions) -> Tensor:
     """(N, 4) boxes of whole people.
 
     Args:
-        told: (N, 4) by the network about the crops of ``regions``.
+        predicted: (N, 4) :func:`log_reach` by the network about the crops of ``regions``.
         box: (N, 4) of what the image shows of them, which lies in the answer.
         regions: Upright.
     """
-    reach = told.to(box).exp() * regions.size[:, 1:] / 2
+    reach = predicted.to(box).exp() * regions.size[:, 1:] / 2
     most = (_MOST - 0.5) * _longer(box)[:, None]
     middle = (box[:, :2] + box[:, 2:]) / 2
     low = torch.maximum(torch.minimum(regions.centre - reach[:, :2], box[:, :2]), middle - most)

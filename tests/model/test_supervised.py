@@ -271,6 +271,20 @@ def test_how_far_the_whole_person_reaches_is_learnt_and_disturbs_nothing_else(do
     assert {name.split(".")[0] for name in set(learnt) - set(same)} == {"whole_box_head"}
 
 
+def test_the_whole_box_head_by_itself_changes_nothing_else(dots, tmp_path) -> None:
+    """Not even the statistics of the classic decoder's batch norm."""
+    manifest = dots.manifest("people", 20)
+    model = network(dots, presence=True, whole_box=True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    cut = Augmentation(truncation=1.0, tight=1.0)
+    how = recipe(steps=6, batch_size=4, ema=0.9, augmentation=cut, partial=Partial(freeze=("keypoints",)))
+    train_supervised(model, [Source(manifest)], how, tmp_path / "out", validation=[Source(manifest)])
+    for learnt in (model.state_dict(), load_model(tmp_path / "out" / "last").state_dict()):
+        changed = {name for name, tensor in learnt.items() if not torch.equal(tensor, before[name])}
+        assert changed and all(name.startswith("whole_box_head.") for name in changed)
+
+
 # ---- several datasets
 
 

@@ -8,10 +8,10 @@ import torch
 
 from model.crop import Regions, apply, crop, crop_matrices, regions_from_boxes
 from model.whole_box import (
+    log_reach,
     may_be_cut,
     reaches,
     surroundings,
-    told,
     touches,
     whole_boxes,
     worth_another_look,
@@ -54,8 +54,8 @@ def test_how_far_people_reach_by_hand() -> None:
     regions = Regions(edges((50, 60)), edges((40, 80)), torch.zeros(1), torch.zeros(1, dtype=torch.bool))
     found = reaches(edges((10, 40, 60, 140)), regions, crop_matrices(regions, input_size=(80, 40), codec="plain"))
     assert found.numpy() == pytest.approx(np.array([[1.0, 0.5, 0.25, 2.0]]))
-    assert told(found)[0, 1] == pytest.approx(math.log(0.5))
-    assert told(-found)[0, 0] == pytest.approx(math.log(0.05)), "of who ends before the middle"
+    assert log_reach(found)[0, 1] == pytest.approx(math.log(0.5))
+    assert log_reach(-found)[0, 0] == pytest.approx(math.log(0.05)), "of who ends before the middle"
 
 
 @pytest.mark.parametrize("codec", ["udp", "plain"])
@@ -83,7 +83,7 @@ def test_boxes_come_back_from_what_is_told() -> None:
     whole = edges((10, 20, 80, 140), (-40, 0, 30, 100))
     regions = regions_from_boxes(box, input_size=SIZE)
     reach = reaches(whole, regions, crop_matrices(regions, input_size=SIZE, codec="plain"))
-    assert whole_boxes(told(reach).float(), box, regions).numpy() == pytest.approx(whole.numpy(), abs=1e-4)
+    assert whole_boxes(log_reach(reach).float(), box, regions).numpy() == pytest.approx(whole.numpy(), abs=1e-4)
     assert worth_another_look(box, whole).tolist() == [True, True]
     assert worth_another_look(box, edges((20, 20, 60, 91), (0, 0, 30, 37))).tolist() == [False, True]
     # What the image shows lies in the answer, and nobody is told to be a giant.
