@@ -23,7 +23,7 @@ from benchmarks.results import table, write_result
 from benchmarks.training import DATA, ROOT
 from benchmarks.training_data import Corpora
 from benchmarks.training_people import people_of, person_errors
-from benchmarks.training_plan import TIGHT, WHOLE_BOX
+from benchmarks.training_plan import FIRST_LOOKS, WHOLE_BOX
 from benchmarks.training_runs import LIMBS, cost_row
 from pipelines.console import LineProgress
 
@@ -165,7 +165,7 @@ def train_starter(corpora: Corpora, out: Path, sizes: Sizes, *, mae: bool, overw
         out=out / "starter-heads",
         init=str(out / "starter-again"),
         network={"whole_box": True},
-        training={**sizes.heads, "augmentation": {**AUGMENTATION, **TIGHT}},
+        training={**sizes.heads, "augmentation": {**AUGMENTATION, **FIRST_LOOKS}},
         **common,
     )
     return out / "starter-heads"

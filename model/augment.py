@@ -44,8 +44,8 @@ class Augmentation(Settings):
         shift: Largest shift of the centre, as a share of the box's sides.
         shift_probability: Share of crops that are shifted at all.
         truncation: Share of people whose image is cut along some sides; see :func:`model.truncation.truncate`.
-        tight: Share of the cut people whose box is that of what remains, as at prediction; the boxes of the others lie
-            anywhere between it and the whole person's.
+        first_look: Share of the people at the edge of the image, cut or not, who are seen as a first look at
+            prediction sees them; the boxes of the others lie anywhere between that and the whole person's.
         colour: Largest change of contrast, as a share, and of brightness, in ImageNet's standard deviations.
         tint: Largest change of saturation, as a share; the channels' gains change by half of it.
         grey: Share of crops without colours.
@@ -63,7 +63,7 @@ class Augmentation(Settings):
     shift: float = Field(default=0.2, ge=0, le=1)
     shift_probability: float = Field(default=0.3, ge=0, le=1)
     truncation: float = Field(default=0.0, ge=0, le=1)
-    tight: float = Field(default=0.25, ge=0, le=1)
+    first_look: float = Field(default=0.25, ge=0, le=1)
     colour: float = Field(default=0.0, ge=0, lt=1)
     tint: float = Field(default=0.0, ge=0, lt=1)
     grey: float = Field(default=0.0, ge=0, le=1)
@@ -108,7 +108,8 @@ class Augmented:
         dataset: (B,) int64, the head that the crop is for.
         tells_hidden: (B,) bool, as in :class:`model.data.PoseBatch`.
         reach: (B, 4) float32, how far the whole person reaches in the crop (:mod:`model.whole_box`), whatever was cut
-            away; NaN for people who touch the edge of their own image, because nobody knows how far they go.
+            away; NaN for people who touch the edge of their own image, unless all keypoints are labelled inside it:
+            nobody knows how far they go.
     """
 
     images: Tensor
@@ -130,6 +131,7 @@ def augment(
     padding: float,
     codecs: Sequence[Codec],
     draws: Draws,
+    whole_box: bool = False,
 ) -> Augmented:
     """Draw one crop of every person in the batch.
 
@@ -143,6 +145,7 @@ def augment(
         padding: As in training and prediction alike.
         codecs: Heatmap convention of each head.
         draws: The people's random numbers; as many are drawn whatever the ranges.
+        whole_box: Whether the network has a whole-box head, for which a first look goes beyond the image.
 
     Raises:
         InputError: The random numbers are for other people than the batch has.
@@ -153,7 +156,8 @@ def augment(
         )
     tables = _tables(tuple(skeletons), batch.xy.device)
     people = _padded(batch, tables.flip.shape[1])
-    cut = truncate(people, how.truncation, tables.limbs[people.dataset], draws, tight=how.tight)
+    limbs = tables.limbs[people.dataset]
+    cut = truncate(people, how.truncation, limbs, draws, first_look=how.first_look, beyond=whole_box)
     regions = _drawn_regions(cut, how, tables, input_size, padding, draws)
     regions = _on_canvas(regions, people.box, cut.image, how, input_size, padding)
     matrices = crop_matrices(regions, input_size=input_size, codec=codecs[0])
@@ -169,8 +173,14 @@ def augment(
     hidden = (states == Visibility.VISIBLE) & _under(xy, covers)
     states = states.masked_fill(hidden, Visibility.HIDDEN)
     reach = reaches(people.box, regions, matrices)
-    reach = reach.masked_fill(touches(people.box, people.image).any(dim=1, keepdim=True), math.nan)
+    reach = reach.masked_fill(~_known_whole(people, tables)[:, None], math.nan)
     return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden, reach)
+
+
+def _known_whole(people: PoseBatch, tables: "_Tables") -> Tensor:
+    """(B,) whether the box is known to be that of the whole person: it ends inside the image, or all joints do."""
+    complete = (within(people, people.image) | ~tables.real[people.dataset]).all(dim=1)
+    return complete | ~touches(people.box, people.image).any(dim=1)
 
 
 @dataclass(frozen=True)
@@ -181,6 +191,7 @@ class _Tables:
     same: Tensor  # (K,) int64
     upper: Tensor  # (D, K) bool
     lower: Tensor  # (D, K) bool
+    real: Tensor  # (D, K) bool, keypoints that are no padding
     limbs: Tensor  # (D, E, 2) int64; padded limbs lead from keypoint 0 to itself
 
 
@@ -197,6 +208,7 @@ def _tables(skeletons: tuple[Skeleton, ...], device: torch.device) -> _Tables:
         same=torch.arange(most, device=device),
         upper=upper,
         lower=lower,
+        real=torch.tensor([[k < s.num_keypoints for k in range(most)] for s in skeletons], device=device),
         limbs=torch.tensor(edges, device=device),
     )
 

@@ -52,6 +52,7 @@ def lesson(model: ViTPose, batch: PoseBatch, how: Augmentation, draws: Draws) ->
         padding=config.box_padding,
         codecs=codecs,
         draws=draws,
+        whole_box=config.whole_box,
     )
     taught = targets(
         crops,

@@ -24,7 +24,15 @@ from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
 from model.vitpose import ViTPose
-from model.whole_box import Surroundings, may_be_cut, second_crops, surroundings, whole_boxes, worth_another_look
+from model.whole_box import (
+    Surroundings,
+    all_surroundings,
+    first_look,
+    image_edges,
+    second_crops,
+    whole_boxes,
+    worth_another_look,
+)
 
 BATCH_SIZE = 32
 
@@ -67,6 +75,7 @@ class Prediction:
 class _Crops:
     """A batch, or less, of people: crops (n, 3, H, W) uint8, boxes (n, 4), image sizes (n, 2).
 
+    ``looked`` (n, 4) are the boxes that were cropped, for a first look beyond the image larger than their own.
     ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
     ``about`` holds n times what the image shows about a person whom it may cut, None for others.
     """
@@ -76,6 +85,7 @@ class _Crops:
     about: tuple[Surroundings | None, ...]
     beyond: NDArray[np.bool_]
     boxes: NDArray[np.float64]
+    looked: NDArray[np.float64]
     image_size: NDArray[np.float64]
 
 
@@ -198,20 +208,18 @@ class Predictor:
         def around(regions: Regions) -> Tensor:
             return crop(pixels, crop_matrices(regions, input_size=size, codec=codec), size)
 
-        regions = self._regions(boxes)
         image_size = np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1))
-        beyond, edge = np.zeros(len(boxes), bool), np.zeros(len(boxes), bool)
+        looked, beyond = boxes, np.zeros(len(boxes), bool)
+        if self.whole_box:
+            looked = first_look(torch.from_numpy(boxes), image_edges(torch.from_numpy(image_size))).numpy()
+        regions = self._regions(looked)
         if self.larger_crop:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
-        if self.whole_box:
-            edge = may_be_cut(torch.from_numpy(boxes), torch.from_numpy(image_size)).numpy()
         # Before it is known who needs them, because the alternative is to keep the images of a whole batch.
-        larger = self._regions(enlarged(boxes[beyond]))
-        about = tuple(
-            surroundings(pixels, torch.from_numpy(boxes[row]), float(regions.size[row, 1]), size[0]) if seen else None
-            for row, seen in enumerate(edge)
-        )
-        return _Crops(around(regions), around(larger), about, beyond, boxes, image_size)
+        larger = self._regions(enlarged(looked[beyond]))
+        zoom = size[0] / self._regions(boxes).size[:, 1]
+        about = all_surroundings(pixels, regions, zoom, np.any(looked != boxes, axis=1))
+        return _Crops(around(regions), around(larger), about, beyond, boxes, looked, image_size)
 
     def _regions(self, boxes: NDArray[np.float64]) -> Regions:
         return regions_from_boxes(
@@ -220,10 +228,10 @@ class Predictor:
 
     def _first_look(self, people: _Crops) -> _FirstLook:
         """Predict a batch, and see who needs another look."""
-        regions = self._regions(people.boxes)
+        regions = self._regions(people.looked)
         said, told = self._batch(people.crops, people.boxes, regions)
         calls = np.zeros(said.score.shape, bool)
-        around, crops = enlarged(people.boxes), people.crops
+        around, crops = enlarged(people.looked), people.crops
         if self.larger_crop and people.beyond.any():
             calls = call_for_larger(
                 said.xy,
@@ -247,13 +255,12 @@ class Predictor:
         return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
 
     def _cut_by_image(self, people: _Crops, told: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Rows of those whom the image seems to cut, and their whole boxes, as the whole-box head told (n, 4)."""
+        """Rows of those whom the image seems to cut, with whole boxes, as the whole-box head told (n, 4)."""
         rows = np.flatnonzero([one is not None for one in people.about])
-        boxes = people.boxes[rows]
-        part = torch.from_numpy(boxes)
-        whole = whole_boxes(torch.from_numpy(told[rows]), part, self._regions(boxes))
-        cut = worth_another_look(part, whole).numpy()
-        return rows[cut], whole.numpy()[cut]
+        boxes, looked = people.boxes[rows], people.looked[rows]
+        whole = whole_boxes(torch.from_numpy(told[rows]), torch.from_numpy(boxes), self._regions(looked))
+        another = worth_another_look(torch.from_numpy(looked), whole).numpy()
+        return rows[another], whole.numpy()[another]
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
         """Predict all second crops of some batches, and hand the batches on with what they said."""
@@ -379,13 +386,12 @@ def _concatenated(parts: Sequence[Prediction]) -> Prediction:
 
 
 def _joined(parts: Sequence[_Crops]) -> _Crops:
+    named = ("beyond", "boxes", "looked", "image_size")
     return _Crops(
         torch.cat([part.crops for part in parts]),
         torch.cat([part.larger for part in parts]),
         tuple(one for part in parts for one in part.about),
-        np.concatenate([part.beyond for part in parts]),
-        np.concatenate([part.boxes for part in parts]),
-        np.concatenate([part.image_size for part in parts]),
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in named},
     )
 
 

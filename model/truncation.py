@@ -5,8 +5,8 @@ from what remains, and a labelled joint that was cut away is absent: that is how
 (``confidence.md`` section 5; the issue's definition of "absent"). The cuts run between joints, chosen by rank, so that
 every number of remaining joints is as likely as every other whatever the posture.
 
-The box is that of what remains for some, and for the others anything between it and the box of the whole person: what
-is seen at the image's edge is looked at again as a part of a whole (:mod:`model.whole_box`), at the scale of people.
+The box is the first look's for some, and for the others anything between it and the box of the whole person: what is
+seen at the image's edge is looked at again as a part of a whole (:mod:`model.whole_box`), at the scale of people.
 """
 
 import math
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from autolabel.poses import Visibility
+from model import whole_box
 from model.constant import constant
 from model.data import PoseBatch
 from model.draws import Draws
@@ -30,7 +31,9 @@ _ALONG = 8  # places along a limb that tell whether it is seen there, beside its
 _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it had
 
 
-def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, tight: float) -> PoseBatch:
+def truncate(
+    people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, first_look: float, beyond: bool
+) -> PoseBatch:
     """Cut the images of some people.
 
     Each cut lies at a pixel's edge, between two joints or between the last joint and the edge of the box. Where one
@@ -43,15 +46,17 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws,
         probability: Share of the people who are cut, if they have joints enough.
         limbs: (B, E, 2) int64 pairs of keypoints between which something of the body is seen.
         draws: 15 uniform numbers for each person, whatever the probability.
-        tight: Share of the boxes that are those of what remains; the others lie evenly between them and the whole
-            person's.
+        first_look: Share of the boxes that are those of the first look; the others lie evenly between them and the
+            whole person's.
+        beyond: Whether a first look goes beyond the image (:func:`model.whole_box.first_look`), also at people whose
+            own box reaches its edge, or has the tight box.
 
     Returns:
         The people with other ``box``, ``visibility`` and ``image``; pixels stay what they are, and are to be read
         within ``image`` only.
     """
     drawn = draws.uniform(15)
-    if probability == 0:
+    if probability == 0 and not beyond:
         return people
     cut = (drawn[:, 0] < probability) & (within(people, people.image).sum(dim=1) > LEAST)
     sides = 1 + (drawn[:, 1, None] >= constant(_FEWER_SIDES, drawn)).sum(dim=1)
@@ -66,13 +71,16 @@ def truncate(people: PoseBatch, probability: float, limbs: Tensor, draws: Draws,
         edge = torch.where((cut & (turn < sides))[:, None], edge, edges.gather(1, side))
         edges = edges.scatter(1, side, edge)
     lost = labelled(people.visibility) & ~_inside(people.xy, edges)
-    box = _new_box(people, edges, limbs)
-    box = torch.lerp(box, people.box, (drawn[:, 14, None] - tight).clamp_min(0) / max(1 - tight, 1e-6))
+    box, image = _new_box(people, edges, limbs), intersection(people.image, edges)
+    box = torch.where(cut[:, None], box, people.box)
+    box = whole_box.first_look(box, image) if beyond else box
+    toward_whole = (drawn[:, 14, None] - first_look).clamp_min(0) / max(1 - first_look, 1e-6)
+    box = torch.lerp(box, people.box, toward_whole)
     return replace(
         people,
-        box=torch.where(cut[:, None], box, people.box),
+        box=box,
         visibility=people.visibility.masked_fill(lost, Visibility.ABSENT),
-        image=intersection(people.image, edges),
+        image=image,
     )
 
 

@@ -2,8 +2,9 @@
 
 A box that ends where the image ends may hold a part of a person only. Cropped to it, a lone arm fills the input: a size
 at which the network has to know every part of every body, where whole people come at one size. So such a person is
-looked at twice. The first look tells how far the whole person reaches (:class:`model.heads.WholeBoxHead`); the second
-look has the crop of that box, with black where there is no image, and its answers count (decision 0010).
+looked at twice. The first look goes beyond the image where the box ends there, and tells how far the whole person
+reaches (:class:`model.heads.WholeBoxHead`); the second look has the crop of that box, with black where there is no
+image, and its answers count (decision 0010).
 
 Boxes are (N, 4) xyxy. How far somebody *reaches* is (N, 4), to the left, top, right and bottom of the crop's middle, in
 half heights of the crop.
@@ -22,8 +23,14 @@ from model.crop import Regions, crop, crop_matrices
 TOUCH = 0.02
 """A box reaches the edge of the image where it is nearer than this share of its longer side, or than a pixel."""
 
+BEYOND = 0.5
+"""How far a first look goes beyond the edge that a box reaches, as a share of the box's longer side."""
+
 LARGER = 1.2
-"""A whole person's box so much longer than the part's is worth another look."""
+"""A person whose whole box is not so much longer than what the image shows is not cut."""
+
+SAME = 0.7
+"""A whole person's box that overlaps the first look's by less (IoU) is worth another look."""
 
 _LEAST = 0.05
 """A person whom the crop shows far from its middle may end before it; nothing is told of less than this."""
@@ -31,33 +38,48 @@ _LEAST = 0.05
 _MOST = 6.0
 """The whole person's box is at most so many times as long as the part's."""
 
-_SEEN = 1.5
-"""As much of the image is kept for the second look, from the box's middle in heights of the first look's crop."""
-
 
 def touches(box: Tensor, image: Tensor) -> Tensor:
     """On which sides, (N, 4) left, top, right, bottom, boxes reach the edge of their images.
 
     Args:
         box: (N, 4).
-        image: (N, 4) edges of the images in the same frame; -0.5 and the size less 0.5 in full-image pixels.
+        image: (N, 4) edges of the images in the same frame; :func:`image_edges` in full-image pixels.
     """
     near = (TOUCH * _longer(box)).clamp_min(1.0)[:, None]
     return torch.cat([box[:, :2] - image[:, :2], image[:, 2:] - box[:, 2:]], dim=1) < near
 
 
-def may_be_cut(box: Tensor, image_size: Tensor) -> Tensor:
-    """(N,) whose box reaches the edge of the image, but is not the whole image.
+def image_edges(size: Tensor) -> Tensor:
+    """(N, 4) edges of images of ``size`` (N, 2), width and height, in their own pixels."""
+    low = torch.full_like(size, -0.5)
+    return torch.cat([low, low + size], dim=1)
+
+
+def may_be_cut(box: Tensor, image: Tensor) -> Tensor:
+    """On which sides, (N, 4), images may cut people: where boxes reach the edge, but are not the whole image.
 
     Such a box was given where nobody was detected, and says nothing of where a person ends.
 
     Args:
-        box: (N, 4) full-image pixels.
-        image_size: (N, 2) width and height.
+        box: (N, 4).
+        image: (N, 4) as for :func:`touches`.
     """
-    low = torch.full_like(image_size, -0.5)
-    sides = touches(box, torch.cat([low, low + image_size], dim=1))
-    return sides.any(dim=1) & ~sides.all(dim=1)
+    sides = touches(box, image)
+    return sides & ~sides.all(dim=1, keepdim=True)
+
+
+def first_look(box: Tensor, image: Tensor) -> Tensor:
+    """(N, 4) boxes that go beyond the image where it may cut people; those of others as they are.
+
+    What is left of a body is then nearer to the size that it has on whole people.
+
+    Args:
+        box: (N, 4).
+        image: (N, 4) as for :func:`touches`.
+    """
+    more = BEYOND * _longer(box)[:, None] * may_be_cut(box, image)
+    return box + torch.cat([-more[:, :2], more[:, 2:]], dim=1)
 
 
 def reaches(box: Tensor, regions: Regions, matrices: Tensor) -> Tensor:
@@ -84,7 +106,7 @@ def log_reach(reach: Tensor) -> Tensor:
 
 
 def whole_boxes(predicted: Tensor, box: Tensor, regions: Regions) -> Tensor:
-    """(N, 4) boxes of whole people.
+    """(N, 4) boxes of whole people; of those who are hardly larger than what the image shows, that.
 
     Args:
         predicted: (N, 4) :func:`log_reach` by the network about the crops of ``regions``.
@@ -96,12 +118,16 @@ def whole_boxes(predicted: Tensor, box: Tensor, regions: Regions) -> Tensor:
     middle = (box[:, :2] + box[:, 2:]) / 2
     low = torch.maximum(torch.minimum(regions.centre - reach[:, :2], box[:, :2]), middle - most)
     high = torch.minimum(torch.maximum(regions.centre + reach[:, 2:], box[:, 2:]), middle + most)
-    return torch.cat([low, high], dim=1)
+    whole = torch.cat([low, high], dim=1)
+    return torch.where((_longer(whole) > LARGER * _longer(box))[:, None], whole, box)
 
 
-def worth_another_look(box: Tensor, whole: Tensor) -> Tensor:
-    """(N,) whether the whole person's box is much larger than the part's."""
-    return _longer(whole) > LARGER * _longer(box)
+def worth_another_look(looked: Tensor, whole: Tensor) -> Tensor:
+    """(N,) whether the whole person's box is another than that of the first look."""
+    low, high = torch.maximum(looked[:, :2], whole[:, :2]), torch.minimum(looked[:, 2:], whole[:, 2:])
+    common = (high - low).clamp_min(0).prod(dim=1)
+    area, other = ((box[:, 2:] - box[:, :2]).prod(dim=1) for box in (looked, whole))
+    return common < SAME * (area + other - common)
 
 
 @dataclass(frozen=True)
@@ -139,24 +165,40 @@ def second_crops(
     return torch.cat(crops)
 
 
-def surroundings(image: Tensor, box: Tensor, region_height: float, input_height: int) -> Surroundings:
-    """What an image shows about a box.
+def all_surroundings(
+    image: Tensor, regions: Regions, zoom: Tensor, chosen: Sequence[bool]
+) -> tuple[Surroundings | None, ...]:
+    """What an image shows about each of N people, None about those who are not chosen.
 
     Args:
         image: (3, H, W) uint8.
-        box: (4,) full-image pixels.
-        region_height: Of the box's crop, in full-image pixels.
-        input_height: The same in pixels of the crop.
+        regions: N of the first looks, upright; as far as they are high is kept to each side of their middles.
+        zoom: (N,) as for :func:`surroundings`.
+        chosen: Of length N.
     """
-    reach = _SEEN * region_height
+    heights, zooms = regions.size[:, 1].tolist(), zoom.tolist()
+    return tuple(
+        surroundings(image, regions.centre[row], heights[row], zooms[row]) if wanted else None
+        for row, wanted in enumerate(chosen)
+    )
+
+
+def surroundings(image: Tensor, centre: Tensor, reach: float, zoom: float) -> Surroundings:
+    """What an image shows about a person.
+
+    Args:
+        image: (3, H, W) uint8.
+        centre: (2,) of the first look, full-image pixels.
+        reach: So far to each side, in full-image pixels.
+        zoom: Pixels by image pixel, if it is below 1; those of the crop of the person's own box.
+    """
     height, width = image.shape[1:]
-    x, y = ((box[:2] + box[2:]) / 2).tolist()
+    x, y = centre.tolist()
     x0, x1 = max(math.floor(x - reach), 0), min(math.ceil(x + reach) + 1, width)
     y0, y1 = max(math.floor(y - reach), 0), min(math.ceil(y + reach) + 1, height)
     # A box may lie beyond the image: a pixel is kept of it all the same.
     x0, y0 = min(x0, width - 1), min(y0, height - 1)
     part = image[:, y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
-    zoom = input_height / region_height
     if zoom >= 1:
         return Surroundings(part.clone(), 1.0, (x0 - 0.5, y0 - 0.5))
     size = (max(int(part.shape[1] * zoom), 1), max(int(part.shape[2] * zoom), 1))  # no pixel reads beyond the part

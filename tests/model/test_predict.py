@@ -19,7 +19,7 @@ from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
 from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Predictor
 from model.vitpose import build_vitpose
-from model.whole_box import may_be_cut, whole_boxes, worth_another_look
+from model.whole_box import first_look, may_be_cut, whole_boxes, worth_another_look
 
 COCO = Skeleton.load("coco17")
 
@@ -236,8 +236,10 @@ def constant(reach, **changes):
 
 
 @pytest.mark.parametrize("flip_test", [False, True])
-@pytest.mark.parametrize(("reach", "asked"), [((0.6, 1.1, 0.8, 1.5), True), ((1.6,) * 4, True), ((0.5,) * 4, False)])
-def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, asked) -> None:
+@pytest.mark.parametrize(
+    ("reach", "everybody"), [((0.6, 1.1, 0.8, 1.5), True), ((1.1, 1.5, 1.1, 1.5), True), ((0.6, 0.7, 0.6, 0.7), False)]
+)
+def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, everybody) -> None:
     """By another predictor that is given the whole boxes."""
     given = {"precision": "fp32", "batch_size": 4, "flip_test": flip_test}
     # Crops of small boxes are enlarged, so that their surroundings are kept as they are.
@@ -246,26 +248,33 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, 
     ]
     plain = Predictor(network(presence=True), **given)
     found = joined(Predictor(constant(reach), **given).predict(images))
-    before = joined(plain.predict(images))
     boxes = torch.tensor(np.concatenate([boxes for _, boxes in images]))
-    sizes = [image.shape[:0:-1] for image, boxes in images for _ in boxes]
-    edge = may_be_cut(boxes, torch.tensor(sizes, dtype=torch.float64)).numpy()
+    ends = [(-0.5, -0.5, image.shape[2] - 0.5, image.shape[1] - 0.5) for image, boxes in images for _ in boxes]
+    image = torch.tensor(ends, dtype=torch.float64)
+    edge = may_be_cut(boxes, image).any(dim=1).numpy()
     assert 4 < edge.sum() < len(edge) - 2
-    regions = regions_from_boxes(boxes, input_size=(64, 48))
+    looked = first_look(boxes, image)
+    before = joined(plain.predict(_with(images, looked)))
+    regions = regions_from_boxes(looked, input_size=(64, 48))
     said = torch.tensor([reach]).log()
     said = ((said + said[:, [2, 1, 0, 3]]) / 2 if flip_test else said).expand(len(boxes), -1)
     larger = whole_boxes(said, boxes, regions)
-    edge &= worth_another_look(boxes, larger).numpy()
-    assert edge.any() == asked
+    asked = worth_another_look(looked, larger).numpy()[edge]
+    assert asked.any() and asked.all() == everybody
+    edge[edge] = asked
     assert found["again"][edge].all() and np.array_equal(found["again"][~edge], before["again"][~edge])
-    counts = np.cumsum([len(boxes) for _, boxes in images])
-    wholes = zip((image for image, _ in images), np.split(larger.numpy(), counts[:-1]), strict=True)
-    second = joined(Predictor(network(presence=True), larger_crop=False, **given).predict(wholes))
+    second = joined(Predictor(network(presence=True), larger_crop=False, **given).predict(_with(images, larger)))
     for name in ("xy", "score", "presence", "visible", "feature peak"):
         assert np.array_equal(found[name][edge], second[name][edge]), name
         assert np.array_equal(found[name][~edge], before[name][~edge]), name
     without = Predictor(constant(reach), larger_crop=False, **given)
     assert not joined(without.predict(images))["again"].any()
+
+
+def _with(images, boxes):
+    """The images with other boxes (N, 4)."""
+    counts = np.cumsum([len(own) for _, own in images])
+    return list(zip((image for image, _ in images), np.split(boxes.numpy(), counts[:-1]), strict=True))
 
 
 def test_nobody_is_taken_for_cut_whose_box_is_the_image() -> None:

@@ -277,7 +277,7 @@ def test_the_whole_box_head_by_itself_changes_nothing_else(dots, tmp_path) -> No
     model = network(dots, presence=True, whole_box=True)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert any("running_mean" in name for name in before)
-    cut = Augmentation(truncation=1.0, tight=1.0)
+    cut = Augmentation(truncation=1.0, first_look=1.0)
     how = recipe(steps=6, batch_size=4, ema=0.9, augmentation=cut, partial=Partial(freeze=("keypoints",)))
     train_supervised(model, [Source(manifest)], how, tmp_path / "out", validation=[Source(manifest)])
     for learnt in (model.state_dict(), load_model(tmp_path / "out" / "last").state_dict()):

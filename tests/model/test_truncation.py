@@ -10,14 +10,15 @@ import torch
 from autolabel.poses import Visibility
 from model.draws import Draws
 from model.truncation import LEAST, labelled, truncate
+from model.whole_box import first_look, may_be_cut
 from tests.model.random_people import COCO, limbs, people
 
 STATES = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.VISIBLE, Visibility.ABSENT)
 
 
-def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False):
+def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False, beyond=False):
     draws = Draws(seed, 0, len(batch), slice(None))
-    return truncate(batch, probability, limbs(batch, skeleton), draws, tight=1.0 if tight else 0.25)
+    return truncate(batch, probability, limbs(batch, skeleton), draws, first_look=1.0 if tight else 0.25, beyond=beyond)
 
 
 def test_absent_are_exactly_those_beyond_the_cut() -> None:
@@ -82,6 +83,30 @@ def test_boxes_lie_between_what_remains_and_the_whole_person() -> None:
     assert 0.22 < (share.abs() < 1e-4).double().mean() < 0.28
     others = share[share.abs() >= 1e-4].sort().values
     assert (others - torch.linspace(0, 1, len(others))).abs().max() < 0.05
+
+
+def test_a_first_look_goes_beyond_the_cut() -> None:
+    """By half of the tight box's longer side, where it reaches the image's edge and on no other side."""
+    before = people(300)
+    tight, beyond = cut(before, tight=True), cut(before, tight=True, beyond=True)
+    sides = may_be_cut(tight.box, tight.image)
+    assert 200 < sides.any(dim=1).sum() < 300
+    more = (tight.box - beyond.box) * torch.tensor([1.0, 1, -1, -1])
+    longer = (tight.box[:, 2:] - tight.box[:, :2]).amax(dim=1, keepdim=True)
+    assert torch.allclose(more, torch.where(sides, longer / 2, 0), atol=1e-3)
+    assert torch.equal(tight.image, beyond.image) and torch.equal(tight.visibility, beyond.visibility)
+
+
+def test_who_is_not_cut_and_stands_at_the_edge_is_seen_as_at_a_first_look() -> None:
+    before = people(300)
+    edge = before.image.clone()
+    edge[:150, 3] = before.box[:150, 3]
+    before = replace(before, image=edge)
+    after = cut(before, 0.0, tight=True, beyond=True)
+    assert torch.equal(after.box, first_look(before.box, before.image))
+    assert ((after.box != before.box).any(dim=1) == (torch.arange(300) < 150)).all()
+    assert torch.equal(after.visibility, before.visibility) and torch.equal(after.image, before.image)
+    assert cut(before, 0.0) is before, "without a second look, nothing beyond an image is looked at"
 
 
 def _shares(drawn, tight, before):

@@ -8,6 +8,8 @@ import torch
 
 from model.crop import Regions, apply, crop, crop_matrices, regions_from_boxes
 from model.whole_box import (
+    first_look,
+    image_edges,
     log_reach,
     may_be_cut,
     reaches,
@@ -44,9 +46,14 @@ def test_where_a_box_reaches_the_edge(box, expected) -> None:
     assert touches(edges(box), edges(IMAGE)).tolist() == [[name in expected for name in SIDES]]
 
 
-def test_a_box_that_is_the_whole_image_says_nothing_of_a_cut() -> None:
-    boxes = edges(IMAGE, (-0.5, -0.5, 199.5, 80), (20, 20, 60, 80))
-    assert may_be_cut(boxes, edges(*[(200, 100)] * 3)).tolist() == [False, True, False]
+def test_a_first_look_goes_beyond_the_image_where_it_may_cut() -> None:
+    """Half of the longer side; but a box that is the whole image says nothing of a cut."""
+    image = image_edges(torch.tensor([[200.0, 100]] * 3))
+    assert image.tolist() == [list(IMAGE)] * 3
+    boxes = edges(IMAGE, (-0.5, -0.5, 199.5, 80), (120, 40, 160, 99.5))
+    assert may_be_cut(boxes, image).tolist() == [[False] * 4, [True, True, True, False], [False, False, False, True]]
+    expected = [list(IMAGE), [-100.5, -100.5, 299.5, 80], [120, 40, 160, 129.25]]
+    assert first_look(boxes, image).tolist() == expected
 
 
 def test_how_far_people_reach_by_hand() -> None:
@@ -85,7 +92,15 @@ def test_boxes_come_back_from_what_is_told() -> None:
     reach = reaches(whole, regions, crop_matrices(regions, input_size=SIZE, codec="plain"))
     assert whole_boxes(log_reach(reach).float(), box, regions).numpy() == pytest.approx(whole.numpy(), abs=1e-4)
     assert worth_another_look(box, whole).tolist() == [True, True]
-    assert worth_another_look(box, edges((20, 20, 60, 91), (0, 0, 30, 37))).tolist() == [False, True]
+    # 60 of 85 pixels in common, 60 of 86; 24 of 35 of each side.
+    assert worth_another_look(box, edges((20, 20, 60, 105), (0, 0, 30, 43))).tolist() == [False, True]
+    assert worth_another_look(box, edges((20, 20, 60, 63), (0, 0, 30, 20))).tolist() == [False, True]
+    # Of who is hardly larger than the part, that is the whole.
+    hardly = edges((15, 15, 75, 87), (0, 0, 30, 37))
+    reach = reaches(hardly, regions, crop_matrices(regions, input_size=SIZE, codec="plain"))
+    assert whole_boxes(log_reach(reach), box, regions).numpy() == pytest.approx(
+        np.array([[20, 20, 60, 80], [0, 0, 30, 37]]), abs=1e-4
+    )
     # What the image shows lies in the answer, and nobody is told to be a giant.
     assert whole_boxes(torch.full((2, 4), -9.0), box, regions).tolist() == box.tolist()
     huge = whole_boxes(torch.full((2, 4), 9.0), box, regions)
@@ -97,7 +112,7 @@ def test_a_second_look_reads_the_images_pixels(box) -> None:
     image = torch.randint(0, 256, (3, 100, 200), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     one = torch.tensor(box, dtype=torch.float64)
     region = regions_from_boxes(one[None], input_size=(512, 384))
-    kept = surroundings(image, one, float(region.size[0, 1]), 512)
+    kept = surroundings(image, region.centre[0], 1.5 * float(region.size[0, 1]), 512 / float(region.size[0, 1]))
     assert kept.zoom == 1.0 and kept.pixels.numel() <= image.numel()
     wider = regions_from_boxes(one[None] + torch.tensor([-20.0, -20, 20, 20]), input_size=SIZE)
     for codec in ("udp", "plain"):
@@ -111,7 +126,8 @@ def test_little_is_kept_of_a_large_image_and_it_lies_where_it_did() -> None:
     image = torch.stack([x / 5, y / 4, (x + y) / 9]).to(torch.uint8)
     box = edges((700, 300, 1199.5, 899.5))
     region = regions_from_boxes(box, input_size=SIZE)
-    kept = surroundings(image, box[0], float(region.size[0, 1]), SIZE[0])
+    height = float(region.size[0, 1])
+    kept = surroundings(image, region.centre[0], 1.5 * height, SIZE[0] / height)
     assert kept.pixels.shape == (3, int(900 * kept.zoom), int(1200 * kept.zoom)) and kept.zoom < 0.1
     wider = regions_from_boxes(edges((600, 250, 1500, 1700)), input_size=SIZE)
     expected = crop(image, crop_matrices(wider, input_size=SIZE, codec="udp"), SIZE).int()
@@ -127,6 +143,7 @@ def test_a_box_larger_than_the_image_and_one_of_a_pixel() -> None:
     for box in ((-50.0, -50, 60, 60), (3.0, 3, 3, 3)):
         one = torch.tensor(box, dtype=torch.float64)
         region = regions_from_boxes(one[None], input_size=SIZE)
-        kept = surroundings(image, one, float(region.size[0, 1]), SIZE[0])
+        height = float(region.size[0, 1])
+        kept = surroundings(image, region.centre[0], 1.5 * height, SIZE[0] / height)
         crops = kept.crop(region, input_size=SIZE, codec="udp")
         assert crops.shape == (1, 3, *SIZE) and 0 < crops.max() <= 9
