@@ -44,8 +44,10 @@ class Augmentation(Settings):
         shift: Largest shift of the centre, as a share of the box's sides.
         shift_probability: Share of crops that are shifted at all.
         truncation: Share of people whose image is cut along some sides; see :func:`model.truncation.truncate`.
-        first_look: Share of the people at the edge of the image, cut or not, who are seen as a first look at
-            prediction sees them; the boxes of the others lie anywhere between that and the whole person's.
+        tight: Share of the cut people whose box is that of what remains, as one look at prediction has it; the boxes
+            of the others lie anywhere between it and the whole person's.
+        first_look: Share of all people who are seen as at the first of two looks, if the network has a whole-box
+            head: those whom the image cuts or may cut have their tight box and some room beyond the image.
         colour: Largest change of contrast, as a share, and of brightness, in ImageNet's standard deviations.
         tint: Largest change of saturation, as a share; the channels' gains change by half of it.
         grey: Share of crops without colours.
@@ -63,7 +65,8 @@ class Augmentation(Settings):
     shift: float = Field(default=0.2, ge=0, le=1)
     shift_probability: float = Field(default=0.3, ge=0, le=1)
     truncation: float = Field(default=0.0, ge=0, le=1)
-    first_look: float = Field(default=0.25, ge=0, le=1)
+    tight: float = Field(default=0.25, ge=0, le=1)
+    first_look: float = Field(default=0.1, ge=0, le=1)
     colour: float = Field(default=0.0, ge=0, lt=1)
     tint: float = Field(default=0.0, ge=0, lt=1)
     grey: float = Field(default=0.0, ge=0, le=1)
@@ -145,7 +148,7 @@ def augment(
         padding: As in training and prediction alike.
         codecs: Heatmap convention of each head.
         draws: The people's random numbers; as many are drawn whatever the ranges.
-        whole_box: Whether the network has a whole-box head, for which a first look goes beyond the image.
+        whole_box: Whether the network has a whole-box head, and so is to know first looks.
 
     Raises:
         InputError: The random numbers are for other people than the batch has.
@@ -157,7 +160,8 @@ def augment(
     tables = _tables(tuple(skeletons), batch.xy.device)
     people = _padded(batch, tables.flip.shape[1])
     limbs = tables.limbs[people.dataset]
-    cut = truncate(people, how.truncation, limbs, draws, first_look=how.first_look, beyond=whole_box)
+    first_look = how.first_look if whole_box else 0.0
+    cut = truncate(people, how.truncation, limbs, draws, tight=how.tight, first_look=first_look)
     regions = _drawn_regions(cut, how, tables, input_size, padding, draws)
     regions = _on_canvas(regions, people.box, cut.image, how, input_size, padding)
     matrices = crop_matrices(regions, input_size=input_size, codec=codecs[0])

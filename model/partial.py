@@ -31,7 +31,7 @@ _PARTS: dict[Part, str] = {
     "attention": r"blocks\.\d+\.(attn|norm1)\.",
     "mlp": rf"blocks\.\d+\.(mlp|norm2)\.|{_STEM}",
     "encoder": rf"(blocks|last_norm)\.|{_STEM}",
-    "keypoints": r"(?!whole_box_head\.)",
+    "keypoints": r"(?!(presence_heads|whole_box_head)\.)",
 }
 _HEADS = r"(keypoint_heads|presence_heads|whole_box_head)\."
 _ADAPTERS = r".*\.lora_[AB]\."
@@ -45,7 +45,7 @@ class Partial(Settings):
             norm in every block) and ``freeze_ffn`` (MLP and its norm in every block, patch and position
             embedding); with either, the last norm is trained. ``encoder`` leaves the heads alone to be trained:
             the last norm is frozen too, so that heads taught apart can share one encoder. ``keypoints`` is everything
-            that keypoints and presence come from: the whole-box head alone is trained.
+            that keypoints come from: the presence and whole-box heads alone are trained.
         freeze_blocks: The first so many blocks stay as they were, and the patch and position embedding below them.
         lora_rank: Rank of the adapters, which are trained with the heads and nothing else; 0 for none.
         lora_alpha: Adapters count ``lora_alpha / lora_rank`` times.
@@ -106,7 +106,7 @@ def freeze(model: ViTPose, how: Partial) -> None:
         raise ConfigError(
             "nothing is left to be trained",
             subject="freeze",
-            remedy="Give the network whole_box = true, or freeze less.",
+            remedy="Give the network presence = true or whole_box = true, or freeze less.",
         )
 
 

@@ -23,6 +23,7 @@ from model.crop import Regions, back_project, crop, crop_matrices, normalise, re
 from model.device import pick_device, pick_precision
 from model.heatmap import decode, flip_back
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
+from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Prediction, concatenated
 from model.vitpose import ViTPose
 from model.whole_box import (
     Surroundings,
@@ -36,39 +37,8 @@ from model.whole_box import (
 
 BATCH_SIZE = 32
 
-FEATURES = ("peak",)
-FLIP_FEATURES = ("peak", "flip_peak", "flip_ks", "swap_ks")
-HEAD_FEATURES = ("presence", "visible")
-LARGER_FEATURES = ("again",)
-"""Names of the features: without and with a flip test, what a presence head adds, and what larger crops add."""
-
 SECOND_BATCHES = 4
 """Second looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says about N boxes.
-
-    Attributes:
-        xy: (N, K, 2) float32, full-image pixels.
-        score: (N, K) float32, the height of the heatmap's peak.
-        presence: (N, K) float32, the probability that the keypoint lies inside the image; NaN without a presence head.
-        visible: (N, K) float32, the probability that it is visible, given that it lies inside; NaN without one.
-        again: (N,) bool, people who were looked at again, in a larger crop or as a part of a whole person.
-        features: Numbers a pose for the score model: ``peak`` (N, K); with a flip test also ``flip_ks`` (N, K), the
-            similarity of what the image and its mirror image say, ``flip_peak`` (N, K), the lower of the two peaks,
-            and ``swap_ks`` (N, K), the similarity with the mirror image's answer for the other side; with a presence
-            head also ``presence`` and ``visible``. With larger crops also ``again`` (N,), 1 for people who were
-            looked at again and 0 for others.
-    """
-
-    xy: NDArray[np.float32]
-    score: NDArray[np.float32]
-    presence: NDArray[np.float32]
-    visible: NDArray[np.float32]
-    again: NDArray[np.bool_]
-    features: Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -243,7 +213,7 @@ class Predictor:
             )
             crops = crops.clone()
             crops[torch.from_numpy(people.beyond)] = people.larger
-        cut, whole = self._cut_by_image(people, told)
+        cut, whole = self._cut_by_image(people, said.presence, told)
         if len(cut):
             calls[cut] = True  # of a whole person, all is looked for anew
             around[cut] = whole
@@ -254,13 +224,17 @@ class Predictor:
         rows = np.any(calls, axis=1)
         return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
 
-    def _cut_by_image(self, people: _Crops, told: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Rows of those whom the image seems to cut, with whole boxes, as the whole-box head told (n, 4)."""
+    def _cut_by_image(
+        self, people: _Crops, presence: NDArray[np.float32], told: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Rows of people whose whole box, as the heads told (n, K) and (n, 4), is another than what was looked at."""
         rows = np.flatnonzero([one is not None for one in people.about])
         boxes, looked = people.boxes[rows], people.looked[rows]
-        whole = whole_boxes(torch.from_numpy(told[rows]), torch.from_numpy(boxes), self._regions(looked))
-        another = worth_another_look(torch.from_numpy(looked), whole).numpy()
-        return rows[another], whole.numpy()[another]
+        whole = whole_boxes(torch.from_numpy(told[rows]), torch.from_numpy(boxes), self._regions(looked)).numpy()
+        complete = np.all(presence[rows] >= self.model.config.presence_threshold, axis=1)  # NaN says nothing
+        whole[complete] = boxes[complete]
+        another = worth_another_look(torch.from_numpy(looked), torch.from_numpy(whole)).numpy()
+        return rows[another], whole[another]
 
     def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
         """Predict all second crops of some batches, and hand the batches on with what they said."""
@@ -271,7 +245,7 @@ class Predictor:
         for start in range(0, len(boxes), self.batch_size):
             rows = slice(start, start + self.batch_size)
             found.append(self._batch(crops[rows], boxes[rows], self._regions(around[rows]))[0])
-        second, done = _concatenated(found), 0
+        second, done = concatenated(found), 0
         for look in looks:
             yield _corrected(look, second, slice(done, done + len(look.boxes)))
             done += len(look.boxes)
@@ -374,15 +348,6 @@ def _corrected(look: _FirstLook, second_look: Prediction, rows: slice) -> Predic
             for name, values in said.features.items()
         },
     )
-
-
-def _concatenated(parts: Sequence[Prediction]) -> Prediction:
-    features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("xy", "score", "presence", "visible", "again")
-    }
-    return Prediction(**arrays, features=features)
 
 
 def _joined(parts: Sequence[_Crops]) -> _Crops:

@@ -5,8 +5,9 @@ from what remains, and a labelled joint that was cut away is absent: that is how
 (``confidence.md`` section 5; the issue's definition of "absent"). The cuts run between joints, chosen by rank, so that
 every number of remaining joints is as likely as every other whatever the posture.
 
-The box is the first look's for some, and for the others anything between it and the box of the whole person: what is
-seen at the image's edge is looked at again as a part of a whole (:mod:`model.whole_box`), at the scale of people.
+The box is that of what remains for some, and for the others anything between it and the box of the whole person: what
+is seen at the image's edge is looked at again as a part of a whole (:mod:`model.whole_box`), at the scale of people, or
+somewhat larger where the whole is underestimated. Some are seen as the first of these looks sees them.
 """
 
 import math
@@ -32,7 +33,7 @@ _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it
 
 
 def truncate(
-    people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, first_look: float, beyond: bool
+    people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, tight: float, first_look: float
 ) -> PoseBatch:
     """Cut the images of some people.
 
@@ -46,17 +47,18 @@ def truncate(
         probability: Share of the people who are cut, if they have joints enough.
         limbs: (B, E, 2) int64 pairs of keypoints between which something of the body is seen.
         draws: 15 uniform numbers for each person, whatever the probability.
-        first_look: Share of the boxes that are those of the first look; the others lie evenly between them and the
-            whole person's.
-        beyond: Whether a first look goes beyond the image (:func:`model.whole_box.first_look`), also at people whose
-            own box reaches its edge, or has the tight box.
+        tight: Share of the boxes that are those of what remains; the others lie evenly between them and the whole
+            person's.
+        first_look: Share of all people who are seen as at the first look of two: their tight box and some room beyond
+            the edge of the image (:func:`model.whole_box.first_look`). The images of those who are not cut end where
+            their boxes end, since only people at the edge of the image are looked at so.
 
     Returns:
         The people with other ``box``, ``visibility`` and ``image``; pixels stay what they are, and are to be read
         within ``image`` only.
     """
     drawn = draws.uniform(15)
-    if probability == 0 and not beyond:
+    if probability == 0 and first_look == 0:
         return people
     cut = (drawn[:, 0] < probability) & (within(people, people.image).sum(dim=1) > LEAST)
     sides = 1 + (drawn[:, 1, None] >= constant(_FEWER_SIDES, drawn)).sum(dim=1)
@@ -65,17 +67,20 @@ def truncate(
     rank = drawn[:, 6:10] ** (1 / sides[:, None])
     # Edges of what is left, unbounded where nothing was cut.
     edges = constant((-math.inf, -math.inf, math.inf, math.inf), people.image).expand(len(people), 4)
+    which = drawn[:, 14, None]
+    first = which < first_look
     for turn in range(4):
         side = order[:, turn, None]
         edge = _line(people, edges, side, rank[:, turn, None], drawn[:, 10 + turn, None])
-        edge = torch.where((cut & (turn < sides))[:, None], edge, edges.gather(1, side))
+        edge = torch.where(cut[:, None], edge, _end(people, side))
+        edge = torch.where((cut[:, None] | first) & (turn < sides)[:, None], edge, edges.gather(1, side))
         edges = edges.scatter(1, side, edge)
     lost = labelled(people.visibility) & ~_inside(people.xy, edges)
     box, image = _new_box(people, edges, limbs), intersection(people.image, edges)
     box = torch.where(cut[:, None], box, people.box)
-    box = whole_box.first_look(box, image) if beyond else box
-    toward_whole = (drawn[:, 14, None] - first_look).clamp_min(0) / max(1 - first_look, 1e-6)
-    box = torch.lerp(box, people.box, toward_whole)
+    share = (which - first_look).clamp_min(0) / max(1 - first_look, 1e-6)
+    between = torch.lerp(box, people.box, (share - tight).clamp_min(0) / max(1 - tight, 1e-6))
+    box = torch.where(first, whole_box.first_look(box, image), between)
     return replace(
         people,
         box=box,
@@ -122,6 +127,13 @@ def _line(people: PoseBatch, edges: Tensor, side: Tensor, rank: Tensor, between:
     line = (last + (following - last) * between - 0.5).round()
     line = torch.maximum(line, (last - 0.5).ceil()) + 0.5  # a pixel's edge, not before the last joint that is kept
     return sign * torch.minimum(line, limit)
+
+
+def _end(people: PoseBatch, side: Tensor) -> Tensor:
+    """(B, 1) the pixel's edge at which boxes end on ``side`` (B, 1), or at which the image does."""
+    sign = torch.where(side >= 2, 1.0, -1.0)
+    end, limit = (sign * edges.gather(1, side) for edges in (people.box, people.image))
+    return sign * torch.minimum((end - 0.5).ceil() + 0.5, limit)
 
 
 def _new_box(people: PoseBatch, edges: Tensor, limbs: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ from autolabel.suppress import oks_nms, rescore
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from model.predict import Prediction, Predictor
+    from model.predict import Predictor
+    from model.prediction import Prediction
 
 WHOLE_IMAGE = "whole-image"
 """What made the box of an image that nobody gave boxes for."""

@@ -81,7 +81,8 @@ def test_everything_in_table_6_but_truncation_and_presence_is_the_same(corpus: s
     assert ours.test[0] == plain.test[0] == f"{corpus}-val"  # whose people are cut
     assert set(ours.network) == {"presence", "whole_box"}
     assert set(ours.training) == {"presence_weight"}
-    assert set(ours.augmentation) == {"truncation", "half_body"}, "cut people take the place of half bodies"
+    assert set(ours.augmentation) == {"truncation", "half_body", "first_look"}, "cut people in place of half bodies"
+    assert ours.augmentation["first_look"] == 0, "which teach nothing that keypoints come from"
     last = RUNS[PAIRS[corpus][1]]
     assert (last.init, last.data, last.test) == (ours.name, ours.data, ours.test)
     assert last.training["partial"] == {"freeze": ("keypoints",)}, "what tells keypoints had as many steps as plain's"

@@ -87,7 +87,7 @@ def test_keypoints_stay_on_their_dots(dots, codec, flip, how) -> None:
 def far_from_edges(batch, how):
     """(B, K) whether the cut, which is what is drawn first, goes through no part of a dot."""
     no_limbs = torch.zeros(len(batch), 1, 2, dtype=torch.int64)
-    cut = truncate(batch, how.truncation, no_limbs, Draws(0, 0, 10, slice(None)), first_look=1, beyond=False)
+    cut = truncate(batch, how.truncation, no_limbs, Draws(0, 0, 10, slice(None)), tight=how.tight, first_look=0.0)
     distance = torch.cat([batch.xy - cut.image[:, None, :2], cut.image[:, None, 2:] - batch.xy], dim=-1).amin(dim=-1)
     sigma = (batch.box[:, 2:] - batch.box[:, :2]).amax(dim=1) / 20
     return (distance > 4 * sigma[:, None]).numpy()
@@ -334,7 +334,7 @@ def test_the_whole_person_is_told_of_a_part() -> None:
     batch = replace(batch, image=torch.where(torch.arange(60)[:, None] < 20, batch.box, batch.image))
     batch.visibility[10:15, 3] = Visibility.UNLABELLED
     batch.xy[15:20, 4] = -50.0  # outside the image
-    crops, cut = (drawn(batch, how, COCO, whole_box=True) for how in (still(), still(truncation=1.0)))
+    crops, cut = (drawn(batch, still(truncation=t, first_look=0.0), COCO, whole_box=True) for t in (0.0, 1.0))
     assert touches(batch.box, batch.image)[:20].all()
     known = torch.tensor([*[True] * 10, *[False] * 10, *[True] * 40])
     for found in (crops, cut):

@@ -141,12 +141,12 @@ def test_what_belongs_to_the_attention_is_frozen_with_it_and_heads_with_nothing(
     assert any("relative_position" in name for name, _ in model.named_parameters())
 
 
-def test_the_whole_box_head_is_trained_alone() -> None:
+def test_what_gives_no_keypoint_is_trained_alone() -> None:
     model = small(presence=True, whole_box=True)
     freeze(model, Partial(freeze=("keypoints",)))
-    assert {part(name) for name in trained(model)} == {"whole_box_head"}
+    assert {part(name) for name in trained(model)} == {"presence_heads", "whole_box_head"}
     with pytest.raises(ConfigError, match=r"nothing is left to be trained.*whole_box = true"):
-        freeze(small(presence=True), Partial(freeze=("keypoints",)))
+        freeze(small(), Partial(freeze=("keypoints",)))
 
 
 @needs_peft

@@ -17,9 +17,10 @@ from benchmarks.parity_network import randomise
 from model.config import ViTPoseConfig
 from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
-from model.predict import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Predictor
+from model.predict import Predictor
+from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES
 from model.vitpose import build_vitpose
-from model.whole_box import first_look, may_be_cut, whole_boxes, worth_another_look
+from model.whole_box import first_look, image_edges, may_be_cut, whole_boxes, worth_another_look
 
 COCO = Skeleton.load("coco17")
 
@@ -242,18 +243,13 @@ def constant(reach, **changes):
 def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, everybody) -> None:
     """By another predictor that is given the whole boxes."""
     given = {"precision": "fp32", "batch_size": 4, "flip_test": flip_test}
-    # Crops of small boxes are enlarged, so that their surroundings are kept as they are.
-    images = [
-        (image, np.hstack([box[:, :2], np.minimum(box[:, 2:], box[:, :2] + 38)])) for image, box in pictures(12, 3)
-    ]
+    images = _small_people()
     plain = Predictor(network(presence=True), **given)
     found = joined(Predictor(constant(reach), **given).predict(images))
-    boxes = torch.tensor(np.concatenate([boxes for _, boxes in images]))
-    ends = [(-0.5, -0.5, image.shape[2] - 0.5, image.shape[1] - 0.5) for image, boxes in images for _ in boxes]
-    image = torch.tensor(ends, dtype=torch.float64)
-    edge = may_be_cut(boxes, image).any(dim=1).numpy()
+    boxes, ends = _in_images(images)
+    edge = may_be_cut(boxes, ends).any(dim=1).numpy()
     assert 4 < edge.sum() < len(edge) - 2
-    looked = first_look(boxes, image)
+    looked = first_look(boxes, ends)
     before = joined(plain.predict(_with(images, looked)))
     regions = regions_from_boxes(looked, input_size=(64, 48))
     said = torch.tensor([reach]).log()
@@ -269,6 +265,32 @@ def test_people_at_the_edge_are_looked_at_as_parts_of_a_whole(flip_test, reach, 
         assert np.array_equal(found[name][~edge], before[name][~edge]), name
     without = Predictor(constant(reach), larger_crop=False, **given)
     assert not joined(without.predict(images))["again"].any()
+
+
+def test_who_has_all_keypoints_inside_the_image_is_not_cut() -> None:
+    """They are looked at in their own box in the end, however far the whole-box head says that they reach."""
+    model, images = constant((1.1, 1.5, 1.1, 1.5)), _small_people()
+    with torch.no_grad():
+        for name in ("weight", "bias"):
+            getattr(model.presence_heads[0], name).fill_(float(name == "bias"))
+    found = joined(Predictor(model, batch_size=4).predict(images))
+    own = joined(Predictor(model, batch_size=4, larger_crop=False).predict(images))
+    boxes, ends = _in_images(images)
+    edge = may_be_cut(boxes, ends).any(dim=1).numpy()
+    assert edge.sum() > 4 and found["again"][edge].all()
+    assert np.array_equal(found["xy"][edge], own["xy"][edge])
+
+
+def _small_people():
+    """Their crops are enlarged, so that their surroundings are kept as they are."""
+    return [(image, np.hstack([box[:, :2], np.minimum(box[:, 2:], box[:, :2] + 38)])) for image, box in pictures(12, 3)]
+
+
+def _in_images(images):
+    """(N, 4) all boxes, and the edges of the images that they are in."""
+    boxes = torch.tensor(np.concatenate([boxes for _, boxes in images]))
+    sizes = [image.shape[:0:-1] for image, boxes in images for _ in boxes]
+    return boxes, image_edges(torch.tensor(sizes, dtype=torch.float64))
 
 
 def _with(images, boxes):

@@ -16,9 +16,11 @@ from tests.model.random_people import COCO, limbs, people
 STATES = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.VISIBLE, Visibility.ABSENT)
 
 
-def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False, beyond=False):
+def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False, first_look=0.0):
     draws = Draws(seed, 0, len(batch), slice(None))
-    return truncate(batch, probability, limbs(batch, skeleton), draws, first_look=1.0 if tight else 0.25, beyond=beyond)
+    return truncate(
+        batch, probability, limbs(batch, skeleton), draws, tight=1.0 if tight else 0.25, first_look=first_look
+    )
 
 
 def test_absent_are_exactly_those_beyond_the_cut() -> None:
@@ -88,7 +90,7 @@ def test_boxes_lie_between_what_remains_and_the_whole_person() -> None:
 def test_a_first_look_goes_beyond_the_cut() -> None:
     """By half of the tight box's longer side, where it reaches the image's edge and on no other side."""
     before = people(300)
-    tight, beyond = cut(before, tight=True), cut(before, tight=True, beyond=True)
+    tight, beyond = cut(before, tight=True), cut(before, first_look=1.0)
     sides = may_be_cut(tight.box, tight.image)
     assert 200 < sides.any(dim=1).sum() < 300
     more = (tight.box - beyond.box) * torch.tensor([1.0, 1, -1, -1])
@@ -97,16 +99,28 @@ def test_a_first_look_goes_beyond_the_cut() -> None:
     assert torch.equal(tight.image, beyond.image) and torch.equal(tight.visibility, beyond.visibility)
 
 
-def test_who_is_not_cut_and_stands_at_the_edge_is_seen_as_at_a_first_look() -> None:
+def test_some_are_seen_as_at_a_first_look_and_the_others_as_without() -> None:
+    before = people(3000)
+    tight, looks, mixed = (cut(before, tight=t, first_look=f) for t, f in ((True, 0.0), (False, 1.0), (False, 0.4)))
+    first = (mixed.box == looks.box).all(dim=1)
+    told = (looks.box != tight.box).any(dim=1)
+    assert 0.37 < first[told].double().mean() < 0.43
+    others = ~first & ((before.box - tight.box).abs() > 5).any(dim=1)
+    shares = _shares(mixed, tight, before)[others, 0]
+    assert 0.22 < (shares.abs() < 1e-4).double().mean() < 0.28
+
+
+def test_the_image_ends_at_the_people_of_a_first_look_who_are_not_cut() -> None:
+    """On one side at least, within a pixel, so that nothing of them is lost: a first look must know whole people."""
     before = people(300)
-    edge = before.image.clone()
-    edge[:150, 3] = before.box[:150, 3]
-    before = replace(before, image=edge)
-    after = cut(before, 0.0, tight=True, beyond=True)
-    assert torch.equal(after.box, first_look(before.box, before.image))
-    assert ((after.box != before.box).any(dim=1) == (torch.arange(300) < 150)).all()
-    assert torch.equal(after.visibility, before.visibility) and torch.equal(after.image, before.image)
-    assert cut(before, 0.0) is before, "without a second look, nothing beyond an image is looked at"
+    after = cut(before, 0.0, first_look=1.0)
+    room = (before.box - after.image) * torch.tensor([1.0, 1, -1, -1])
+    ends = after.image != before.image
+    assert ends.any(dim=1).all() and (room[ends] >= 0).all() and (room[ends] < 1).all()
+    assert ((after.image + 0.5) % 1 == 0).all()
+    assert torch.equal(after.visibility, before.visibility)
+    assert torch.equal(after.box, first_look(before.box, after.image))
+    assert cut(before, 0.0) is before
 
 
 def _shares(drawn, tight, before):

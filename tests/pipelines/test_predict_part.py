@@ -18,7 +18,7 @@ from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
 from model.config import ViTPoseConfig
-from model.predict import Prediction
+from model.prediction import Prediction
 from pipelines.predict_part import LOOKAHEAD, Job, PartReport, predict_part
 from tests.doubles import Recorder
 
