@@ -3,8 +3,8 @@
     python -m benchmarks.starter --out runs
 
 A masked autoencoder on all photographs of people, then supervised training in two rounds on ``lspet`` (mapped to
-``coco17``: its twelve limb joints) and ``fashion17``, with truncation crops and a presence head; at last the whole-box
-head, with all else frozen. Measured on ``lspet``'s validation people, on the twelve joints that both have.
+``coco17``: its twelve limb joints) and ``fashion17``, with truncation crops and a presence head; at last presence and
+whole-box heads, with all else frozen. Measured on ``lspet``'s validation people, on the twelve joints that both have.
 ``model/weights/starter-people.safetensors`` and its card are written only where PCK@0.1 reaches 0.40. Every stage is
 kept in ``--out``; one that was stopped goes on, and one whose settings below were changed is done again.
 """
@@ -214,8 +214,8 @@ photographs with all 17 joints (HuuTranDuc/LiteHrnet). Both are for research: **
 and cite Johnson & Everingham.
 
 **Training.** {mae}{crops:,} crops in {steps:,} steps of two rounds, AdamW, moving average of the weights, truncation
-crops; then the whole-box head alone for {heads:,} steps (`python -m benchmarks.starter`; all settings stand in that
-file).
+crops; then presence and whole-box heads alone for {heads:,} steps (`python -m benchmarks.starter`; all settings
+stand in that file).
 
 **Accuracy**, each person cropped by the box of their annotation, without a flip test unless it says so:
 

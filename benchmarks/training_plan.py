@@ -15,7 +15,7 @@ BATCH = 64
 STEPS: Mapping[str, int] = {
     "base": 800,  # base, ours, and what is compared with them in tables 1 and 6 on lspet
     "partial": 3000,  # table 6 on fashion17, which is learnt well enough for a drop to mean something
-    "whole box": 800,  # table 6: of the head that tells the whole person's box, with all else frozen
+    "whole box": 800,  # table 6: of presence and whole-box heads, with all that keypoints come from frozen
     "mae": 500,  # table 1: pre-training on the same images
     "tune": 60,  # tables 2 and 3: on from fashion17's plain network, at another resolution or with another attention
     "transfer": 60,  # table 4
@@ -73,7 +73,7 @@ FIRST_LOOKS: Mapping[str, Any] = {
     "truncation": 0.6,
     "first_look": 0.4,
 }
-"""How the whole-box head is taught by itself: most people cut, and many seen as a first look sees them."""
+"""How presence and whole-box heads are taught by themselves: most people cut, many seen as a first look sees them."""
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "fashion17": ("fashion17 plain", "fashion17 ours"),
@@ -82,7 +82,7 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 """Table 6: plain recipe and ours, by the corpus that both are trained and measured on."""
 
 CUT: Mapping[str, str] = {"fashion17": "fashion17 cut", "lspet": "cut"}
-"""The networks of ours before the whole-box head's own steps, which change no keypoint."""
+"""The networks of ours before presence and whole-box heads have their own steps, which change no place of a keypoint."""
 
 ABLATION = ("fashion17", "fashion17 truncation")
 """Corpus and run of table 6+: truncation crops without a presence head."""
@@ -234,7 +234,11 @@ def _partial() -> list[Run]:
     how: Any = {
         "network": {"presence": True, "whole_box": True},
         "training": {"presence_weight": PRESENCE},
-        "augmentation": {"half_body": 0.0, "truncation": TRUNCATION, "first_look": 0.0},  # the head has its own steps
+        "augmentation": {
+            "half_body": 0.0,
+            "truncation": TRUNCATION,
+            "first_look": 0.0,
+        },  # the heads have steps of their own
     }
     return [
         Run(plain, ("6",), **fashion),

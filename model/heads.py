@@ -89,7 +89,8 @@ class WholeBoxHead(nn.Module):
 
     To the left, top, right and bottom, as the logarithm of the distance in half heights of the crop, whatever the image
     shows of the person (amodal completion: Kar et al., ICCV 2015). It is a reader of the encoder's features and
-    does not teach it: no gradient goes back, so that a network with this head has the keypoints of one without.
+    does not teach it: no gradient goes back, so that on the same crops a network has the same keypoints with this head
+    as without.
 
     ``WHOLE_BOX_LOOKS`` learnt queries attend to all tokens; one hidden layer judges what they found.
 

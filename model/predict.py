@@ -187,7 +187,8 @@ class Predictor:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
         # Before it is known who needs them, because the alternative is to keep the images of a whole batch.
         larger = self._regions(enlarged(looked[beyond]))
-        zoom = size[0] / self._regions(boxes).size[:, 1]
+        own = regions if looked is boxes else self._regions(boxes)
+        zoom = size[0] / own.size[:, 1]
         about = all_surroundings(pixels, regions, zoom, np.any(looked != boxes, axis=1))
         return _Crops(around(regions), around(larger), about, beyond, boxes, looked, image_size)
 

@@ -271,7 +271,7 @@ def test_how_far_the_whole_person_reaches_is_learnt_and_disturbs_nothing_else(do
     assert {name.split(".")[0] for name in set(learnt) - set(same)} == {"whole_box_head"}
 
 
-def test_the_whole_box_head_by_itself_changes_nothing_else(dots, tmp_path) -> None:
+def test_presence_and_whole_box_heads_by_themselves_change_nothing_else(dots, tmp_path) -> None:
     """Not even the statistics of the classic decoder's batch norm."""
     manifest = dots.manifest("people", 20)
     model = network(dots, presence=True, whole_box=True)
