@@ -82,7 +82,7 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 """Table 6: plain recipe and ours, by the corpus that both are trained and measured on."""
 
 CUT: Mapping[str, str] = {"fashion17": "fashion17 cut", "lspet": "cut"}
-"""The networks of ours before presence and whole-box heads have their own steps, which change no place of a keypoint."""
+"""The networks of ours before presence and whole-box heads have their own steps, which move no keypoint."""
 
 ABLATION = ("fashion17", "fashion17 truncation")
 """Corpus and run of table 6+: truncation crops without a presence head."""
