@@ -47,7 +47,8 @@ class Augmentation(Settings):
         tight: Share of the cut people whose box is that of what remains, as one look at prediction has it; the boxes
             of the others lie anywhere between it and the whole person's.
         first_look: Share of all people who are seen as at the first of two looks, if the network has a whole-box
-            head: those whom the image cuts or may cut have their tight box and some room beyond the image.
+            head: those whom the image cuts or may cut have their tight box and some room beyond the image. Such crops
+            teach presence and whole-box heads and no heatmap; they are for a training of these heads alone.
         colour: Largest change of contrast, as a share, and of brightness, in ImageNet's standard deviations.
         tint: Largest change of saturation, as a share; the channels' gains change by half of it.
         grey: Share of crops without colours.
@@ -66,7 +67,7 @@ class Augmentation(Settings):
     shift_probability: float = Field(default=0.3, ge=0, le=1)
     truncation: float = Field(default=0.0, ge=0, le=1)
     tight: float = Field(default=0.25, ge=0, le=1)
-    first_look: float = Field(default=0.1, ge=0, le=1)
+    first_look: float = Field(default=0.0, ge=0, le=1)
     colour: float = Field(default=0.0, ge=0, lt=1)
     tint: float = Field(default=0.0, ge=0, lt=1)
     grey: float = Field(default=0.0, ge=0, le=1)
@@ -113,6 +114,7 @@ class Augmented:
         reach: (B, 4) float32, how far the whole person reaches in the crop (:mod:`model.whole_box`), whatever was cut
             away; NaN for people who touch the edge of their own image, unless all keypoints are labelled inside it:
             nobody knows how far they go.
+        first_look: (B,) bool, crops that are seen as at the first of two looks, of which no place counts.
     """
 
     images: Tensor
@@ -122,6 +124,7 @@ class Augmented:
     dataset: Tensor
     tells_hidden: Tensor
     reach: Tensor
+    first_look: Tensor
 
 
 @torch.no_grad()
@@ -161,7 +164,7 @@ def augment(
     people = _padded(batch, tables.flip.shape[1])
     limbs = tables.limbs[people.dataset]
     first_look = how.first_look if whole_box else 0.0
-    cut = truncate(people, how.truncation, limbs, draws, tight=how.tight, first_look=first_look)
+    cut, first = truncate(people, how.truncation, limbs, draws, tight=how.tight, first_look=first_look)
     regions = _drawn_regions(cut, how, tables, input_size, padding, draws)
     regions = _on_canvas(regions, people.box, cut.image, how, input_size, padding)
     matrices = crop_matrices(regions, input_size=input_size, codec=codecs[0])
@@ -178,7 +181,7 @@ def augment(
     states = states.masked_fill(hidden, Visibility.HIDDEN)
     reach = reaches(people.box, regions, matrices)
     reach = reach.masked_fill(~_known_whole(people, tables)[:, None], math.nan)
-    return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden, reach)
+    return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden, reach, first)
 
 
 def _known_whole(people: PoseBatch, tables: "_Tables") -> Tensor:

@@ -8,6 +8,9 @@
 | absent: labelled so, or cut away by truncation | zeros, with weight | not inside | no weight |
 | unlabelled, or beyond the skeleton's K | no weight | no weight | no weight |
 
+A first look (:mod:`model.whole_box`) teaches no heatmap. Places are nearly always taken from the second one; and a network
+that learns to find small whole people in black frames finds parts of people, in theirs, worse (decision 0010).
+
 A Gaussian whose patch does not reach the map has no weight; of a keypoint just outside the crop it does, and counts
 (official rule).
 """
@@ -74,6 +77,7 @@ def targets(
         heatmaps = torch.where(differs[:, None, None, None], maps, heatmaps)
         weights = torch.where(differs[:, None], factors, weights)
     heatmaps, weights = absent_targets(heatmaps, weights, crops.visibility)
+    weights = weights.masked_fill(crops.first_look[:, None], 0.0)
     known = stated | (crops.visibility == Visibility.ABSENT)
     visible = crops.inside & (crops.visibility == Visibility.VISIBLE)
     told = crops.inside & crops.tells_hidden[:, None]

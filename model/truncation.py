@@ -34,7 +34,7 @@ _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it
 
 def truncate(
     people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, tight: float, first_look: float
-) -> PoseBatch:
+) -> tuple[PoseBatch, Tensor]:
     """Cut the images of some people.
 
     Each cut lies at a pixel's edge, between two joints or between the last joint and the edge of the box. Where one
@@ -55,11 +55,11 @@ def truncate(
 
     Returns:
         The people with other ``box``, ``visibility`` and ``image``; pixels stay what they are, and are to be read
-        within ``image`` only.
+        within ``image`` only. And (B,) bool, who is seen as at a first look.
     """
     drawn = draws.uniform(15)
     if probability == 0 and first_look == 0:
-        return people
+        return people, torch.zeros_like(people.tells_hidden)
     cut = (drawn[:, 0] < probability) & (within(people, people.image).sum(dim=1) > LEAST)
     sides = 1 + (drawn[:, 1, None] >= constant(_FEWER_SIDES, drawn)).sum(dim=1)
     order = drawn[:, 2:6].argsort(dim=1, stable=True)
@@ -81,12 +81,8 @@ def truncate(
     share = (which - first_look).clamp_min(0) / max(1 - first_look, 1e-6)
     between = torch.lerp(box, people.box, (share - tight).clamp_min(0) / max(1 - tight, 1e-6))
     box = torch.where(first, whole_box.first_look(box, image), between)
-    return replace(
-        people,
-        box=box,
-        visibility=people.visibility.masked_fill(lost, Visibility.ABSENT),
-        image=image,
-    )
+    visibility = people.visibility.masked_fill(lost, Visibility.ABSENT)
+    return replace(people, box=box, visibility=visibility, image=image), first[:, 0]
 
 
 def labelled(visibility: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def test_keypoints_stay_on_their_dots(dots, codec, flip, how) -> None:
 def far_from_edges(batch, how):
     """(B, K) whether the cut, which is what is drawn first, goes through no part of a dot."""
     no_limbs = torch.zeros(len(batch), 1, 2, dtype=torch.int64)
-    cut = truncate(batch, how.truncation, no_limbs, Draws(0, 0, 10, slice(None)), tight=how.tight, first_look=0.0)
+    cut, _ = truncate(batch, how.truncation, no_limbs, Draws(0, 0, 10, slice(None)), tight=how.tight, first_look=0.0)
     distance = torch.cat([batch.xy - cut.image[:, None, :2], cut.image[:, None, 2:] - batch.xy], dim=-1).amin(dim=-1)
     sigma = (batch.box[:, 2:] - batch.box[:, :2]).amax(dim=1) / 20
     return (distance > 4 * sigma[:, None]).numpy()

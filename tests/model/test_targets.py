@@ -12,7 +12,7 @@ INPUT, CELLS = (64, 48), (16, 12)
 U, H, V, A = Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.ABSENT
 
 
-def crops(xy, states, inside, *, dataset=None, tells_hidden=True) -> Augmented:
+def crops(xy, states, inside, *, dataset=None, tells_hidden=True, first_look=False) -> Augmented:
     count = len(xy)
     return Augmented(
         images=torch.zeros(count, 3, *INPUT),
@@ -22,11 +22,20 @@ def crops(xy, states, inside, *, dataset=None, tells_hidden=True) -> Augmented:
         dataset=torch.zeros(count, dtype=torch.int64) if dataset is None else torch.tensor(dataset),
         tells_hidden=torch.full((count,), tells_hidden),
         reach=torch.full((count, 4), torch.nan),
+        first_look=torch.full((count,), first_look),
     )
 
 
 def taught(crops, codecs=("udp",), sigma=2.0):
     return targets(crops, input_size=INPUT, heatmap_size=CELLS, codecs=codecs, sigma=sigma)
+
+
+def test_a_first_look_teaches_who_is_there_and_no_place() -> None:
+    given = [[ON, NEAR, FAR]], [[V, V, A]], [[True, True, False]]
+    first, other = (taught(crops(*given, first_look=look)) for look in (True, False))
+    assert other.weights.tolist() == [[1, 1, 1]] and first.weights.tolist() == [[0, 0, 0]]
+    for name in ("heatmaps", "presence", "presence_weights"):
+        assert torch.equal(getattr(first, name), getattr(other, name))
 
 
 ON, NEAR, FAR = (20.0, 30.0), (-12.0, 30.0), (-200.0, 30.0)

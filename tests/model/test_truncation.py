@@ -16,7 +16,12 @@ from tests.model.random_people import COCO, limbs, people
 STATES = (Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.VISIBLE, Visibility.ABSENT)
 
 
-def cut(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False, first_look=0.0):
+def cut(batch, probability=1.0, **how):
+    return looked_at(batch, probability, **how)[0]
+
+
+def looked_at(batch, probability=1.0, *, seed=0, skeleton=COCO, tight=False, first_look=0.0):
+    """The people, and who of them is seen as at a first look."""
     draws = Draws(seed, 0, len(batch), slice(None))
     return truncate(
         batch, probability, limbs(batch, skeleton), draws, tight=1.0 if tight else 0.25, first_look=first_look
@@ -101,9 +106,11 @@ def test_a_first_look_goes_beyond_the_cut() -> None:
 
 def test_some_are_seen_as_at_a_first_look_and_the_others_as_without() -> None:
     before = people(3000)
-    tight, looks, mixed = (cut(before, tight=t, first_look=f) for t, f in ((True, 0.0), (False, 1.0), (False, 0.4)))
+    given = ((True, 0.0), (False, 1.0), (False, 0.4))
+    (tight, none), (looks, all_), (mixed, some) = (looked_at(before, tight=t, first_look=f) for t, f in given)
     first = (mixed.box == looks.box).all(dim=1)
     told = (looks.box != tight.box).any(dim=1)
+    assert all_.all() and not none.any() and torch.equal(some[told], first[told])
     assert 0.37 < first[told].double().mean() < 0.43
     others = ~first & ((before.box - tight.box).abs() > 5).any(dim=1)
     shares = _shares(mixed, tight, before)[others, 0]
