@@ -8,8 +8,8 @@
 | absent: labelled so, or cut away by truncation | zeros, with weight | not inside | no weight |
 | unlabelled, or beyond the skeleton's K | no weight | no weight | no weight |
 
-A first look (:mod:`model.whole_box`) teaches no heatmap. Places are nearly always taken from the second one; and a network
-that learns to find small whole people in black frames finds parts of people, in theirs, worse (decision 0010).
+A first look (:mod:`model.whole_box`) teaches no heatmap. Places are nearly always taken from the second one; and a
+network that learns to find small whole people in black frames finds parts of people, in theirs, worse (decision 0010).
 
 A Gaussian whose patch does not reach the map has no weight; of a keypoint just outside the crop it does, and counts
 (official rule).
