@@ -9,6 +9,8 @@ from model.appearance import grey_levels
 from model.augment import Augmented
 from model.targets import Targets
 
+FIRST_LOOK = "a first look: teaches presence and the whole box, no place"
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -22,6 +24,7 @@ class Preview:
         dataset: (n,) int64, the head that each crop is for, and with it the skeleton.
         heatmaps: (n, K, h, w) float32.
         weights: (n, K) float32 of the heatmaps.
+        captions: (n,) what a picture should say of each beside that.
     """
 
     crops: NDArray[np.uint8]
@@ -31,6 +34,7 @@ class Preview:
     dataset: NDArray[np.int64]
     heatmaps: NDArray[np.float32]
     weights: NDArray[np.float32]
+    captions: tuple[str, ...]
 
 
 def preview(crops: Augmented, targets: Targets) -> Preview:
@@ -48,4 +52,5 @@ def preview(crops: Augmented, targets: Targets) -> Preview:
         dataset=crops.dataset.cpu().numpy(),
         heatmaps=targets.heatmaps.cpu().numpy(),
         weights=targets.weights.cpu().numpy(),
+        captions=tuple(FIRST_LOOK if first else "" for first in crops.first_look.tolist()),
     )

@@ -77,6 +77,8 @@ def targets(
         heatmaps = torch.where(differs[:, None, None, None], maps, heatmaps)
         weights = torch.where(differs[:, None], factors, weights)
     heatmaps, weights = absent_targets(heatmaps, weights, crops.visibility)
+    # Empty as well as without weight, as of keypoints that nobody labelled: what is drawn is what is taught.
+    heatmaps = heatmaps.masked_fill(crops.first_look[:, None, None, None], 0.0)
     weights = weights.masked_fill(crops.first_look[:, None], 0.0)
     known = stated | (crops.visibility == Visibility.ABSENT)
     visible = crops.inside & (crops.visibility == Visibility.VISIBLE)

@@ -298,6 +298,7 @@ def _shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":
             picture,
             dataset=shown.dataset.tolist(),
             heatmaps=shown.heatmaps,
+            captions=shown.captions,
         )
         progress.note(f"look at {picture}: augmented crops, with the keypoints that they teach")
 

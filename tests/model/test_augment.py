@@ -297,6 +297,12 @@ def test_shifts_are_shares_of_the_box() -> None:
         assert np.mean(share) == pytest.approx(0, abs=0.02)
 
 
+def test_first_looks_are_told_and_only_a_network_with_a_whole_box_head_has_them() -> None:
+    how = still(truncation=0.5, first_look=0.4)
+    with_head, without = (drawn(people(400), how, COCO, whole_box=head).first_look for head in (True, False))
+    assert 0.3 < with_head.double().mean() < 0.5 and not without.any()
+
+
 # ---- truncation in the picture
 
 

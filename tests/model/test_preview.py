@@ -23,3 +23,12 @@ def test_arrays_for_a_picture() -> None:
         assert np.array_equal(getattr(shown, name), array.numpy())
     assert np.array_equal(shown.heatmaps, taught.heatmaps) and np.array_equal(shown.weights, taught.weights)
     assert np.array_equal(shown.dataset, torch.zeros(5))
+
+
+def test_a_first_look_is_called_one_and_shows_no_target() -> None:
+    crops = drawn(people(40), Augmentation(truncation=0.5, first_look=0.5), COCO, whole_box=True)
+    shown = preview(crops, targets(crops, input_size=INPUT, heatmap_size=(16, 12), codecs=("udp",)))
+    first = np.array([bool(caption) for caption in shown.captions])
+    assert np.array_equal(first, crops.first_look) and 8 < first.sum() < 32
+    assert not shown.heatmaps[first].any() and shown.heatmaps[~first].any(axis=(1, 2, 3)).all()
+    assert "teaches presence" in shown.captions[first.argmax()]

@@ -34,7 +34,8 @@ def test_a_first_look_teaches_who_is_there_and_no_place() -> None:
     given = [[ON, NEAR, FAR]], [[V, V, A]], [[True, True, False]]
     first, other = (taught(crops(*given, first_look=look)) for look in (True, False))
     assert other.weights.tolist() == [[1, 1, 1]] and first.weights.tolist() == [[0, 0, 0]]
-    for name in ("heatmaps", "presence", "presence_weights"):
+    assert other.heatmaps.any() and not first.heatmaps.any()
+    for name in ("presence", "presence_weights"):
         assert torch.equal(getattr(first, name), getattr(other, name))
 
 
