@@ -230,7 +230,7 @@ def _partial_picture(plain: Cases, ours: Cases, corpus: str) -> bytes:
             axes.plot(x, whole, "_", color=INK, markersize=16, **marked)
         axes.set_xticks(np.arange(len(kinds)), kinds)
         axes.set_ylabel("PCK@0.1, %")
-        axes.set_title(f"Joints that are still in the picture, {corpus}")
+        axes.set_title(f"Joints that are still in the picture, {corpus}, seed 0")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
         return _png(figure)
 
@@ -249,16 +249,19 @@ def _presence_picture(cases: Cases, corpus: str) -> bytes:
 
 def _attention_picture(rows: Sequence[Row]) -> bytes:
     with styled_figure(9.0, 3.6, 1, 2) as (figure, grid):
-        for axes, key, label in zip(
+        for axes, key, what in zip(
             grid[0], ("GMACs", "activations_mib"), ("GMACs a crop", "MiB kept for a batch of 64"), strict=True
         ):
-            for row in rows:
+            told = set[str]()
+            for row in rows:  # every seed has its mark; the legend says each once
                 name = "full" if row["name"] == FULL else str(row["name"]).removeprefix("attention ")
                 y = 100 * row[f"{FASHION_VAL[0]} PCK@0.1"]
                 kind = list(WINDOWS).index(name.rsplit(" ", 1)[0]) if name != "full" else -1
                 marker = "s" if name.endswith("8x6") else "*" if name == "full" else "o"
-                axes.plot(row[key], y, marker, color=INK if kind < 0 else _COLORS[kind], label=name)
-            axes.set_xlabel(label)
+                label = f"_{name}" if name in told else name
+                axes.plot(row[key], y, marker, color=INK if kind < 0 else _COLORS[kind], label=label)
+                told.add(name)
+            axes.set_xlabel(what)
             axes.set_ylabel("PCK@0.1, %")
         grid[0][0].set_title("Attention at stride 8, 16x12 tokens")
         figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncol=5, fontsize=7.5)
