@@ -341,15 +341,15 @@ def _numbers(weights: Floats, sums: Floats) -> Floats:
     return np.stack([whole_ours - whole_plain, part_ours - part_plain, drop_plain, drop_ours, ratio], axis=1)
 
 
-def told(found: Mapping[str, Any]) -> str:
-    """The comparison in words, for the page."""
+def told(found: Mapping[str, Any], name: str = "ours") -> str:
+    """The comparison in words, for the page; ``name`` is what is compared with the plain recipe."""
     ratio: Interval = found["ratio"]
     halved = "less" if found["halved"] else "not less"
     kept = "excludes" if found["whole kept"] else "does not exclude"
     return (
         f"From the whole person to the part, PCK@0.1 of the same joints changes by {_loss(found['drop plain'])} points "
-        f"with the plain recipe and by {_loss(found['drop ours'])} with ours: {ratio.value:.2f} times "
-        f"[{ratio.low:.2f}, {ratio.high:.2f}] the plain drop, which is {halved} than half. On parts ours is "
+        f"with the plain recipe and by {_loss(found['drop ours'])} with {name}: {ratio.value:.2f} times "
+        f"[{ratio.low:.2f}, {ratio.high:.2f}] the plain drop, which is {halved} than half. On parts that is "
         f"{found['part'].points()} points from plain, on whole bodies {found['whole'].points()}: the interval {kept} a "
         f"loss of more than {100 * TOLERATED:g} points. (Paired bootstrap over people, {RESAMPLES} resamples, 95 %.)"
     )

@@ -170,8 +170,8 @@ def _ablation(done: Finished) -> list[str]:
     """Truncation crops without a presence head, where that was run."""
     corpus, name = ABLATION
     plain, only = done.cases(PAIRS[corpus][0]), done.cases(name)
-    said = f"Truncation crops alone, without a presence head, on {corpus}."
-    return [f"{said} {told(compare(plain[0], only[0]))}"] if plain and only else []
+    said = f"Without the heads, on {corpus}, seed 0."
+    return [f"{said} {told(compare(plain[0], only[0]), 'truncation crops alone')}"] if plain and only else []
 
 
 def _presence(done: Finished) -> str:
