@@ -176,15 +176,16 @@ def _ablation(done: Finished) -> list[str]:
 
 def _presence(done: Finished) -> str:
     rows = [
-        {"corpus": corpus, **presence_row(cases[0], name)}
+        {"corpus": corpus, "seed": seed, **presence_row(cases, name)}
         for corpus, both in done.pairs().items()
-        for name, cases in zip(("plain", "ours"), both, strict=True)
+        for seed, pair in enumerate(zip(*both, strict=False))
+        for name, cases in zip(("plain", "ours"), pair, strict=True)
     ]
     if not rows:
         return _MISSING
-    columns = ("corpus", "recipe", "score", "joints", "inside", "AUROC", "Brier", "Brier skill", "ECE")
+    columns = ("corpus", "seed", "recipe", "score", "joints", "inside", "AUROC", "Brier", "Brier skill", "ECE")
     lines = [columns, *(tuple(_number(row.get(name)) for name in columns) for row in rows)]
-    return "\n\n".join([_table(lines), _image("presence")])
+    return "\n\n".join([_table(lines, names=4), _image("presence")])
 
 
 def _number(value: Any) -> str:
@@ -252,15 +253,15 @@ def _attention_picture(rows: Sequence[Row]) -> bytes:
         for axes, key, what in zip(
             grid[0], ("GMACs", "activations_mib"), ("GMACs a crop", "MiB kept for a batch of 64"), strict=True
         ):
-            told = set[str]()
+            named = set[str]()
             for row in rows:  # every seed has its mark; the legend says each once
                 name = "full" if row["name"] == FULL else str(row["name"]).removeprefix("attention ")
                 y = 100 * row[f"{FASHION_VAL[0]} PCK@0.1"]
                 kind = list(WINDOWS).index(name.rsplit(" ", 1)[0]) if name != "full" else -1
                 marker = "s" if name.endswith("8x6") else "*" if name == "full" else "o"
-                label = f"_{name}" if name in told else name
+                label = f"_{name}" if name in named else name
                 axes.plot(row[key], y, marker, color=INK if kind < 0 else _COLORS[kind], label=label)
-                told.add(name)
+                named.add(name)
             axes.set_xlabel(what)
             axes.set_ylabel("PCK@0.1, %")
         grid[0][0].set_title("Attention at stride 8, 16x12 tokens")
