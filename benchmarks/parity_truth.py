@@ -89,7 +89,10 @@ class TruthNetwork(nn.Module):
         self.close: list[float] = []
         self.maps: list[np.ndarray] = []
 
-    def forward_all(self, images: Tensor) -> tuple[Tensor, None, None]:
+    def forward_features(self, images: Tensor) -> Tensor:
+        return images
+
+    def forward_heads(self, images: Tensor) -> tuple[Tensor, None, None]:
         """(B, 3, H, W) crops, with a flip test their mirror images in the second half, to (B, K, h, w)."""
         maps = np.zeros((len(images), self.skeleton.num_keypoints, *CELLS), np.float32)
         half = len(images) // 2 if self.flip else len(images)

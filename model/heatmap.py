@@ -34,10 +34,14 @@ _MIN_CURVATURE = 1e-4
 
 
 class Peaks(NamedTuple):
-    """One peak for every heatmap: ``xy`` (B, K, 2) in heatmap cells and ``score`` (B, K), both float32."""
+    """One peak for every heatmap: ``xy`` (B, K, 2) in heatmap cells and ``score`` (B, K), both float32.
+
+    ``cell`` (B, K) int64 is the highest cell, counted in reading order: where the step to ``xy`` began.
+    """
 
     xy: Tensor
     score: Tensor
+    cell: Tensor
 
 
 def is_udp(codec: Codec) -> bool:
@@ -155,7 +159,7 @@ def decode(heatmaps: Tensor, codec: Codec) -> Peaks:
     cell = torch.stack((index % width, index // width), dim=-1)
     xy = cell + refine(maps, cell, height, width) * (score > 0)[..., None]
     empty = score == lowest
-    return Peaks(xy.masked_fill(empty[..., None], torch.nan), score.masked_fill(empty, torch.nan))
+    return Peaks(xy.masked_fill(empty[..., None], torch.nan), score.masked_fill(empty, torch.nan), index)
 
 
 def flip_back(heatmaps: Tensor, flip: Tensor | Sequence[int], codec: Codec) -> Tensor:

@@ -6,10 +6,11 @@ depend on who else, or how many others, were predicted with it.
 A network with a presence head also says whether a keypoint lies inside the image. Where it does and the crop does not
 hold it, the person is looked at again in a larger crop (:mod:`model.larger_crop`). One whose box ends where the image
 ends may be cut: a network with a whole-box head looks at them again at the scale of a whole person
-(:mod:`model.whole_box`).
+(:mod:`model.whole_box`). With jitter, those of whom the network is half sure are looked at in slightly other crops too,
+to see whether the answer stays (:mod:`model.jitter`).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,12 +19,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from autolabel.similarity import MASK_SHARE, keypoint_similarity
-from model.crop import Regions, back_project, crop, crop_matrices, normalise, regions_from_boxes
+from model.crop import Regions, crop, crop_matrices, regions_from_boxes
 from model.device import pick_device, pick_precision
-from model.heatmap import decode, flip_back
+from model.jitter import LOOKS, jittered, steadiness, uncertain, unlooked
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
-from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES, Prediction, concatenated
+from model.prediction import (
+    EMBEDDING,
+    JITTER_FEATURES,
+    LARGER_FEATURES,
+    POSE_FEATURES,
+    POSE_QUALITY,
+    Prediction,
+    concatenated,
+    nothing,
+)
+from model.quality import QualityHead
+from model.reading import Reader, Reading, framing
 from model.vitpose import ViTPose
 from model.whole_box import (
     Surroundings,
@@ -38,7 +49,7 @@ from model.whole_box import (
 BATCH_SIZE = 32
 
 SECOND_BATCHES = 4
-"""Second looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
+"""Further looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,13 @@ class _Crops:
 
     ``looked`` (n, 4) are the boxes that were cropped, for a first look beyond the image larger than their own.
     ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
-    ``about`` holds n times what the image shows about a person whom it may cut, None for others.
+    ``about`` holds n times what the image shows about a person whom it may cut, None for others. ``jittered``
+    (n, L, 3, H, W) are the slightly other crops; L is 0 without jitter.
     """
 
     crops: Tensor
     larger: Tensor
+    jittered: Tensor
     about: tuple[Surroundings | None, ...]
     beyond: NDArray[np.bool_]
     boxes: NDArray[np.float64]
@@ -60,17 +73,28 @@ class _Crops:
 
 
 @dataclass(frozen=True)
-class _FirstLook:
-    """What was said of a batch, the keypoints (n, K) that call for another look, and those m people's crops.
+class _Wanted:
+    """Further looks: crops (m, 3, H, W) around boxes (m, 4), of people whose own boxes are ``boxes`` (m, 4)."""
 
-    ``boxes`` (m, 4) are theirs, ``around`` (m, 4) the boxes of the crops.
+    crops: Tensor
+    around: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _FirstLook:
+    """What was said of a batch of n people, and what it takes to say more.
+
+    ``calls`` (n, K) are the keypoints that call for another look, ``second`` those m people's crops. ``unsure`` (n,)
+    are people to be looked at with jitter, ``jitter`` their crops, L for each, one person after the other.
     """
 
     said: Prediction
-    calls: NDArray[np.bool_]
     boxes: NDArray[np.float64]
-    around: NDArray[np.float64]
-    crops: Tensor
+    calls: NDArray[np.bool_]
+    second: _Wanted
+    unsure: NDArray[np.bool_]
+    jitter: _Wanted
 
 
 class Predictor:
@@ -83,7 +107,10 @@ class Predictor:
         flip_test: Also predict the mirrored crop and average the heatmaps, and the probabilities.
         larger_crop: Look again at people whose crop seems to cut a keypoint off that is inside the image, and at those
             whom the image seems to cut. Only a network with a presence head, or a whole-box head, can tell.
+        jitter: Look again, in slightly other crops, at people of whom the network is half sure.
         batch_size: Crops a batch.
+        quality: The network's quality head (:func:`model.quality.load_quality`), which judges every place on the crop
+            that it was found in, and the pose on its first.
 
     Raises:
         ConfigError: The device is not there, or cannot compute in the precision.
@@ -97,7 +124,9 @@ class Predictor:
         precision: str = "auto",
         flip_test: bool = False,
         larger_crop: bool = True,
+        jitter: bool = False,
         batch_size: int = BATCH_SIZE,
+        quality: QualityHead | None = None,
     ) -> None:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
@@ -105,32 +134,33 @@ class Predictor:
         self.flip_test = flip_test
         self.larger_crop = larger_crop and model.config.presence
         self.whole_box = larger_crop and model.config.whole_box
+        self.jitter = jitter
         self.batch_size = batch_size
-        self._flip = torch.tensor(model.skeleton.flip, device=self.device)
-        self._dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        flip = torch.tensor(model.skeleton.flip, device=self.device)
+        head = None if quality is None else quality.to(self.device).eval()
+        self._reader = Reader(self.model, flip, self.device, self.precision, flip_test, batch_size, quality=head)
 
     @property
-    def _looks_again(self) -> bool:
+    def _looks(self) -> int:
+        """L, slightly other crops a person."""
+        return len(LOOKS) if self.jitter else 0
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether it looks again at people whom their crop, or the image, seems to cut."""
         return self.larger_crop or self.whole_box
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features of its predictions."""
-        agreement = FLIP_FEATURES if self.flip_test else FEATURES
-        head = HEAD_FEATURES if self.model.config.presence else ()
-        return agreement + head + (LARGER_FEATURES if self._looks_again else ())
+        jitter = JITTER_FEATURES if self.jitter else ()
+        again = LARGER_FEATURES if self.looks_again else ()
+        quality = (POSE_QUALITY,) if self._reader.quality else ()
+        return (*self._reader.feature_names, *jitter, *POSE_FEATURES, *again, *quality, EMBEDDING)
 
     def nothing(self) -> Prediction:
         """What there is to say about no boxes: every array that :meth:`predict` gives, with no rows."""
-        none = np.zeros((0, self.model.skeleton.num_keypoints), np.float32)
-        return Prediction(
-            xy=np.zeros((*none.shape, 2), np.float32),
-            score=none,
-            presence=none,
-            visible=none,
-            again=np.zeros(0, bool),
-            features={name: none[:, 0] if name in LARGER_FEATURES else none for name in self.feature_names},
-        )
+        return nothing(self.model.skeleton.num_keypoints, self.feature_names, self.model.config.width)
 
     def predict(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[Prediction]:
         """Predict every box of every image.
@@ -146,11 +176,18 @@ class Predictor:
         for people in self._filled(images):
             look = self._first_look(people)
             waiting.append(look)
-            calls += len(look.boxes)
+            calls += len(look.second.crops) + len(look.jitter.crops)
             if not calls or calls >= SECOND_BATCHES * self.batch_size:
-                yield from self._second_look(waiting)
+                yield from self._further_looks(waiting)
                 waiting, calls = [], 0
-        yield from self._second_look(waiting)
+        yield from self._further_looks(waiting)
+
+    def encode(
+        self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]
+    ) -> Iterator[tuple[Tensor, NDArray[np.float64], Regions]]:
+        """First looks, as :meth:`predict` takes them: the encoder's features (n, D, Hp, Wp), boxes (n, 4) and crops."""
+        for people in self._filled(images):
+            yield self._reader.encode(people.crops), people.boxes, self._regions(people.looked)
 
     def padded_area(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) square pixels of what is cropped around boxes (N, 4): padded, and in the input's aspect."""
@@ -190,7 +227,9 @@ class Predictor:
         own = regions if looked is boxes else self._regions(boxes)
         zoom = size[0] / own.size[:, 1]
         about = all_surroundings(pixels, regions, zoom, np.any(looked != boxes, axis=1))
-        return _Crops(around(regions), around(larger), about, beyond, boxes, looked, image_size)
+        other = jittered(looked)[:, : self._looks]
+        slightly = around(self._regions(other.reshape(-1, 4))).unflatten(0, (len(boxes), self._looks))
+        return _Crops(around(regions), around(larger), slightly, about, beyond, boxes, looked, image_size)
 
     def _regions(self, boxes: NDArray[np.float64]) -> Regions:
         return regions_from_boxes(
@@ -200,7 +239,8 @@ class Predictor:
     def _first_look(self, people: _Crops) -> _FirstLook:
         """Predict a batch, and see who needs another look."""
         regions = self._regions(people.looked)
-        said, told = self._batch(people.crops, people.boxes, regions)
+        reading = self._reader.read(people.crops, people.boxes, regions)
+        said = self._with_pose_features(reading, people, regions)
         calls = np.zeros(said.score.shape, bool)
         around, crops = enlarged(people.looked), people.crops
         if self.larger_crop and people.beyond.any():
@@ -214,7 +254,7 @@ class Predictor:
             )
             crops = crops.clone()
             crops[torch.from_numpy(people.beyond)] = people.larger
-        cut, whole = self._cut_by_image(people, said.presence, told)
+        cut, whole = self._cut_by_image(people, said.presence, reading.reach)
         if len(cut):
             calls[cut] = True  # of a whole person, all is looked for anew
             around[cut] = whole
@@ -223,7 +263,27 @@ class Predictor:
             crops = crops.clone()
             crops[torch.from_numpy(cut)] = second_crops(about, self._regions(whole), input_size=size, codec=codec)
         rows = np.any(calls, axis=1)
-        return _FirstLook(said, calls, people.boxes[rows], around[rows], crops[torch.from_numpy(rows)])
+        second = _Wanted(crops[torch.from_numpy(rows)], around[rows], people.boxes[rows])
+        # Who is looked for anew has no place yet that could be steady.
+        unsure = uncertain(said.score) & ~np.all(calls, axis=1) if self.jitter else np.zeros(len(rows), bool)
+        return _FirstLook(said, people.boxes, calls, second, unsure, self._other_crops(people, unsure))
+
+    def _other_crops(self, people: _Crops, unsure: NDArray[np.bool_]) -> _Wanted:
+        """The slightly other crops of some of a batch, L for each."""
+        around = jittered(people.looked[unsure])[:, : self._looks].reshape(-1, 4)
+        crops = people.jittered[torch.from_numpy(unsure)].flatten(0, 1)
+        return _Wanted(crops, around, people.boxes[unsure].repeat(self._looks, axis=0))
+
+    def _with_pose_features(self, reading: Reading, people: _Crops, regions: Regions) -> Prediction:
+        """What was said of a batch, with the features that are of poses and not of keypoints."""
+        said, features = reading.said, dict(reading.said.features)
+        if self._reader.doubts:
+            features |= unlooked(said.score.shape) if self.jitter else {}
+            features |= framing(people.boxes, regions, people.image_size)
+            features |= {LARGER_FEATURES[0]: np.zeros(len(said.again), np.float32)} if self.looks_again else {}
+            features |= {POSE_QUALITY: reading.bad} if self._reader.quality else {}
+            features |= {EMBEDDING: reading.embedding}
+        return replace(said, features=features)
 
     def _cut_by_image(
         self, people: _Crops, presence: NDArray[np.float32], told: NDArray[np.float32]
@@ -237,118 +297,82 @@ class Predictor:
         another = worth_another_look(torch.from_numpy(looked), torch.from_numpy(whole)).numpy()
         return rows[another], whole[another]
 
-    def _second_look(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
-        """Predict all second crops of some batches, and hand the batches on with what they said."""
+    def _further_looks(self, looks: Sequence[_FirstLook]) -> Iterator[Prediction]:
+        """Predict all further crops of some batches, and hand the batches on with what they said."""
         if not looks:
             return
-        boxes, around = (np.concatenate([getattr(look, name) for look in looks]) for name in ("boxes", "around"))
-        crops, found = torch.cat([look.crops for look in looks]), [self.nothing()]
+        second = self._read_all(self._reader, [look.second for look in looks])
+        other = self._read_all(replace(self._reader, doubts=False), [look.jitter for look in looks])
+        seconds = others = 0
+        for look in looks:
+            more, slightly = len(look.second.crops), len(look.jitter.crops)
+            steady = self._steady(look, other, slice(others, others + slightly))
+            yield _corrected(look, steady, second, slice(seconds, seconds + more))
+            seconds, others = seconds + more, others + slightly
+
+    def _read_all(self, reader: Reader, wanted: Sequence[_Wanted]) -> Prediction:
+        """What is said of all of the crops, a batch at a time."""
+        boxes, around = (np.concatenate([getattr(each, name) for each in wanted]) for name in ("boxes", "around"))
+        crops, found = torch.cat([each.crops for each in wanted]), [reader.nothing()]
         for start in range(0, len(boxes), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            found.append(self._batch(crops[rows], boxes[rows], self._regions(around[rows]))[0])
-        second, done = concatenated(found), 0
-        for look in looks:
-            yield _corrected(look, second, slice(done, done + len(look.boxes)))
-            done += len(look.boxes)
+            found.append(reader.read(crops[rows], boxes[rows], self._regions(around[rows])).said)
+        return concatenated(found)
 
-    @torch.inference_mode()
-    def _batch(
-        self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions
-    ) -> tuple[Prediction, NDArray[np.float32]]:
-        """Predict crops (n, 3, H, W) of regions around boxes (n, 4), n at most a batch.
-
-        Also gives what the whole-box head says (n, 4), NaN without one.
-        """
-        n = len(crops)
-        filled = crops.new_zeros(self.batch_size, *crops.shape[1:])
-        filled[:n] = crops
-        images = normalise(filled)
-        if not self.flip_test:
-            heatmaps, chances, told = self._forward(images)
-            peaks = decode(heatmaps[:n], self.model.config.codec)
-            score = _numpy(peaks.score)
-            return self._said(self._home(peaks.xy, regions), score, chances[:n], {"peak": score}), _numpy(told[:n])
-        heatmaps, chances, told = self._forward(torch.cat([images, images.flip(-1)]))
-        straight, mirrored = heatmaps.split(self.batch_size)
-        mirrored = flip_back(mirrored[:n], self._flip, self.model.config.codec)
-        own, other = chances.split(self.batch_size)
-        reach, reflected = told.split(self.batch_size)
-        told = (reach[:n] + reflected[:n, [2, 1, 0, 3]]) / 2
-        chances = (own[:n] + other[:n, self._flip]) / 2
-        return self._agreement(straight[:n], mirrored, chances, regions, boxes), _numpy(told)
-
-    def _agreement(
-        self, straight: Tensor, mirrored: Tensor, chances: Tensor, regions: Regions, boxes: NDArray[np.float64]
-    ) -> Prediction:
-        """Decode the mean of the two maps (n, K, h, w) each, and measure how far they agree."""
-        codec = self.model.config.codec
-        peaks, one, other = (decode(maps, codec) for maps in ((straight + mirrored) / 2, straight, mirrored))
-        xy, own, flipped = (self._home(found.xy, regions) for found in (peaks, one, other))
-        area = MASK_SHARE * (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        sigmas = self.model.skeleton.sigmas
-        swapped = flipped[:, list(self.model.skeleton.flip)]
-        features = {
-            "peak": _numpy(peaks.score),
-            "flip_peak": _numpy(torch.minimum(one.score, other.score)),
-            "flip_ks": keypoint_similarity(own, flipped, area, sigmas).astype(np.float32),
-            "swap_ks": keypoint_similarity(own, swapped, area, sigmas).astype(np.float32),
-        }
-        return self._said(xy, features["peak"], chances, features)
-
-    def _said(
-        self,
-        xy: NDArray[np.float32],
-        score: NDArray[np.float32],
-        chances: Tensor,
-        features: Mapping[str, NDArray[np.float32]],
-    ) -> Prediction:
-        """A first look at places (n, K, 2), peaks (n, K), probabilities (n, K, 2) and the features of the peaks."""
-        presence, visible = (_numpy(answer) for answer in chances.unbind(-1))
-        head = {"presence": presence, "visible": visible} if self.model.config.presence else {}
-        larger = {"again": np.zeros(len(xy), np.float32)} if self._looks_again else {}
-        return Prediction(xy, score, presence, visible, np.zeros(len(xy), bool), {**features, **head, **larger})
-
-    def _forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Heatmaps (B, K, h, w), probabilities (B, K, 2) and reaches (B, 4), float32; NaN without their heads."""
-        with torch.autocast(self.device.type, self._dtype, enabled=self.precision != "fp32"):
-            heatmaps, logits, told = self.model.forward_all(images)
-        heatmaps = heatmaps.float()
-        count, keypoints = heatmaps.shape[:2]
-        chances = heatmaps.new_full((count, keypoints, 2), torch.nan) if logits is None else logits.float().sigmoid()
-        return heatmaps, chances, heatmaps.new_full((count, 4), torch.nan) if told is None else told.float()
-
-    def _home(self, cells: Tensor, regions: Regions) -> NDArray[np.float32]:
-        """Cells (n, K, 2) in full-image pixels; in float64 on the CPU, where the regions are."""
-        xy = back_project(
-            cells.cpu().double(), regions, heatmap_size=self.model.heatmap_size, codec=self.model.config.codec
+    def _steady(self, look: _FirstLook, other: Prediction, rows: slice) -> Prediction:
+        """The first look, which knows how steady it is where it was unsure; ``rows`` are its slightly other looks."""
+        said, unsure = look.said, look.unsure
+        if not unsure.any():
+            return said
+        shape = (unsure.sum(), self._looks, *said.score.shape[1:])
+        found = steadiness(
+            said.xy[unsure],
+            said.score[unsure],
+            other.xy[rows].reshape(*shape, 2),
+            other.score[rows].reshape(shape),
+            box=look.boxes[unsure],
+            sigmas=self.model.skeleton.sigmas,
         )
-        return xy.numpy().astype(np.float32)
+        features = dict(said.features)
+        for name, values in found.items():
+            features[name] = _replaced(features[name], unsure, values)
+        return replace(said, features=features)
 
 
-def _corrected(look: _FirstLook, second_look: Prediction, rows: slice) -> Prediction:
-    """The first look, in which keypoints that called for another one have its answer; ``rows`` are theirs."""
-    again = look.calls.any(axis=1)
+def _corrected(look: _FirstLook, said: Prediction, second_look: Prediction, rows: slice) -> Prediction:
+    """What was said, in which keypoints that called for another look have its answer; ``rows`` are theirs.
+
+    Of those, nothing is known of slightly other crops; and what is said of a pose as a whole stays.
+    """
+    again = np.asarray(np.any(look.calls, axis=1))
     calls = look.calls[again]
 
     def mixed(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-        values = first.copy()
         which = calls[..., None] if first.ndim == 3 else calls
-        values[again] = np.where(which, second[rows], first[again])
-        return values
+        return _replaced(first, again, np.where(which, second, first[again]))
 
-    said = look.said
+    features: dict[str, NDArray[Any]] = dict(said.features)
+    for name, values in second_look.features.items():
+        features[name] = mixed(features[name], values[rows])
+    for name in JITTER_FEATURES if JITTER_FEATURES[0] in features else ():
+        features[name] = mixed(features[name], np.full_like(calls, np.nan, np.float32))
+    for name in LARGER_FEATURES if LARGER_FEATURES[0] in features else ():
+        features[name] = again.astype(np.float32)
     return replace(
         said,
-        xy=mixed(said.xy, second_look.xy),
-        score=mixed(said.score, second_look.score),
-        presence=mixed(said.presence, second_look.presence),
-        visible=mixed(said.visible, second_look.visible),
+        xy=mixed(said.xy, second_look.xy[rows]),
+        score=mixed(said.score, second_look.score[rows]),
+        presence=mixed(said.presence, second_look.presence[rows]),
+        visible=mixed(said.visible, second_look.visible[rows]),
         again=again,
-        features={
-            name: again.astype(np.float32) if name in LARGER_FEATURES else mixed(values, second_look.features[name])
-            for name, values in said.features.items()
-        },
+        features=features,
     )
+
+
+def _replaced(values: NDArray[Any], rows: NDArray[np.bool_], new: NDArray[Any]) -> NDArray[Any]:
+    copy = values.copy()
+    copy[rows] = new
+    return copy
 
 
 def _joined(parts: Sequence[_Crops]) -> _Crops:
@@ -356,6 +380,7 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
     return _Crops(
         torch.cat([part.crops for part in parts]),
         torch.cat([part.larger for part in parts]),
+        torch.cat([part.jittered for part in parts]),
         tuple(one for part in parts for one in part.about),
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in named},
     )
@@ -364,7 +389,3 @@ def _joined(parts: Sequence[_Crops]) -> _Crops:
 def _edges(regions: Regions) -> NDArray[np.float64]:
     """(n, 4) xyxy edges of regions, full-image pixels."""
     return torch.cat([regions.centre - regions.size / 2, regions.centre + regions.size / 2], dim=1).numpy()
-
-
-def _numpy(values: Tensor) -> NDArray[np.float32]:
-    return values.cpu().numpy()

@@ -6,11 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES = ("peak",)
-FLIP_FEATURES = ("peak", "flip_peak", "flip_ks", "swap_ks")
+from model.heatmap_doubt import Doubt
+
+FEATURES = ("peak", *Doubt._fields)
+FLIP_FEATURES = ("flip_peak", "flip_ks", "swap_ks")
 HEAD_FEATURES = ("presence", "visible")
+JITTER_FEATURES = ("jitter_ks", "jitter_peak")
+QUALITY_FEATURES = ("quality_ks", "quality_gross")
+"""Names of the features of a keypoint (N, K): always, and what a flip test, a presence head, jitter and a quality head
+add."""
+
+POSE_FEATURES = ("size", "edge", "outside")
 LARGER_FEATURES = ("again",)
-"""Names of the features: without and with a flip test, what a presence head adds, and what larger crops add."""
+POSE_QUALITY = "quality_bad"
+"""Names of the features of a pose (N,): always, and what larger crops and a quality head add."""
+
+EMBEDDING = "embedding"
+"""Name of the feature that is (N, D): the encoder's features, pooled."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +35,8 @@ class Prediction:
         presence: (N, K) float32, the probability that the keypoint lies inside the image; NaN without a presence head.
         visible: (N, K) float32, the probability that it is visible, given that it lies inside; NaN without one.
         again: (N,) bool, people who were looked at again, in a larger crop or as a part of a whole person.
-        features: Numbers a pose for the score model: ``peak`` (N, K); with a flip test also ``flip_ks`` (N, K), the
-            similarity of what the image and its mirror image say, ``flip_peak`` (N, K), the lower of the two peaks,
-            and ``swap_ks`` (N, K), the similarity with the mirror image's answer for the other side; with a presence
-            head also ``presence`` and ``visible``. With larger crops also ``again`` (N,), 1 for people who were
-            looked at again and 0 for others.
+        features: Numbers a pose for the score model, float32, NaN where one is not known. ``docs/data-model.md`` lists
+            them, under *Features*, with what each says and when it is there.
     """
 
     xy: NDArray[np.float32]
@@ -46,3 +55,24 @@ def concatenated(parts: Sequence[Prediction]) -> Prediction:
         for name in ("xy", "score", "presence", "visible", "again")
     }
     return Prediction(**arrays, features=features)
+
+
+def nothing(num_keypoints: int, features: Sequence[str], width: int = 0) -> Prediction:
+    """What there is to say about no boxes: every array of a prediction, with no rows.
+
+    Args:
+        num_keypoints: K.
+        features: Names of the features.
+        width: D of the embedding, where it is among them.
+    """
+    none = np.zeros((0, num_keypoints), np.float32)
+    of_a_pose = dict.fromkeys((*POSE_FEATURES, *LARGER_FEATURES, POSE_QUALITY), none[:, 0])
+    other = {**of_a_pose, EMBEDDING: np.zeros((0, width), np.float32)}
+    return Prediction(
+        xy=np.zeros((*none.shape, 2), np.float32),
+        score=none,
+        presence=none,
+        visible=none,
+        again=np.zeros(0, bool),
+        features={name: other.get(name, none) for name in features},
+    )

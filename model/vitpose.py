@@ -238,7 +238,14 @@ class ViTPose(nn.Module):
         Raises:
             InputError: As :meth:`forward`.
         """
-        features = self.forward_features(images, dataset)
+        return self.forward_heads(self.forward_features(images, dataset), dataset)
+
+    def forward_heads(self, features: Tensor, dataset: DatasetIndex = None) -> Answers:
+        """What all heads say of the encoder's features (B,D,Hp,Wp).
+
+        Raises:
+            InputError: A dataset that has no head.
+        """
         presence = self._answers(self.presence_heads, features, dataset) if len(self.presence_heads) else None
         whole_box = None if self.whole_box_head is None else self.whole_box_head(features)
         return Answers(self.forward_head(features, dataset), presence, whole_box)

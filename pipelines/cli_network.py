@@ -55,6 +55,18 @@ def predict(
             "Networks with a presence head, or a whole-box head, only.",
         ),
     ] = True,
+    jitter: Annotated[
+        bool,
+        typer.Option(
+            "--jitter",
+            help="Look again, in two slightly other crops, at people of whom the network is half sure: "
+            "slower, and doubt is told better.",
+        ),
+    ] = False,
+    quality: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The network's quality head, which `calibrate --weights` trained."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
     part_size: PartSize = 10_000,
     overwrite: Overwrite = False,
@@ -75,6 +87,8 @@ def predict(
             precision=precision,
             flip_test=flip_test,
             larger_crop=larger_crop,
+            jitter=jitter,
+            quality=quality,
             batch_size=batch_size,
             part_size=part_size,
             overwrite=overwrite,

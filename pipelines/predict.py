@@ -14,6 +14,7 @@ from typing import Any
 from autolabel.errors import InputError
 from autolabel.formats.coco_boxes import Boxes, read_boxes
 from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent, write_text
+from autolabel.prediction_record import Predicted
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
 from pipelines.predict_part import Job, predict_part
@@ -69,6 +70,8 @@ def predict(
     precision: str = "auto",
     flip_test: bool = False,
     larger_crop: bool = True,
+    jitter: bool = False,
+    quality: str | Path | None = None,
     batch_size: int = 32,
     part_size: int = PART_SIZE,
     overwrite: bool = False,
@@ -90,30 +93,38 @@ def predict(
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
         larger_crop: Look again, in a larger crop, at people of whom a keypoint seems to lie outside the crop but inside
             the image. Only a network with a presence head, or a whole-box head, can tell.
+        jitter: Look again, in two slightly other crops, at people of whom the network is half sure, for features that
+            say how steady the answer is.
+        quality: The network's quality head, which ``calibrate`` trained: features that say how good each place is.
         batch_size: Crops a batch.
         part_size: Samples a part when a folder is scanned; a manifest keeps its own parts.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
 
     Raises:
-        InputError: No images, no such weights, boxes of other images, labels in another skeleton.
+        InputError: No images, no such weights, boxes of other images, labels in another skeleton, another network's
+            quality head.
         ConfigError: There is no such device, or it cannot compute in the precision; no weights are given and none come
             with the package.
         ExistsError: ``out`` holds another result.
     """
     from model.checkpoint import load_model, model_digest
     from model.predict import Predictor
+    from model.quality import load_quality, quality_digest
     from model.starter import starter
 
     # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
     model = load_model(starter() if weights is None else weights, dataset=dataset)
+    head = None if quality is None else load_quality(quality, model)
     predictor = Predictor(
         model,
         device=device,
         precision=precision,
         flip_test=flip_test,
         larger_crop=larger_crop,
+        jitter=jitter,
         batch_size=batch_size,
+        quality=head,
     )
     out = default_out(source) if out is None else Path(out)
     given = read_boxes(boxes, boxes_images) if boxes is not None else None
@@ -121,7 +132,11 @@ def predict(
     config = {"dataset": dataset, "flip_test": flip_test, "precision": precision, "batch_size": batch_size}
     if predictor.larger_crop:  # left out otherwise, so that what networks without a head were asked keeps its name
         config["larger_crop"] = True
+    if jitter:  # likewise
+        config["jitter"] = True
     inputs = {"manifest": manifest.digest, "weights": model_digest(model)}
+    if head is not None:
+        inputs["quality"] = quality_digest(head)
     for role, path in (("boxes", boxes), ("boxes_images", boxes_images)):
         if path is not None:
             inputs[role] = file_digest(path)
@@ -131,6 +146,7 @@ def predict(
         boxes_source=Path(boxes).name if boxes is not None else "",
         predictor=predictor,
         by=inputs["weights"][:12],
+        quality=inputs.get("quality", ""),
     )
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
@@ -230,7 +246,24 @@ def _work(job: Job, run: Run, inputs: Mapping[str, str], progress: Progress) -> 
             run.log(f"part {i}: {len(samples)} samples, {len(report.quarantined)} quarantined")
     quarantined = [record for report in _reports(run.path) for record in report["quarantined"]]
     write_text(run.path / QUARANTINE, "".join(f"{json.dumps(record)}\n" for record in quarantined))
+    _record(job).write(run.path)
     writer.commit()
+
+
+def _record(job: Job) -> Predicted:
+    """How its poses are predicted."""
+    predictor = job.predictor
+    return Predicted(
+        model=job.by,
+        flip_test=predictor.flip_test,
+        larger_crop=predictor.looks_again,
+        jitter=predictor.jitter,
+        quality=job.quality,
+        input_size=predictor.model.input_size,
+        precision=predictor.precision,
+        device=predictor.device.type,
+        boxes="whole-image" if job.whole_images else "manifest" if job.boxes is None else "file",
+    )
 
 
 def _result(path: Path, whole_images: bool) -> PredictResult:

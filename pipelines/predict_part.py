@@ -51,6 +51,7 @@ class Job:
         boxes_source: What to call them in the ids of their poses.
         predictor: The network.
         by: What its poses are signed with.
+        quality: Digest of its quality head; empty without one.
     """
 
     manifest: Manifest
@@ -58,6 +59,7 @@ class Job:
     boxes_source: str
     predictor: "Predictor"
     by: str
+    quality: str = ""
 
     @property
     def skeleton(self) -> Skeleton:
@@ -146,11 +148,15 @@ def _in_skeleton(poses: Poses, job: Job) -> Poses:
 _OF_THE_INSTANCE = ("id", "box", "box_score", "area", "crowd", "group")
 
 
+_OF_THE_KEYPOINTS = ("state", "verdict", "reasons", "lint", "lint_repaired")
+"""What was said about keypoints that are predicted anew."""
+
+
 def _of_the_instance(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """A person's verdict falls with the keypoints that it was about, except that there is nobody to be labelled."""
     if attributes.get("state") == State.REJECTED:
         return attributes
-    return {name: value for name, value in attributes.items() if name not in ("state", "verdict")}
+    return {name: value for name, value in attributes.items() if name not in _OF_THE_KEYPOINTS}
 
 
 def _usable(poses: Poses) -> NDArray[np.bool_]:
@@ -168,7 +174,7 @@ def _images(
     boxes = [sample.poses.box[_usable(sample.poses)] for sample in samples]
     wanted = [i for i in range(len(samples)) if len(boxes[i])]
     task.advance(len(samples) - len(wanted))
-    for i, image in _decoded_ahead(job.manifest, samples, wanted):
+    for i, image in decoded_ahead(job.manifest, samples, wanted):
         task.advance()
         if isinstance(image, ImageError):
             readable[i] = False
@@ -177,7 +183,7 @@ def _images(
             yield to_tensor(image).permute(2, 0, 1), boxes[i]
 
 
-def _decoded_ahead(
+def decoded_ahead(
     manifest: Manifest, samples: Sequence[Sample], wanted: Sequence[int]
 ) -> "Iterator[tuple[int, NDArray[np.uint8] | ImageError]]":
     """The images of the wanted samples, in order, decoded by threads while the network works on earlier ones."""
@@ -234,7 +240,9 @@ def _scattered(
         by=by,
     )
     names = answers[0].features
-    return predicted, {name: spread([answer.features[name] for answer in answers]) for name in names}
+    features = {name: spread([answer.features[name] for answer in answers]) for name in names}
+    # The detector's word for a box is known whatever became of its pose.
+    return predicted, {**features, "box_score": poses.box_score.astype(np.float32)}
 
 
 def _stated(

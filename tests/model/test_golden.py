@@ -53,7 +53,10 @@ class Stand(nn.Module):
         peak = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * 2.0**2))
         self.map = torch.from_numpy(score * peak / peak.max()).float()
 
-    def forward_all(self, images: Tensor) -> tuple[Tensor, None, None]:
+    def forward_features(self, images: Tensor) -> Tensor:
+        return images
+
+    def forward_heads(self, images: Tensor) -> tuple[Tensor, None, None]:
         """(2 B,3,H,W): B crops, then their mirror images; nose and, elsewhere, nothing but its map too."""
         self.shown.append(images)
         straight = self.map.expand(len(images) // 2, 17, *CELLS)

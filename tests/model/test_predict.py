@@ -13,53 +13,30 @@ from torch.nn.functional import grid_sample
 from autolabel.errors import ConfigError
 from autolabel.similarity import keypoint_similarity
 from autolabel.skeleton import Skeleton
-from benchmarks.parity_network import randomise
 from model.config import ViTPoseConfig
 from model.crop import crop, crop_matrices, normalise, regions_from_boxes
 from model.larger_crop import LARGER, call_for_larger
 from model.predict import Predictor
-from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, LARGER_FEATURES
-from model.vitpose import build_vitpose
+from model.prediction import (
+    EMBEDDING,
+    FEATURES,
+    FLIP_FEATURES,
+    HEAD_FEATURES,
+    JITTER_FEATURES,
+    LARGER_FEATURES,
+    POSE_FEATURES,
+    POSE_QUALITY,
+    QUALITY_FEATURES,
+)
+from model.quality import QualityHead
 from model.whole_box import first_look, image_edges, may_be_cut, whole_boxes, worth_another_look
-
-COCO = Skeleton.load("coco17")
-
-
-def network(**changes):
-    """A small ViTPose with every parameter random; its heatmaps are noise, which shows every difference."""
-    given = {"input_size": (64, 48), "patch_size": 8, "width": 32, "depth": 2, "heads": 2, "deconv_channels": 16}
-    model = build_vitpose(ViTPoseConfig(**{**given, **changes}), COCO).eval()
-    randomise(model, 0)
-    return model
+from tests.model.small_network import ARRAYS, COCO, assert_equal, joined, network, pictures
 
 
-def pictures(count, seed=0):
-    """Noisy images of different sizes with up to three boxes each, some of them over the border, some none."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for i in range(count):
-        height, width = rng.integers(40, 120, 2)
-        coarse = rng.integers(0, 256, (3, height // 4 + 1, width // 4 + 1), dtype=np.uint8)
-        image = torch.tensor(coarse.repeat(4, 1).repeat(4, 2)[:, :height, :width])
-        low = rng.uniform(-10, 0.7 * np.array([width, height]), (i % 4, 2))
-        made.append((image, np.concatenate([low, low + rng.uniform(8, 70, low.shape)], axis=1)))
-    return made
-
-
-ARRAYS = ("xy", "score", "presence", "visible", "again")
-
-
-def joined(predictions):
-    parts = list(predictions)
-    features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS}
-    return {**arrays, **{f"feature {name}": values for name, values in features.items()}}
-
-
-def assert_equal(a, b):
-    assert list(a) == list(b)
-    for name in a:
-        assert np.array_equal(a[name], b[name], equal_nan=True), name
+def judge_of(model):
+    """A quality head that knows nothing, and says something else of every place."""
+    torch.manual_seed(0)
+    return QualityHead(model.config.width, model.skeleton.num_keypoints).eval()
 
 
 # ---- pixels
@@ -71,13 +48,16 @@ class Reads(nn.Module):
     def __init__(self, skeleton, codec, input_size=(128, 96), heatmap_size=(32, 24)):
         super().__init__()
         self.skeleton, self.input_size, self.heatmap_size = skeleton, input_size, heatmap_size
-        self.config = ViTPoseConfig(input_size=input_size, codec=codec)
+        self.config = ViTPoseConfig(input_size=input_size, codec=codec).model_copy(update={"width": 3})
         less = 1 if codec == "udp" else 0
         steps = [(input_size[i] - less) / (heatmap_size[i] - less) for i in (1, 0)]
         columns, rows = (torch.arange(heatmap_size[i]) * step for i, step in zip((1, 0), steps, strict=True))
         self.cells = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1)
 
-    def forward_all(self, images):
+    def forward_features(self, images):
+        return images
+
+    def forward_heads(self, images):
         size = torch.tensor([self.input_size[1], self.input_size[0]])
         grid = ((2 * self.cells + 1) / size - 1).expand(len(images), -1, -1, -1)
         mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
@@ -116,7 +96,7 @@ def test_a_dot_is_found_where_it_is(dots, codec, cells, flip_test) -> None:
 def test_nobody_depends_on_who_else_is_there(flip_test, presence, whole_box) -> None:
     images = pictures(12)
     model = network(presence=presence, presence_threshold=0.7, whole_box=whole_box)
-    predictor = Predictor(model, precision="fp32", flip_test=flip_test, batch_size=4)
+    predictor = Predictor(model, precision="fp32", flip_test=flip_test, batch_size=4, quality=judge_of(model))
     together = joined(predictor.predict(images))
     assert presence == (4 < together["again"].sum() < 18), "more than one batch of second looks, and not everybody"
     alone = [joined(predictor.predict([(image, box[None])])) for image, boxes in images for box in boxes]
@@ -191,7 +171,8 @@ def test_a_network_without_a_head_knows_nothing_of_presence() -> None:
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_keypoints_that_call_for_it_have_the_larger_crops_answer(flip_test) -> None:
     """By two predictors that know of one crop each, the second with 1.5 times the padding."""
-    given = {"precision": "fp32", "flip_test": flip_test, "batch_size": 4}
+    head = judge_of(network())
+    given = {"precision": "fp32", "flip_test": flip_test, "batch_size": 4, "quality": head}
     images = pictures(12, seed=2)
     sides = torch.tensor(
         np.concatenate([[tuple(image.shape[:0:-1])] * len(boxes) for image, boxes in images if len(boxes)])
@@ -215,9 +196,26 @@ def test_keypoints_that_call_for_it_have_the_larger_crops_answer(flip_test) -> N
     for name, values in found.items():
         if name == "feature again":
             assert np.array_equal(values, found["again"].astype(np.float32))
+        elif name.removeprefix("feature ") in (*POSE_FEATURES, POSE_QUALITY, EMBEDDING):
+            assert np.array_equal(values, first[name]), name
         elif name != "again":
             which = calls[..., None] if values.ndim == 3 else calls
             assert np.array_equal(values, np.where(which, second[name], first[name])), name
+
+
+def test_a_quality_head_adds_features_and_changes_nothing_else() -> None:
+    images = pictures(6)
+    model = network()
+    plain = joined(Predictor(model, precision="fp32", flip_test=True, batch_size=4).predict(images))
+    judging = Predictor(model, precision="fp32", flip_test=True, batch_size=4, quality=judge_of(model))
+    judged = joined(judging.predict(images))
+    added = {f"feature {name}" for name in (*QUALITY_FEATURES, POSE_QUALITY)}
+    assert set(judged) - set(plain) == added <= {f"feature {name}" for name in judging.feature_names}
+    assert all(np.array_equal(judged[name], plain[name], equal_nan=True) for name in plain)
+    for name in added:
+        assert len(np.unique(judged[name])) == judged[name].size and ((judged[name] > 0) & (judged[name] < 1)).all()
+    for name, values in judging.nothing().features.items():
+        assert values.shape[1:] == judged[f"feature {name}"].shape[1:], name
 
 
 def test_only_crops_beyond_which_there_is_more_are_cut_larger() -> None:
@@ -318,8 +316,8 @@ class Sure(Reads):
         super().__init__(skeleton, codec, heatmap_size=(64, 48))
         self.config = self.config.model_copy(update={"presence": True})
 
-    def forward_all(self, images):
-        maps, _, _ = super().forward_all(images)
+    def forward_heads(self, images):
+        maps, _, _ = super().forward_heads(images)
         return maps, maps.new_full((*maps.shape[:2], 2), 3.0), None
 
 
@@ -426,10 +424,12 @@ def test_bf16_is_close_to_fp32() -> None:
 
 
 @pytest.mark.parametrize("presence", [False, True])
-@pytest.mark.parametrize(("flip_test", "names"), [(False, FEATURES), (True, FLIP_FEATURES)])
-def test_no_boxes_no_predictions(flip_test, names, presence) -> None:
-    predictor = Predictor(network(presence=presence), flip_test=flip_test, batch_size=4)
-    names = names + HEAD_FEATURES + LARGER_FEATURES if presence else names
+@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize("jitter", [False, True])
+def test_no_boxes_no_predictions(flip_test, jitter, presence) -> None:
+    predictor = Predictor(network(presence=presence), flip_test=flip_test, jitter=jitter, batch_size=4)
+    names = FEATURES + flip_test * FLIP_FEATURES + presence * HEAD_FEATURES + jitter * JITTER_FEATURES
+    names += POSE_FEATURES + presence * LARGER_FEATURES + (EMBEDDING,)
     image, none = pictures(1)[0]
     assert len(none) == 0
     assert list(predictor.predict([])) == []
@@ -440,7 +440,8 @@ def test_no_boxes_no_predictions(flip_test, names, presence) -> None:
         one, other = getattr(some, name), getattr(nothing, name)
         assert other.shape == (0, *one.shape[1:]) and other.dtype == one.dtype
     for name, values in some.features.items():
-        assert values.shape[1:] == nothing.features[name].shape[1:] == (() if name in LARGER_FEATURES else (17,))
+        axes = () if name in LARGER_FEATURES + POSE_FEATURES else (32,) if name == EMBEDDING else (17,)
+        assert values.shape[1:] == nothing.features[name].shape[1:] == axes
         assert nothing.features[name].dtype == values.dtype == np.float32
 
 

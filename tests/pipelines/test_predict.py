@@ -18,6 +18,7 @@ from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
 from autolabel.manifest import Manifest, part_file, write_manifest
 from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
 from benchmarks.parity_network import randomise
 from model.checkpoint import load_model, model_digest, save_model
@@ -117,8 +118,8 @@ def test_a_manifest_becomes_a_manifest(boxed: Manifest, weights: Path, tmp_path:
         (expected,) = predictor.predict(pairs)
         poses, features = made.poses(i), made.features(i)
         assert np.array_equal(poses.xy, expected.xy) and np.array_equal(poses.score, expected.score)
-        assert features is not None and set(features) == set(expected.features)
-        assert all(np.array_equal(features[name], expected.features[name]) for name in features)
+        assert features is not None and set(features) == {*expected.features, "box_score"}
+        assert all(np.array_equal(features[name], values) for name, values in expected.features.items())
         assert poses.id.tolist() == [name for sample in samples for name in sample.poses.id]
         assert {*poses.by} == {digest[:12]} and (poses.origin == Origin.MODEL).all()
 
@@ -202,6 +203,7 @@ def test_boxes_from_coco_results(photos: Path, weights: Path, tmp_path: Path) ->
     assert result.suppressed == 1
     features = result.manifest.features(0)
     assert features is not None and np.array_equal(features["peak"], poses.score)
+    assert features["box_score"].dtype == np.float32 and np.array_equal(features["box_score"], poses.box_score)
     assert len(result.manifest.parents) == 4
 
 
@@ -266,6 +268,47 @@ def test_presence_and_visibility_come_from_the_head(
     assert again.summary() == result.summary()
     with pytest.raises(ExistsError, match="another run"):
         predict(boxed.path, weights=with_presence, out=tmp_path / "m", larger_crop=not larger_crop, **FAST)
+
+
+# ---- how it was predicted
+
+
+@pytest.mark.parametrize(
+    ("more", "differs"),
+    [
+        ({}, {}),
+        ({"flip_test": True}, {"flip_test": True}),
+        ({"jitter": True}, {"jitter": True}),
+        ({"larger_crop": False}, {"larger_crop": False}),
+    ],
+)
+def test_how_poses_were_predicted_is_written_down(
+    boxed: Manifest, with_presence: Path, tmp_path: Path, more: dict[str, Any], differs: dict[str, Any]
+) -> None:
+    result = predict(boxed.path, weights=with_presence, out=tmp_path / "m", **more, **FAST)
+    expected = Predicted(
+        model=model_digest(load_model(with_presence))[:12],
+        flip_test=False,
+        larger_crop=True,
+        input_size=(64, 48),
+        precision="fp32",
+        device=Predictor(load_model(with_presence)).device.type,
+        boxes="manifest",
+    )
+    assert Predicted.read(result.manifest.path) == expected.model_copy(update=differs)
+    features = result.manifest.features(0)
+    assert features is not None and ("jitter_ks" in features) == ("jitter" in more)
+    # With jitter it is another job, and without it keeps the name that it had before there was jitter.
+    record = json.loads((tmp_path / "m" / "run.json").read_text())
+    assert ("jitter" in record["config"]) == ("jitter" in more)
+
+
+def test_who_gave_the_boxes_is_written_down(photos: Path, weights: Path, tmp_path: Path) -> None:
+    given = coco(tmp_path, "people", [{"id": 1, "image_id": 10, "bbox": [5, 5, 30, 40]}])
+    for name, boxes, expected in (("a", {}, "whole-image"), ("b", given, "file")):
+        predict(photos, weights=weights, out=tmp_path / name, **boxes, **FAST)
+        found = Predicted.read(tmp_path / name)
+        assert found is not None and (found.boxes, found.larger_crop) == (expected, False)
 
 
 # ---- no flags

@@ -1,0 +1,70 @@
+"""How the poses of a manifest were predicted, as a small file beside them.
+
+A calibrator turns features into probabilities for one network that was used in one way. Where any of that changes, the
+same features mean something else. So ``predict`` writes ``prediction.json`` into its manifest's folder, and what reads
+features compares it with what it was fitted on. The file is no part of the manifest's digest, as features are none.
+"""
+
+import json
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from autolabel.errors import ConfigError, ManifestError
+from autolabel.manifest import write_text
+from autolabel.settings import Settings
+
+PREDICTION = "prediction.json"
+UNKNOWN: Final = "unknown"
+
+
+class Predicted(Settings):
+    """How poses were predicted.
+
+    Attributes:
+        model: The first digits of the network's digest, which its poses are signed with (``by``).
+        flip_test: The mirrored crop was predicted too.
+        larger_crop: People whom their crop, or the image, seemed to cut were looked at again.
+        jitter: People of whom the network was half sure were looked at in slightly other crops.
+        quality: Digest of the quality head; empty without one.
+        input_size: (H, W) of the crops; None where nobody wrote it down, as the ``unknown`` of others.
+        precision: ``fp32``, ``bf16`` or ``fp16``; what ``auto`` came to.
+        backend: What computed.
+        device: Kind of device, such as ``cpu`` or ``cuda``.
+        boxes: Who gave the boxes: the manifest, a file, or nobody, where every image is taken as one person.
+    """
+
+    model: str
+    flip_test: bool
+    larger_crop: bool
+    jitter: bool = False
+    quality: str = ""
+    input_size: tuple[int, int] | None = None
+    precision: str = UNKNOWN
+    backend: str = "torch"
+    device: str = UNKNOWN
+    boxes: Literal["manifest", "file", "whole-image", "unknown"] = UNKNOWN
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self | None:
+        """How the poses of a manifest's folder were predicted; None where nobody wrote it down.
+
+        Raises:
+            ManifestError: The file is damaged.
+        """
+        path = Path(folder) / PREDICTION
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            return cls.parse(record, subject=str(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, ConfigError) as error:
+            message = error.message if isinstance(error, ConfigError) else repr(error)
+            raise ManifestError(
+                f"is damaged: {message}", subject=str(path), remedy="Predict again, with --overwrite."
+            ) from error
+
+    def write(self, folder: str | Path) -> Path:
+        """Write it into a manifest's folder, all of it or nothing, and say where."""
+        path = Path(folder) / PREDICTION
+        write_text(path, json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
+        return path
