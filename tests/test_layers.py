@@ -33,7 +33,7 @@ VOCABULARY = {
     "settings",
     "similarity",
 }
-VOCABULARY |= {"skeleton", "suppress", "tables"}
+VOCABULARY |= {"skeleton", "suppress", "synthetic_errors", "tables"}
 
 AT_THE_TOP = {
     "autolabel": BARE | {"scipy"},

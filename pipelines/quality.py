@@ -1,0 +1,237 @@
+"""Training of a network's quality head on poses that people checked: their images are looked at once more.
+
+``calibrate --weights`` does this beside the calibrator. The head is written to a file, for ``predict --quality``. The
+calibrator is to be fitted with what the head says of the same poses; so this gives the features that ``predict`` would
+have written for them, each from a head that had not learnt from that pose.
+
+The poses are judged where they stand in the manifest, on the crops of first looks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolabel.errors import ExistsError, ImageError, InputError
+from autolabel.manifest import Manifest
+from autolabel.poses import Sample
+from autolabel.progress import SILENT, Progress, Task
+from autolabel.similarity import similarity_area
+from autolabel.synthetic_errors import nearest_neighbours
+from pipelines.check import Checked
+from pipelines.predict_part import decoded_ahead
+
+if TYPE_CHECKING:
+    from model.predict import Predictor
+    from model.quality import Quality
+    from model.quality_training import CheckedPoses
+
+MOST_BYTES = 2**30
+"""Features are kept for as many poses as fit in this, some 7,000 for a ViTPose-S at 256 x 192."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedQuality:
+    """A trained quality head.
+
+    Attributes:
+        path: Its file.
+        digest: Names it, as in ``prediction.json``.
+        features: Its words about the checked poses, rows as theirs, by the names that ``predict`` gives them; from
+            heads that had not learnt from the pose. NaN where a pose has no prediction, where its image could not be
+            read, and where all poses are of one group.
+        poses: How many it learnt from.
+        unread: Images that could not be read.
+    """
+
+    path: Path
+    digest: str
+    features: dict[str, NDArray[np.float32]]
+    poses: int
+    unread: tuple[str, ...]
+
+
+def learn_quality(
+    predicted: Manifest,
+    checked: Checked,
+    *,
+    weights: str | Path,
+    out: str | Path,
+    dataset: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 32,
+    folds: int = 5,
+    seed: int = 0,
+    steps: int | None = None,
+    most_bytes: int = MOST_BYTES,
+    overwrite: bool = False,
+    progress: Progress = SILENT,
+) -> LearnedQuality:
+    """Train a quality head for a network on checked poses of its own.
+
+    Args:
+        predicted: What ``predict`` wrote; its images are read again.
+        checked: Some of its poses beside the truth, in its order; not ones that the network was trained on.
+        weights: The network, as ``predict`` took it.
+        out: The head's file.
+        dataset: Which expert and head of a ViTPose++, as ``predict`` took it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        batch_size: Crops a batch.
+        folds: Into how many parts the poses are divided, to be judged by a head that learnt from the other parts.
+        seed: Of the head, of the planted errors and of the folds.
+        steps: Of each head; see :func:`model.quality_training.train_quality`.
+        most_bytes: Where the features of more poses than fit in this were to be kept, some are left out, by chance.
+        overwrite: Replace another head in ``out``.
+        progress: Where to report.
+
+    Raises:
+        InputError: Nothing to learn from, or poses of another network.
+        ExistsError: Another file stands at ``out``.
+    """
+    from model.checkpoint import load_model, model_digest
+    from model.predict import Predictor
+    from model.quality import quality_digest, save_quality
+    from model.quality_looks import look_bytes
+    from model.quality_training import train_quality
+
+    model = load_model(weights, dataset=dataset)
+    rows = np.flatnonzero(_judgeable(checked))
+    _require_its_own(checked, rows, model_digest(model)[:12], str(weights))
+    predictor = Predictor(model, device=device, precision=precision, batch_size=batch_size)
+    fitting = most_bytes // look_bytes(model)
+    if len(rows) > fitting:
+        progress.note(f"the quality head learns from {fitting:,} of {len(rows):,} checked poses, to save memory")
+        rows = np.sort(np.random.default_rng(seed).choice(rows, fitting, replace=False))
+    poses, rows, unread = look(predicted, checked, rows, predictor, progress)
+    if unread:
+        progress.note(f"{len(unread):,} images could not be read; the quality head learns from the others")
+    trained = train_quality(
+        poses, predicted.skeleton, folds=folds, seed=seed, steps=steps, device=predictor.device, progress=progress
+    )
+    _require_free(Path(out), trained.head, model, overwrite)
+    about = {"poses": str(len(rows)), "folds": str(trained.folds), "seed": str(seed)}
+    path = save_quality(trained.head, out, model, about)
+    return LearnedQuality(path, quality_digest(trained.head), _features(trained.said, rows, checked), len(rows), unread)
+
+
+def look(
+    predicted: Manifest, checked: Checked, rows: NDArray[np.intp], predictor: "Predictor", progress: Progress = SILENT
+) -> "tuple[CheckedPoses, NDArray[np.intp], tuple[str, ...]]":
+    """What a network sees of checked poses.
+
+    Args:
+        predicted: Where the checked poses are from, in the same order.
+        checked: The poses.
+        rows: (M,) which of them to look at, ascending; each has a box.
+        predictor: The network.
+        progress: Where to report.
+
+    Returns:
+        The poses, the rows that they are of, and the images that could not be read, whose rows are missing.
+    """
+    from model.quality_looks import look_at
+    from model.quality_training import CheckedPoses
+
+    images = _Images(predicted, checked, rows)
+    with progress.task("look", len(predicted), "image") as task:
+        looks = look_at(predictor, images.decoded(task), len(rows))
+    read = np.array(images.read, np.intp)
+    others = images.neighbours()[read]
+    poses = CheckedPoses(
+        looks=looks,
+        predicted=checked.poses.xy[read].astype(np.float64),
+        truth=checked.truth[read],
+        area=similarity_area(checked.poses)[read],
+        scored=checked.scored[read],
+        gross=checked.gross[read],
+        bad=checked.bad[read],
+        # Nobody is mistaken for somebody whom the crop does not show.
+        neighbours=np.where(looks.shows(others)[..., None], others, np.nan),
+        group=checked.group[read],
+    )
+    return poses, read, tuple(images.unread)
+
+
+class _Images:
+    """The images of checked poses, read in the manifest's order.
+
+    Attributes:
+        read: Rows of the poses whose images were handed on, in that order.
+        unread: Images that could not be read.
+    """
+
+    def __init__(self, predicted: Manifest, checked: Checked, rows: NDArray[np.intp]) -> None:
+        self._predicted, self._checked = predicted, checked
+        self._row = {pose: row for row, pose in enumerate(checked.poses.id.tolist())}
+        self._wanted = np.zeros(len(checked.poses), bool)
+        self._wanted[rows] = True
+        self._image = np.full(len(checked.poses), -1, np.intp)
+        self.read: list[int] = []
+        self.unread: list[str] = []
+
+    def decoded(self, task: Task) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+        """Images (H, W, 3) uint8 and the boxes (n, 4) of their wanted poses."""
+        for part in range(self._predicted.num_parts):
+            samples = self._predicted.part(part)
+            rows = [self._rows(sample, self._image.max(initial=-1) + 1) for sample in samples]
+            wanted = [i for i, own in enumerate(rows) if len(own)]
+            task.advance(len(samples) - len(wanted))
+            for i, image in decoded_ahead(self._predicted, samples, wanted):
+                task.advance()
+                if isinstance(image, ImageError):
+                    self.unread.append(samples[i].path)
+                    continue
+                self.read.extend(rows[i])
+                yield image, self._checked.poses.box[rows[i]]
+
+    def neighbours(self) -> NDArray[np.float64]:
+        """(N, K, 2) for each checked pose the nearest same joints of others that were checked in its image."""
+        truth, order = self._checked.truth, np.argsort(self._image, kind="stable")
+        image = np.where(self._image < 0, -1 - np.arange(len(order)), self._image)  # each alone whose image is unknown
+        found = np.empty_like(truth)
+        found[order] = nearest_neighbours(truth[order], np.isfinite(truth[order]).all(axis=-1), image[order])
+        return found
+
+    def _rows(self, sample: Sample, image: int) -> list[int]:
+        """The wanted rows of a sample's poses; notes which image all of its checked poses are in."""
+        rows = [row for pose in sample.poses.id.tolist() if (row := self._row.get(pose)) is not None]
+        self._image[rows] = image
+        return [row for row in rows if self._wanted[row]]
+
+
+def _judgeable(checked: Checked) -> NDArray[np.bool_]:
+    """(N,) poses of one person in a box, of whom something was predicted."""
+    poses = checked.poses
+    return np.isfinite(poses.xy).any(axis=(1, 2)) & ~poses.crowd & np.isfinite(poses.box).all(axis=1)
+
+
+def _require_its_own(checked: Checked, rows: NDArray[np.intp], own: str, subject: str) -> None:
+    if strangers := sorted(set(checked.poses.by[rows].tolist()) - {own}):
+        raise InputError(
+            f"is network {own}, and the poses are of {strangers[0] or 'no network'}",
+            subject=subject,
+            remedy="Give the weights that the poses were predicted with.",
+        )
+
+
+def _require_free(out: Path, head: Any, model: Any, overwrite: bool) -> None:
+    from model.quality import load_quality, quality_digest
+
+    if out.exists() and not overwrite and quality_digest(load_quality(out, model)) != quality_digest(head):
+        raise ExistsError("stands already", subject=str(out), remedy="Give another --out, or --overwrite.")
+
+
+def _features(said: "Quality", rows: NDArray[np.intp], checked: Checked) -> dict[str, NDArray[np.float32]]:
+    """What was said of the poses at ``rows``, for all; NaN elsewhere."""
+    from model.prediction import POSE_QUALITY, QUALITY_FEATURES
+
+    found: dict[str, NDArray[np.float32]] = {}
+    for name, values in zip((*QUALITY_FEATURES, POSE_QUALITY), said, strict=True):
+        found[name] = np.full((len(checked.poses), *values.shape[1:]), np.nan, np.float32)
+        found[name][rows] = np.asarray(values)
+    return found
