@@ -1,159 +1,35 @@
 """Doubt: from what the network computed about a pose to the probability that it is wrong.
 
 Two probabilities come out: ``p_gross`` for each keypoint and ``p_bad`` for the pose, as ``autolabel.similarity``
-defines gross and bad. They come from a *prior* as long as nobody has checked a pose (a ranking on a scale of 0 to 1
-that is no probability, and is marked so), and from a :class:`Calibrator` fitted on checked poses after that.
-
-A pose's ``p_bad`` is not a product over its keypoints: their errors hang together, so it has a model of its own.
+defines gross and bad; with them a distance to expect, and reasons in words. They come from a *prior* as long as nobody
+has checked a pose (a ranking on a scale of 0 to 1 that is no probability, and is marked so), and from a
+:class:`autolabel.calibrator.Calibrator` fitted on checked poses after that.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import model_validator
-from scipy.special import expit  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
-from autolabel.errors import ConfigError, InputError
-from autolabel.manifest import write_text
+from autolabel.calibrator import Calibrator, doubt
+from autolabel.errors import InputError
+from autolabel.evidence import largest
 from autolabel.poses import Poses, Visibility
-from autolabel.settings import Settings
+from autolabel.reasons import reasons
+from autolabel.skeleton import Skeleton
 
 Floats = NDArray[np.float64]
 
-KEYPOINT_FEATURES = ("peak", "flip_peak", "flip_ks", "swap_ks", "absent", "absent_peak", "log_size")
-POSE_FEATURES = ("mean_doubt", "worst_doubt", "second_doubt", "third_doubt", "absent_share", "edge", "log_size")
-
-MIN_BAD = 5
-"""A calibrator needs at least this many bad poses, and as many good ones."""
-
-MIN_SPREAD = 1e-6
-"""An input that varies less than this is a constant, and is not blown up to unit variance."""
-
-FOLDS = 5
 BINS = 10
 CURVE_POINTS = 50
 
+EXPECTED_ERROR = "expected_error"
+"""Name of the feature that holds the distance to expect, (N, K) pixels."""
 
-class Logistic(Settings):
-    """A logistic regression as data: p = 1 / (1 + exp(-(b + w · (x - mean) / scale))).
-
-    Attributes:
-        names: (F,) of the inputs.
-        mean: (F,) subtracted.
-        scale: (F,) divided by.
-        weights: (F,).
-        bias: Of the sum.
-    """
-
-    names: tuple[str, ...]
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    weights: tuple[float, ...]
-    bias: float
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "Logistic":
-        lengths = {len(self.names), len(self.mean), len(self.scale), len(self.weights)}
-        if len(lengths) > 1 or min(self.scale, default=1.0) <= 0:
-            raise ValueError("names, mean, scale and weights must be equally many, and every scale positive")
-        return self
-
-    def __call__(self, x: Floats) -> Floats:
-        """(..., F) inputs to (...) probabilities."""
-        z = (x - np.array(self.mean)) / np.array(self.scale)
-        return np.asarray(expit(z @ np.array(self.weights) + self.bias))
-
-
-class Calibrator(Settings):
-    """The score model: fitted on checked poses, stored as JSON, valid for the network it was fitted for.
-
-    Attributes:
-        kind: What kind of file this is.
-        model: Digest prefix of the network whose poses it was fitted on (``Poses.by``).
-        flip_test: Whether those were predicted with a flip test.
-        larger_crop: Whether people were looked at again in a larger crop where theirs seemed to cut a keypoint off.
-        poses: How many checked poses it was fitted on.
-        bad: How many of them were bad.
-        keypoint: Gives ``p_gross``.
-        pose: Gives ``p_bad``.
-    """
-
-    kind: Literal["autolabel-calibrator-1"] = "autolabel-calibrator-1"
-    model: str
-    flip_test: bool
-    larger_crop: bool = False
-    poses: int
-    bad: int
-    keypoint: Logistic
-    pose: Logistic
-
-    @model_validator(mode="after")
-    def _known_inputs(self) -> "Calibrator":
-        if self.keypoint.names != KEYPOINT_FEATURES or self.pose.names != POSE_FEATURES:
-            raise ValueError("it was fitted on other inputs than this version computes: fit it again")
-        return self
-
-    def to_json(self) -> str:
-        """The content of its file."""
-        return self.model_dump_json(indent=2) + "\n"
-
-    def save(self, path: str | Path) -> None:
-        """Write the JSON file."""
-        write_text(Path(path), self.to_json())
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Calibrator":
-        """Read the JSON file.
-
-        Raises:
-            ConfigError: There is none, or it is no calibrator.
-        """
-        path = Path(path)
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot be read: {error}", subject=str(path)) from error
-        if not isinstance(data, dict):
-            raise ConfigError("is not a calibrator", subject=str(path))
-        return cls.parse(cast("dict[str, Any]", data), subject=str(path))
-
-    def require_fits(self, model: str, features: Mapping[str, Any]) -> None:
-        """Refuse poses of another network, or of another way to predict.
-
-        Raises:
-            InputError: They are.
-        """
-        own, other = (self.flip_test, self.larger_crop), _looks(features)
-        if model != self.model or other != own:
-            raise InputError(
-                f"was fitted for network {self.model} {_said(*own)}, "
-                f"these poses are of {model or 'no network'} {_said(*other)}",
-                subject="calibrator",
-                remedy="Fit one on poses of this network: `autolabel calibrate`.",
-            )
-
-
-def keypoint_features(poses: Poses, features: Mapping[str, NDArray[Any]]) -> Floats:
-    """(N, K, F) inputs of the keypoint model, in the order of ``KEYPOINT_FEATURES``.
-
-    Without a flip test the agreement features are constant, so that they carry no weight.
-    """
-    peak = _known(features["peak"], 0.0)
-    absent = (poses.visibility == Visibility.ABSENT).astype(np.float64)
-    columns = {
-        "peak": peak * (1 - absent),
-        "flip_peak": _known(features.get("flip_peak", features["peak"]), 0.0) * (1 - absent),
-        "flip_ks": _agreement(features, "flip_ks", poses) * (1 - absent) + absent,
-        "swap_ks": _agreement(features, "swap_ks", poses) * (1 - absent),
-        "absent": absent,
-        "absent_peak": peak * absent,
-        "log_size": np.broadcast_to(_log_size(poses)[:, None], peak.shape),
-    }
-    return np.stack([columns[name] for name in KEYPOINT_FEATURES], axis=-1)
+REASONS = "reasons"
+"""Attribute of a pose that holds why it is doubted."""
 
 
 def prior(poses: Poses, features: Mapping[str, NDArray[Any]]) -> tuple[Floats, Floats]:
@@ -170,61 +46,73 @@ def prior(poses: Poses, features: Mapping[str, NDArray[Any]]) -> tuple[Floats, F
     Returns:
         (N, K) and (N,) in 0..1.
     """
-    x = dict(zip(KEYPOINT_FEATURES, np.moveaxis(keypoint_features(poses, features), -1, 0), strict=True))
-    sure = np.sqrt(np.clip(x["peak"], 0, 1) * np.clip(x["flip_ks"], 0, 1))
-    doubt = np.where(x["absent"] > 0, np.clip(2 * x["absent_peak"], 0, 1), 1 - sure)
-    return doubt, np.maximum(_largest(doubt, 2), doubt.mean(axis=1))
+    peak = np.clip(_known(features["peak"]), 0, 1)
+    agreement = np.clip(_known(features["flip_ks"]), 0, 1) if "flip_ks" in features else 1.0
+    absent = poses.visibility == Visibility.ABSENT
+    unsure = np.where(absent, np.clip(2 * peak, 0, 1), 1 - np.sqrt(peak * agreement))
+    return unsure, np.maximum(largest(unsure, 2), unsure.mean(axis=1))
 
 
-def pose_features(poses: Poses, p_gross: Floats, sizes: ArrayLike) -> Floats:
-    """(N, F) inputs of the pose model, in the order of ``POSE_FEATURES``.
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Poses with their doubt.
 
-    Args:
-        poses: N poses.
-        p_gross: (N, K) from the keypoint model.
-        sizes: (N, 2) width and height of each pose's image.
+    Attributes:
+        poses: With ``p_gross`` and ``p_bad``, and with reasons among the attributes of those that have some.
+        expected_error: (N, K) distance from the truth to expect, in pixels; NaN where nothing can be said.
     """
-    # Log-odds, so that the sum in the logistic has no floor: probabilities near 0 all look alike to it.
-    doubt = _log_odds(p_gross)
-    absent = (poses.visibility == Visibility.ABSENT).mean(axis=1)
-    size = np.asarray(sizes, np.float64)
-    edge = np.minimum(poses.box[:, :2], size - 1 - poses.box[:, 2:]).min(axis=1) < 2
-    columns = {
-        "mean_doubt": doubt.mean(axis=1),
-        "worst_doubt": _largest(doubt, 1),
-        "second_doubt": _largest(doubt, 2),
-        "third_doubt": _largest(doubt, 3),
-        "absent_share": absent,
-        "edge": edge.astype(np.float64),
-        "log_size": _log_size(poses),
-    }
-    return np.stack([columns[name] for name in POSE_FEATURES], axis=-1)
+
+    poses: Poses
+    expected_error: Floats
 
 
-def score(poses: Poses, features: Mapping[str, NDArray[Any]], sizes: ArrayLike, calibrator: Calibrator | None) -> Poses:
-    """The poses with ``p_gross`` and ``p_bad``; those without a prediction keep what they had.
+def score(
+    poses: Poses,
+    features: Mapping[str, NDArray[Any]],
+    skeleton: Skeleton,
+    calibrator: Calibrator | None,
+    *,
+    other: str = "the other manifest",
+) -> Scored:
+    """Say how much to doubt poses; those without a prediction keep what they had.
 
     Args:
         poses: N predicted poses.
-        features: Their features, from ``predict``.
-        sizes: (N, 2) width and height of each pose's image.
-        calibrator: None for the prior.
+        features: Their features, from ``predict``, and evidence from manifests.
+        skeleton: Of the poses.
+        calibrator: None for the prior. Whether it fits these poses is asked before:
+            :meth:`autolabel.calibrator.Calibrator.require_fits`.
+        other: What reasons call the manifest that was compared with.
 
     Raises:
-        InputError: The features lack the peaks, or the calibrator was fitted for something else.
+        InputError: The features lack the peaks.
     """
     known = predicted(features)
     if calibrator is None:
         p_gross, p_bad = prior(poses, features)
+        error, evidence = np.full(p_gross.shape, np.nan), features
     else:
-        for model in set(poses.by[known].tolist()):
-            calibrator.require_fits(model, features)
-        p_gross = calibrator.keypoint(keypoint_features(poses, features))
-        p_bad = calibrator.pose(pose_features(poses, p_gross, sizes))
-    return poses.replace(
+        found = doubt(calibrator, poses, features, skeleton)
+        p_gross, p_bad, error, evidence = found.p_gross, found.p_bad, found.error, found.known
+    absent = poses.visibility == Visibility.ABSENT
+    usual = calibrator.usual_limits if calibrator is not None else None
+    told = reasons(p_gross, evidence, skeleton, absent=absent, usual=usual, other=other)
+    attributes = [
+        _with_reasons(attributes, its) if some else attributes
+        for attributes, its, some in zip(poses.attributes, told, known.tolist(), strict=True)
+    ]
+    scored = poses.replace(
         p_gross=np.where(known[:, None], p_gross, poses.p_gross),
         p_bad=np.where(known, p_bad, poses.p_bad),
+        attributes=attributes,
     )
+    return Scored(scored, np.where(known[:, None], error, np.nan))
+
+
+def _with_reasons(attributes: Mapping[str, Any], told: list[dict[str, Any]]) -> Mapping[str, Any]:
+    """Attributes with these reasons and no earlier ones; without an entry where there are none."""
+    rest = {name: value for name, value in attributes.items() if name != REASONS}
+    return {**rest, REASONS: told} if told else rest
 
 
 def predicted(features: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
@@ -236,58 +124,6 @@ def predicted(features: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
     if "peak" not in features:
         raise InputError("no features to score by", remedy="Give the manifest that `autolabel predict` wrote.")
     return np.asarray(np.isfinite(features["peak"]).all(axis=1))
-
-
-def fit_calibrator(
-    poses: Poses,
-    features: Mapping[str, NDArray[Any]],
-    sizes: ArrayLike,
-    *,
-    gross: NDArray[np.bool_],
-    scored: NDArray[np.bool_],
-    bad: NDArray[np.bool_],
-    seed: int = 0,
-) -> Calibrator:
-    """Fit both models on checked poses.
-
-    The pose model sees the keypoint model's answers for poses that it was *not* fitted on (five folds), as it will
-    in use; fitted on its own training poses it would trust it too much.
-
-    Args:
-        poses: N poses predicted by one network.
-        features: Their features.
-        sizes: (N, 2) image sizes.
-        gross: (N, K) which keypoints are gross.
-        scored: (N, K) of which keypoints the truth says something.
-        bad: (N,) which poses are bad.
-        seed: Of the folds.
-
-    Raises:
-        InputError: Too few checked poses, or too few of one kind; poses without a prediction, or of several networks.
-    """
-    if not predicted(features).all() or len(set(poses.by.tolist())) > 1:
-        raise InputError("a calibrator is fitted on predicted poses of one network")
-    if min(bad.sum(), (~bad).sum()) < MIN_BAD:
-        raise InputError(
-            f"{len(bad)} checked poses with {bad.sum()} bad ones are too few to fit a calibrator",
-            remedy=f"It takes {MIN_BAD} bad and {MIN_BAD} good poses at least, a hundred of each to be useful.",
-        )
-    x = keypoint_features(poses, features)
-    fold = np.random.default_rng(seed).permutation(len(poses)) % FOLDS
-    p_gross = np.empty(x.shape[:2])
-    for i in range(FOLDS):
-        held, rest = fold == i, fold != i
-        p_gross[held] = _fit(KEYPOINT_FEATURES, x[rest][scored[rest]], gross[rest][scored[rest]])(x[held])
-    flip_test, larger_crop = _looks(features)
-    return Calibrator(
-        model=str(poses.by[0]),
-        flip_test=flip_test,
-        larger_crop=larger_crop,
-        poses=len(poses),
-        bad=int(bad.sum()),
-        keypoint=_fit(KEYPOINT_FEATURES, x[scored], gross[scored]),
-        pose=_fit(POSE_FEATURES, pose_features(poses, p_gross, sizes), bad),
-    )
 
 
 def score_quality(p_bad: ArrayLike, bad: ArrayLike) -> dict[str, Any] | None:
@@ -323,57 +159,5 @@ def score_quality(p_bad: ArrayLike, bad: ArrayLike) -> dict[str, Any] | None:
     }
 
 
-def _fit(names: Sequence[str], x: Floats, y: NDArray[np.bool_]) -> Logistic:
-    """Fit (M, F) inputs to (M,) answers, each input standardised, with scikit-learn's unit L2 penalty."""
-    from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingTypeStubs]  # it has none
-
-    mean, spread = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(spread > MIN_SPREAD, spread, 1.0)
-    if y.all() or not y.any():  # the smoothed base rate, when one of the two answers never occurs
-        rate = (y.sum() + 0.5) / (len(y) + 1)
-        weights, bias = np.zeros(x.shape[1]), float(np.log(rate / (1 - rate)))
-    else:
-        fitted = cast("Any", LogisticRegression)(C=1.0, max_iter=1000).fit((x - mean) / scale, y)
-        weights, bias = cast("Floats", fitted.coef_[0]), float(fitted.intercept_[0])
-    return Logistic(
-        names=tuple(names),
-        mean=tuple(mean.tolist()),
-        scale=tuple(scale.tolist()),
-        weights=tuple(weights.tolist()),
-        bias=bias,
-    )
-
-
-def _agreement(features: Mapping[str, NDArray[Any]], name: str, poses: Poses) -> Floats:
-    if name in features:
-        return _known(features[name], 0.0)
-    return np.ones(poses.visibility.shape)
-
-
-def _known(values: NDArray[Any], default: float) -> Floats:
-    return np.nan_to_num(values.astype(np.float64), nan=default)
-
-
-def _log_size(poses: Poses) -> Floats:
-    side = np.nan_to_num((poses.box[:, 2:] - poses.box[:, :2]).max(axis=1, initial=0), nan=1.0)
-    return np.log(np.maximum(side, 1.0))
-
-
-def _log_odds(p: Floats) -> Floats:
-    held = np.clip(p, 1e-3, 1 - 1e-3)
-    return np.log(held / (1 - held))
-
-
-def _largest(values: Floats, place: int) -> Floats:
-    """(N,) the ``place``-th largest of each row, or the smallest where there are fewer."""
-    place = min(place, values.shape[1])
-    return np.partition(values, -place, axis=1)[:, -place]
-
-
-def _looks(features: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether poses with these features were predicted with a flip test, and with larger crops."""
-    return "flip_ks" in features, "again" in features
-
-
-def _said(flip_test: bool, larger_crop: bool) -> str:
-    return f"{'with' if flip_test else 'without'} a flip test{' and with larger crops' if larger_crop else ''}"
+def _known(values: NDArray[Any]) -> Floats:
+    return np.nan_to_num(values.astype(np.float64), nan=0.0)

@@ -3,14 +3,26 @@
 The checked poses must not have been trained on: on its own training data a network looks better than it is.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autolabel.errors import ExistsError
+from autolabel.calibration import MIN_BAD, require_enough
+from autolabel.calibration import fit as fit_calibrator
+from autolabel.calibrator import Calibrator
+from autolabel.errors import ExistsError, InputError
 from autolabel.manifest import Manifest
+from autolabel.prediction_record import UNKNOWN, Predicted
 from autolabel.progress import SILENT, Progress
-from autolabel.score import MIN_BAD, Calibrator, fit_calibrator, predicted
+from autolabel.score import predicted
+from autolabel.score_quality import DoubtQuality, doubt_quality
+from autolabel.skeleton import Skeleton
 from pipelines.check import Checked, check
+from pipelines.predicted import predicted_how
+from pipelines.quality import learn_quality
+
+FEW = 200
+"""With fewer checked poses, the curves of a calibrator are rough, and it says so."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +32,16 @@ class CalibrateResult:
     Attributes:
         path: Its file.
         calibrator: Its content.
+        plot: Picture of how good it is about poses that it had not seen.
+        quality: The same in numbers.
+        head: The quality head's file, if one was asked for.
     """
 
     path: Path
     calibrator: Calibrator
+    plot: Path
+    quality: DoubtQuality
+    head: Path | None = None
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -31,8 +49,20 @@ class CalibrateResult:
             "calibrator": self.path,
             "poses": self.calibrator.poses,
             "bad": self.calibrator.bad,
-            "model": self.calibrator.model,
+            "model": self.calibrator.predicted.model,
+            "plot": self.plot,
+            "quality_head": self.head,
+            "auroc": self.quality.auroc,
+            "aurc": self.quality.aurc,
+            "calibration_error": self.quality.reliability.error,
+            "brier_skill": self.quality.brier_skill,
+            "coverage": {f"{limit:g}": share for limit, share in self.quality.coverage.items()},
+            "evidence": sorted(self.calibrator.uses),
         }
+
+    def told(self) -> str:
+        """For a person."""
+        return f"{self.path}: held out, {self.quality.told()}"
 
 
 def calibrate(
@@ -40,50 +70,103 @@ def calibrate(
     *,
     truth: str | Path,
     out: str | Path,
+    weights: str | Path | None = None,
+    dataset: str | None = None,
+    against: str | Path | None = None,
+    without: Sequence[str] | None = None,
+    device: str = "auto",
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> CalibrateResult:
-    """Fit ``p_gross`` and ``p_bad`` to checked poses.
+    """Fit ``p_gross``, ``p_bad`` and the distance to expect to checked poses.
 
     Args:
         manifest: What ``predict`` wrote, with its features.
         truth: Checked poses of the same images. Where they carry the predicted poses' ids, as corrections do, only
             those are used; otherwise they are matched by place.
-        out: The calibrator's file; fitting the same again changes nothing.
-        seed: Of the cross-fitting.
-        overwrite: Replace another calibrator in ``out``.
+        out: The calibrator's file; fitting the same again changes nothing. Its reliability plot lies beside it.
+        weights: The network that predicted: teach it a quality head on the same poses, the stronger option. The head
+            lies beside ``out`` (:func:`quality_file`); the calibrator is then for poses that are predicted with it.
+        dataset: Which expert and head of a ViTPose++, as ``predict`` took it.
+        against: Another manifest of the same images, of another network; ``score`` needs it then, too.
+        without: Evidence to leave out, by name.
+        device: For the quality head: ``auto``, ``cpu`` or ``cuda``.
+        seed: Of the cross-fitting, and of the quality head.
+        overwrite: Replace another calibrator, and quality head, in ``out``.
         progress: Where to report.
 
     Raises:
-        InputError: Nothing to fit on, or too little.
+        InputError: Nothing to fit on, or too little; unknown evidence.
         ExistsError: Another file stands at ``out``.
     """
-    fitted = fit(check(Manifest.open(manifest), Manifest.open(truth), progress), seed=seed)
-    out = Path(out)
+    from autolabel.report.doubt_plots import draw_doubt
+
+    source = Manifest.open(manifest)
+    other = Manifest.open(against) if against is not None else None
+    checked = check(source, Manifest.open(truth), progress, against=other)
+    out, how, head = Path(out), predicted_how(source), None
+    if weights is not None:
+        checked = checked.take(predicted(checked.features))
+        require_enough(checked)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        learned = learn_quality(
+            source,
+            checked,
+            weights=weights,
+            out=quality_file(out),
+            dataset=dataset,
+            device=device,
+            precision=how.precision if how.precision != UNKNOWN else "auto",
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        head = learned.path
+        checked = replace(checked, features={**checked.features, **learned.features})
+        how = how.model_copy(update={"quality": learned.digest})
+    fitted = fit(checked, skeleton=source.skeleton, how=how, without=without or (), seed=seed)
     if out.exists() and not overwrite and out.read_bytes() != fitted.to_json().encode():
         raise ExistsError("stands already", subject=str(out), remedy="Give another --out, or --overwrite.")
     out.parent.mkdir(parents=True, exist_ok=True)
     fitted.save(out)
-    return CalibrateResult(out, fitted)
+    plot = out.with_name(out.name + ".png")
+    quality = held_out_quality(fitted)
+    draw_doubt(fitted.held_out, quality, plot)
+    if head is not None:
+        progress.note(f"predict with --quality {head} from now on: the calibrator is for poses that it has judged")
+    if fitted.poses < FEW:
+        progress.note(f"{fitted.poses} checked poses are few: expect p_bad to be off by several points")
+    return CalibrateResult(out, fitted, plot, quality, head)
 
 
-def fit(checked: Checked, *, seed: int = 0) -> Calibrator:
+def quality_file(calibrator: Path) -> Path:
+    """Where the quality head lies that belongs to a calibrator."""
+    return calibrator.with_name(f"{calibrator.stem}.quality.safetensors")
+
+
+def fit(
+    checked: Checked, *, skeleton: Skeleton, how: Predicted, without: Sequence[str] = (), seed: int = 0
+) -> Calibrator:
     """Fit on poses that were compared already; those without a prediction are left out.
 
     Raises:
-        InputError: Too few checked poses, or too few of one kind.
+        InputError: Too few checked poses, or too few of one kind; of several networks; unknown evidence.
     """
     checked = checked.take(predicted(checked.features))
-    return fit_calibrator(
-        checked.poses,
-        checked.features,
-        checked.sizes,
-        gross=checked.gross,
-        scored=checked.scored,
-        bad=checked.bad,
-        seed=seed,
-    )
+    if strangers := sorted(set(checked.poses.by.tolist()) - {how.model}):
+        raise InputError(
+            f"some poses are of {strangers[0] or 'no network'}, others of {how.model}",
+            subject="calibrate",
+            remedy="Fit it on the poses of one network.",
+        )
+    return fit_calibrator(checked, skeleton=skeleton, predicted=how, seed=seed, without=without)
+
+
+def held_out_quality(fitted: Calibrator) -> DoubtQuality:
+    """How good the doubt is about the checked poses, each judged by models that had not seen it."""
+    said, bad = zip(*fitted.held_out, strict=True)
+    return doubt_quality(said, bad)
 
 
 def enough(checked: Checked) -> bool:

@@ -4,6 +4,7 @@ The truth is small beside the corpus and is held in memory; the predictions are 
 that the truth knows are kept.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,8 @@ from autolabel.poses import Poses, Sample, Visibility
 from autolabel.progress import SILENT, Progress
 from autolabel.similarity import bad_poses, compare, gross_keypoints, mean_similarity, pair_similarity
 from autolabel.skeleton import Skeleton
-from pipelines.score import image_sizes
+from pipelines.manifest_evidence import image_sizes, with_evidence
+from pipelines.second_opinion import SecondOpinion
 
 Truth = Mapping[tuple[str, str, str], Poses]
 """True poses by the key of their sample."""
@@ -37,6 +39,8 @@ class Checked:
         bad: (N,) bad poses.
         oks: (N,) OKS with the matched person, NaN where there is none or nothing is labelled.
         error: (N, K) distance from the labelled keypoints in pixels, NaN elsewhere.
+        truth: (N, K, 2) the labelled keypoints, NaN elsewhere.
+        group: (N,) numbers of what must not be parted: images of one group or video, and copies.
     """
 
     poses: Poses
@@ -47,6 +51,8 @@ class Checked:
     bad: NDArray[np.bool_]
     oks: NDArray[np.float64]
     error: NDArray[np.float64]
+    truth: NDArray[np.float64]
+    group: NDArray[np.intp]
 
     def take(self, which: NDArray[np.bool_]) -> "Checked":
         """The poses where the mask is set."""
@@ -68,10 +74,12 @@ class Checked:
         return cls(Poses.concat([part.poses for part in parts]), values, *rest)
 
 
-_ARRAYS = ("sizes", "gross", "scored", "bad", "oks", "error")
+_ARRAYS = ("sizes", "gross", "scored", "bad", "oks", "error", "truth", "group")
 
 
-def check(predicted: Manifest, truth: Manifest, progress: Progress = SILENT) -> Checked:
+def check(
+    predicted: Manifest, truth: Manifest, progress: Progress = SILENT, *, against: Manifest | None = None
+) -> Checked:
     """Judge predicted poses by the truth.
 
     Where both have poses of the same ids, as corrections and drawn corpora do, those are compared and no others.
@@ -82,6 +90,7 @@ def check(predicted: Manifest, truth: Manifest, progress: Progress = SILENT) -> 
         predicted: What ``predict`` wrote, or a stage after it.
         truth: True poses of some of its images, by sample key.
         progress: Where to report.
+        against: Another manifest of the same images: how far it disagrees is added to the features.
 
     Raises:
         InputError: They share no pose.
@@ -90,13 +99,15 @@ def check(predicted: Manifest, truth: Manifest, progress: Progress = SILENT) -> 
     predicted.skeleton.require_same(truth.skeleton, str(truth.path))
     true = {sample.key: sample.poses.take(~_undecided(sample.poses)) for sample in truth}
     by_id = _share_ids(predicted, true)
+    second = SecondOpinion(predicted, against) if against is not None else None
     found: list[Checked] = []
     with progress.task("compare", len(predicted), "image") as task:
         for i in range(predicted.num_parts):
             samples, features = predicted.part(i), predicted.features(i)
             task.advance(len(samples))
             if any(sample.key in true for sample in samples):
-                found.append(_check_part(samples, features or {}, true, predicted.skeleton, by_id=by_id))
+                known = with_evidence(samples, features or {}, predicted.skeleton, second)
+                found.append(_check_part(samples, known, true, predicted.skeleton, by_id=by_id))
     if not sum(len(part.poses) for part in found):
         raise InputError(
             "no predicted pose is among the checked ones",
@@ -104,6 +115,12 @@ def check(predicted: Manifest, truth: Manifest, progress: Progress = SILENT) -> 
             remedy="Check poses of the same images, and give the manifest that `autolabel predict` wrote.",
         )
     return Checked.joined(found)
+
+
+def group_number(sample: Sample) -> int:
+    """A number for what a sample must not be parted from: its group, or else the image that it is or copies."""
+    name = ("group", sample.group) if sample.group else ("image", *(sample.original or (sample.root, sample.path)))
+    return int.from_bytes(hashlib.blake2b("\0".join(name).encode("utf-8", "surrogatepass"), digest_size=7).digest())
 
 
 def _undecided(poses: Poses) -> NDArray[np.bool_]:
@@ -124,6 +141,7 @@ def _check_part(
     truth = Poses.concat([true.get(sample.key, Poses.empty(skeleton.num_keypoints)) for sample in samples])
     matched = _matched_by_id if by_id else _matched_by_place
     partner, extra = matched(samples, true, skeleton)
+    counts = [len(sample.poses) for sample in samples]
     known = partner >= 0
     mine, theirs = poses.take(known), truth.take(partner[known])
     rejected = np.array([a.get("state") == State.REJECTED for a in theirs.attributes], bool)
@@ -146,6 +164,8 @@ def _check_part(
         bad=spread(bad_poses(mean_similarity(ks), wrong) | rejected, True),
         oks=spread(mean_similarity(ks), np.nan),
         error=spread(distance.astype(np.float64), np.nan),
+        truth=spread(np.where((said & theirs.labelled)[..., None], theirs.xy.astype(np.float64), np.nan), np.nan),
+        group=np.repeat(np.array([group_number(sample) for sample in samples], np.intp), counts),
     )
     return everything.take(extra | spread(said.any(axis=1) | rejected, False))
 

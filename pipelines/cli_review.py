@@ -11,33 +11,69 @@ from pipelines.console import run_job
 app = commands()
 
 RoutingArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Routing folder.")]
+AgainstOption = Annotated[
+    Path | None, typer.Option(metavar="M", help="The same images by another network: disagreement is doubt.")
+]
 ProjectOption = Annotated[Path, typer.Option(metavar="P", help="Project folder.")]
 
 
-@app.command(epilog=example("autolabel score poses.m --calibrator calibrator.json --out scored.m"))
+@app.command(
+    epilog=example(
+        "autolabel score poses.m --calibrator calibrator.json --out scored.m",
+        "autolabel score teacher.m --against student.m --out scored.m",
+    )
+)
 def score(
     manifest: ManifestArgument,
     out: OutManifest,
     calibrator: Annotated[
         Path | None, typer.Option(metavar="FILE", help="From `autolabel calibrate`; without it a prior ranks.")
     ] = None,
+    against: AgainstOption = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Use a calibrator that was fitted for something else; it only ranks then."),
+    ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """State how much each pose is to be doubted: p_gross a keypoint, p_bad a pose."""
+    """State how much each pose is to be doubted and why: p_gross a keypoint, p_bad a pose, pixels to expect."""
     from pipelines.score import score as run
 
     run_job(
-        lambda progress: run(manifest, out=out, calibrator=calibrator, overwrite=overwrite, progress=progress),
+        lambda progress: run(
+            manifest,
+            out=out,
+            calibrator=calibrator,
+            against=against,
+            force=force,
+            overwrite=overwrite,
+            progress=progress,
+        ),
         as_json=as_json,
     )
 
 
-@app.command(epilog=example("autolabel calibrate poses.m --truth checked.m --out calibrator.json"))
+@app.command(
+    epilog=example(
+        "autolabel calibrate poses.m --truth checked.m --out calibrator.json",
+        "autolabel calibrate poses.m --truth checked.m --weights checkpoint --out calibrator.json",
+    )
+)
 def calibrate(
     manifest: ManifestArgument,
     truth: Annotated[Path, typer.Option(metavar="M", help="Checked poses of the same images.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Calibrator to write.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="W", help="The network that predicted: teach it a quality head, for `predict --quality`."),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Expert and head of a ViTPose++.")] = None,
+    against: AgainstOption = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Evidence to leave out; may be given several times.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="For the quality head: auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of the cross-fitting.")] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -46,8 +82,21 @@ def calibrate(
     from pipelines.calibrate import calibrate as run
 
     run_job(
-        lambda progress: run(manifest, truth=truth, out=out, seed=seed, overwrite=overwrite, progress=progress),
+        lambda progress: run(
+            manifest,
+            truth=truth,
+            out=out,
+            weights=weights,
+            dataset=dataset,
+            against=against,
+            without=without,
+            device=device,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        ),
         as_json=as_json,
+        show=lambda result: result.told(),
     )
 
 

@@ -24,6 +24,7 @@ from pipelines.loop_state import (
 from pipelines.measure import Effort, round_record
 from pipelines.merge import merge
 from pipelines.predict import predict
+from pipelines.predicted import predicted_how
 from pipelines.pull import pull
 from pipelines.push import push
 from pipelines.route import ROUTING, route
@@ -225,10 +226,16 @@ def _label(loop: Loop, n: int, pulled: Manifest | None) -> None:
             judged.append(check(predicted, with_poses(pulled, mine, out=here / "checked", stage="select")))
     calibrator = here / "calibrator.json"
     if judged and not calibrator.is_file() and calibrate.enough(everything := Checked.joined(judged)):
-        calibrate.fit(everything, seed=loop.project.rounds.seed).save(calibrator)
+        how = predicted_how(predicted)
+        fitted = calibrate.fit(everything, skeleton=predicted.skeleton, how=how, seed=loop.project.rounds.seed)
+        fitted.save(calibrator)
     with loop.timed(here, "score"):
-        fitted = calibrator if calibrator.is_file() else None
-        score(base.path, out=here / "scored", calibrator=fitted, progress=loop.progress)
+        score(
+            base.path,
+            out=here / "scored",
+            calibrator=calibrator if calibrator.is_file() else None,
+            progress=loop.progress,
+        )
 
 
 def _predict_corpus(loop: Loop, n: int) -> Manifest:

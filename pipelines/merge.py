@@ -25,6 +25,7 @@ from autolabel.merge import (
     read_corrections,
 )
 from autolabel.poses import Poses, Sample
+from autolabel.prediction_record import Predicted
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
 
@@ -112,6 +113,8 @@ def _work(
     writer = ManifestWriter(
         run.path, base.skeleton, base.roots, stage="merge", parents=parents, existing=Existing.RESUME
     )
+    if how := Predicted.read(base.path):  # of the features, which the base brings along
+        how.write(run.path)
     done = writer.finished_parts()
     found, conflicts, human = set[str](), list(conflicts), _answered(pulled, corrections)
     with progress.task("merge", len(base), "image") as task:

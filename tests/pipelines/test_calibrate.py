@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autolabel.calibrator import Calibrator
 from autolabel.errors import ExistsError, InputError
 from autolabel.manifest import Existing, Manifest, ManifestWriter
 from autolabel.poses import Origin, Poses, Sample, Visibility
-from autolabel.score import Calibrator
 from autolabel.skeleton import Skeleton
 from pipelines import calibrate as module
 from pipelines.calibrate import calibrate
 from pipelines.check import check
+from pipelines.predicted import predicted_how
 from pipelines.score import score
 
 SKELETON = Skeleton.load("coco17")
@@ -59,7 +60,9 @@ def all_poses(manifest: Manifest) -> Poses:
 def test_doubt_becomes_probability(tmp_path: Path) -> None:
     truth, predicted = case(tmp_path)
     result = calibrate(predicted.path, truth=truth.path, out=tmp_path / "c.json")
-    assert (result.calibrator.poses, result.calibrator.model) == (N - 1, "net")
+    assert (result.calibrator.poses, result.calibrator.predicted.model) == (N - 1, "net")
+    assert result.plot.read_bytes().startswith(b"\x89PNG")
+    assert "AUROC" in result.told()
     bad = check(predicted, truth).bad[:-1]
     assert result.summary()["bad"] == result.calibrator.bad == bad.sum()
     scored = score(predicted.path, out=tmp_path / "scored", calibrator=tmp_path / "c.json")
@@ -89,7 +92,7 @@ def test_a_calibrator_of_another_network_is_refused(tmp_path: Path) -> None:
     truth, predicted = case(tmp_path)
     calibrate(predicted.path, truth=truth.path, out=tmp_path / "c.json")
     _, other = case(tmp_path, by=["other"] * N)
-    with pytest.raises(InputError, match="was fitted for network net"):
+    with pytest.raises(InputError, match="was fitted for model net, these other"):
         score(other.path, out=tmp_path / "scored", calibrator=tmp_path / "c.json")
 
 
@@ -100,7 +103,7 @@ def test_whether_there_is_enough(tmp_path: Path) -> None:
     few = checked.take(checked.bad & (np.cumsum(checked.bad) <= 4) | ~checked.bad)
     assert not module.enough(few)
     with pytest.raises(InputError, match="4 bad ones are too few"):
-        module.fit(few)
+        module.fit(few, skeleton=SKELETON, how=predicted_how(predicted))
     bare = replace(checked, features={})
     assert not module.enough(bare), "without features there is nothing to fit on"
 
@@ -111,3 +114,32 @@ def test_a_prior_says_that_it_is_one(tmp_path: Path) -> None:
     assert not result.calibrated
     assert json.loads(json.dumps(result.summary(), default=str))["calibrated"] is False
     assert [parent.role for parent in result.manifest.parents] == ["manifest"]
+
+
+def test_a_calibrator_for_something_else_ranks_when_forced(tmp_path: Path) -> None:
+    truth, predicted = case(tmp_path)
+    calibrate(predicted.path, truth=truth.path, out=tmp_path / "c.json")
+    _, other = case(tmp_path, by=["other"] * N)
+    result = score(other.path, out=tmp_path / "scored", calibrator=tmp_path / "c.json", force=True)
+    assert not result.calibrated
+    assert {parent.role for parent in result.manifest.parents} == {"manifest", "forced calibrator"}
+    assert np.isfinite(all_poses(result.manifest).p_bad[:-1]).all()
+
+
+def test_another_network_is_evidence(tmp_path: Path) -> None:
+    """The other network is right wherever the peak is low: only disagreement can tell what the peak does not."""
+    truth, predicted = case(tmp_path)
+    bare = Manifest.open(predicted.path)
+    arguments: dict[str, Any] = {"truth": truth.path, "without": ["peak"]}
+    blind = calibrate(bare.path, out=tmp_path / "blind.json", **arguments)
+    seeing = calibrate(bare.path, out=tmp_path / "seeing.json", against=truth.path, **arguments)
+    assert "against" in seeing.calibrator.uses
+    assert seeing.quality.auroc > 0.95 > 0.8 > blind.quality.auroc
+    scored = score(bare.path, out=tmp_path / "s", calibrator=tmp_path / "seeing.json", against=truth.path)
+    features = scored.manifest.features(0)
+    assert features is not None
+    assert {"against", "conflict", "expected_error"} <= set(features)
+    told = [reason for a in all_poses(scored.manifest).attributes for reason in a.get("reasons", [])]
+    assert any(reason["feature"] == "against" and "truth" in reason["text"] for reason in told)
+    with pytest.raises(InputError, match="features that these lack: against"):
+        score(bare.path, out=tmp_path / "t", calibrator=tmp_path / "seeing.json")

@@ -9,9 +9,10 @@ import pytest
 from autolabel.errors import ExistsError, InputError
 from autolabel.manifest import Manifest, ManifestWriter
 from autolabel.poses import Poses, Visibility
-from autolabel.score import prior
+from autolabel.score import REASONS, prior
 from autolabel.skeleton import Skeleton
-from pipelines.score import image_sizes, score
+from pipelines.manifest_evidence import image_sizes
+from pipelines.score import score
 
 SKELETON = Skeleton.load("coco17")
 K = 17
@@ -38,7 +39,9 @@ def test_only_the_doubt_changes(review_case: Any, tmp_path: Path) -> None:
     assert poses.p_gross == pytest.approx(p_gross)
     assert poses.p_bad == pytest.approx(p_bad)
     assert result.mean_p_bad == pytest.approx(p_bad.mean())
-    assert poses.replace(p_gross=review_case.model.p_gross, p_bad=review_case.model.p_bad).equals(review_case.model)
+    before = {name: getattr(review_case.model, name) for name in ("p_gross", "p_bad", "attributes")}
+    assert poses.replace(**before).equals(review_case.model)
+    assert result.with_reasons == sum(REASONS in attributes for attributes in poses.attributes) > 0
     assert result.manifest.num_parts == 3
     features = [result.manifest.features(i) for i in range(3)]
     assert np.array_equal(np.concatenate([part["peak"] for part in features if part]), PEAKS)
