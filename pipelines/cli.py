@@ -13,7 +13,9 @@ import typer
 
 from autolabel import __version__
 from pipelines import (
+    cli_audit_labels,
     cli_data,
+    cli_doubt,
     cli_loop,
     cli_network,
     cli_pretrain,
@@ -55,8 +57,10 @@ app.add_typer(cli_data.app)
 app.add_typer(cli_network.app)
 app.add_typer(cli_pretrain.app)
 app.add_typer(cli_weights.app)
+app.add_typer(cli_doubt.app)
 app.add_typer(cli_review.app)
 app.add_typer(cli_quality.app)
+app.add_typer(cli_audit_labels.app)
 app.add_typer(cli_loop.app)
 
 
