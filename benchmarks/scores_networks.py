@@ -1,12 +1,12 @@
 """The networks whose doubt ``benchmarks.scores`` measures: small ones, each trained on what its pool does not hold.
 
-    python -m benchmarks.scores_networks lspet:0 lspet:1 drawn:0 fashion17:0 --out DIR --data ../shared/data
+    python -m benchmarks.scores_networks start:0 lspet:0 lspet:1 drawn:0 fashion17:0 --out DIR --data ../shared/data
 
 * ``lspet:0`` and ``lspet:1`` learn one half of ``lspet`` each, and label the other: every pose is out of fold. They
-  start from the encoder of ``drawn:0``: drawn people teach where limbs are, and there are as many as one likes.
+  start from the encoder of ``start:0``: drawn people teach where limbs are, and there are as many as one likes.
 * ``fashion17:N`` goes on from ``lspet:0`` with 300 labels of ``fashion17``, drawn with seed N and told in the joints of
   ``lspet`` (``map``: the twelve that both have); it labels the rest.
-* ``drawn:N`` learns drawn people of another seed than the pool's.
+* ``start:N`` learns drawn people of another seed than the pool's; ``drawn:N`` goes on with more of them.
 
 A network is trained once and found again; one that was stopped goes on.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from autolabel.manifest import Manifest
+from autolabel.manifest import COMMIT, Existing, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.split import assign_splits
 from benchmarks.training_data import Corpora
@@ -32,9 +32,11 @@ from pipelines.subset import with_poses
 LABELS = 300
 """Of fashion17, to adapt on."""
 
-DRAWN_IMAGES = 2_500
-LEARNT, POOL = 1, 101
-"""Seeds of the drawn people that networks learn, and of those that they label."""
+DRAWN: Mapping[str, tuple[int, int]] = {"start": (1, 2_500), "drawn": (2, 6_000)}
+"""Seed and images of the drawn people that networks learn."""
+
+POOL = 101
+"""Seed of those that they label."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,19 @@ class Plan:
     augmentation: Mapping[str, Any]
 
 
+UPRIGHT: Mapping[str, Any] = {
+    "half_body": 0.0,
+    "scale": 0.25,
+    "rotation": 15.0,
+    "truncation": 0.25,
+    "colour": 0.3,
+}
+"""Augmentation of drawn people, who all stand on their feet."""
+
 PLANS: Mapping[str, Plan] = {
     "lspet": Plan(
-        6_000,
-        "drawn",
+        4_000,
+        "start",
         True,
         {"presence": False},
         {"learning_rate": 7e-4},
@@ -70,13 +81,9 @@ PLANS: Mapping[str, Plan] = {
     "fashion17": Plan(
         600, "lspet", False, {}, {"learning_rate": 5e-4, "warmup_steps": 20}, {"rotation": 15.0, "half_body": 0.0}
     ),
+    "start": Plan(1_200, "", False, {**NETWORK, "presence": True}, {"presence_weight": 0.001}, UPRIGHT),
     "drawn": Plan(
-        1_200,
-        "",
-        False,
-        {**NETWORK, "presence": True},
-        {"presence_weight": 0.001},
-        {"half_body": 0.0, "scale": 0.25, "rotation": 15.0, "truncation": 0.25, "colour": 0.3},
+        2_400, "start", False, {}, {"presence_weight": 0.001, "learning_rate": 7e-4, "warmup_steps": 20}, UPRIGHT
     ),
 }
 
@@ -120,8 +127,8 @@ class Networks:
         """What a network learns."""
         if kind == "lspet":
             return self.half(number)
-        if kind == "drawn":
-            return self.drawn(LEARNT, DRAWN_IMAGES)
+        if kind in DRAWN:
+            return self.drawn(*DRAWN[kind])
         return self._chosen("fashion17-lsp14", self.adapted(number), f"fashion17-{number}")
 
     def half(self, number: int) -> Manifest:
@@ -141,9 +148,9 @@ class Networks:
     def drawn(self, seed: int, images: int) -> Manifest:
         """Drawn people."""
         folder = self.out / "data" / f"drawn-{seed}-{images}"
-        if (folder / "truth").is_dir():
+        if (folder / "truth" / COMMIT).is_file():
             return Manifest.open(folder / "truth")
-        return draw_corpus(folder, images=images, seed=seed, progress=self.progress)[0]
+        return draw_corpus(folder, images=images, seed=seed, existing=Existing.RESUME, progress=self.progress)[0]
 
     def _chosen(self, corpus: str, ids: list[str], name: str) -> Manifest:
         return with_poses(self.corpora.manifest(corpus), ids, out=self.out / "data" / name, stage="subset")
