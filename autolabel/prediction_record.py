@@ -68,3 +68,13 @@ class Predicted(Settings):
         path = Path(folder) / PREDICTION
         write_text(path, json.dumps(self.model_dump(mode="json"), indent=2) + "\n")
         return path
+
+
+def carry_over(source: str | Path, out: str | Path) -> None:
+    """Copy the record along with the features, from one manifest's folder to another's; nothing where there is none.
+
+    Raises:
+        ManifestError: The file is damaged.
+    """
+    if (how := Predicted.read(source)) is not None:
+        how.write(out)

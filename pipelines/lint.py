@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autolabel.bones import BoneLengths, BonePrior
 from autolabel.errors import ConfigError, InputError
@@ -21,6 +22,7 @@ from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent
 from autolabel.merge import SEEN
 from autolabel.mirror import repair_mirrored
 from autolabel.poses import Poses, Sample, split
+from autolabel.prediction_record import carry_over
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState
 from autolabel.skeleton import Skeleton
@@ -34,6 +36,9 @@ REPAIRED = "lint_repaired"
 
 LEARNT = 20_000
 """Poses that the usual lengths of bones are learnt from; more would not move them."""
+
+EMBEDDING = "embedding"
+"""A feature that has a number for each channel, and not for each keypoint."""
 
 EXAMPLES = 3
 """Findings of each kind that the table shows."""
@@ -284,9 +289,24 @@ def _work(path: Path, linter: Linter, inputs: Mapping[str, str], progress: Progr
     source = linter.source
     parents = [Parent(role, digest) for role, digest in inputs.items()]
     writer = ManifestWriter(path, source.skeleton, source.roots, stage=LINT, parents=parents, existing=Existing.RESUME)
+    carry_over(source.path, path)
     for i, samples in _parts(linter, writer.finished_parts(), progress):
-        writer.write_part(i, samples, source.features(i))
+        writer.write_part(i, samples, _turned(source.features(i), samples, source.skeleton))
     writer.commit()
+
+
+def _turned(
+    features: dict[str, NDArray[Any]] | None, samples: list[Sample], skeleton: Skeleton
+) -> dict[str, NDArray[Any]] | None:
+    """The features, those of keypoints with their sides changed where the pose's were."""
+    if features is None:
+        return None
+    turned = np.array([REPAIRED in a for sample in samples for a in sample.poses.attributes], bool)
+    found = dict(features)
+    for name, values in features.items():
+        if values.ndim == 2 and values.shape[1] == skeleton.num_keypoints and name != EMBEDDING:
+            found[name] = np.where(turned[:, None], values[:, list(skeleton.flip)], values)
+    return found
 
 
 def _parts(linter: Linter, done: set[int], progress: Progress) -> Iterator[tuple[int, list[Sample]]]:

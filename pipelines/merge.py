@@ -25,7 +25,7 @@ from autolabel.merge import (
     read_corrections,
 )
 from autolabel.poses import Poses, Sample
-from autolabel.prediction_record import Predicted
+from autolabel.prediction_record import carry_over
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
 
@@ -113,8 +113,7 @@ def _work(
     writer = ManifestWriter(
         run.path, base.skeleton, base.roots, stage="merge", parents=parents, existing=Existing.RESUME
     )
-    if how := Predicted.read(base.path):  # of the features, which the base brings along
-        how.write(run.path)
+    carry_over(base.path, run.path)
     done = writer.finished_parts()
     found, conflicts, human = set[str](), list(conflicts), _answered(pulled, corrections)
     with progress.task("merge", len(base), "image") as task:

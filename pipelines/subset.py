@@ -9,6 +9,7 @@ import numpy as np
 
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent, write_manifest
 from autolabel.poses import Poses, Sample
+from autolabel.prediction_record import carry_over
 from autolabel.run import Run, RunState
 
 
@@ -68,6 +69,7 @@ def with_states(
             parents=[Parent("manifest", source.digest)],
             existing=Existing.RESUME,
         )
+        carry_over(source.path, out)
         done = writer.finished_parts()
         for i in range(source.num_parts):
             if i not in done:

@@ -9,6 +9,7 @@ from autolabel.errors import ConfigError, ExistsError, InputError, SkeletonError
 from autolabel.manifest import Manifest, ManifestWriter
 from autolabel.mirror import repair_mirrored
 from autolabel.poses import Poses, Sample
+from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
 from pipelines.cli import main
 from pipelines.lint import Mirrored, lint, mirrored_policy
@@ -110,6 +111,21 @@ def test_features_come_along(predicted: Path, tmp_path: Path) -> None:
     found = [result.out.features(i) for i in range(3)]
     assert np.array_equal(np.concatenate([f["peak"] for f in found if f]), PEAK)
     assert result.compared == 0
+
+
+def test_how_they_were_predicted_comes_along_and_features_change_sides_with_their_pose(
+    predicted: Path, tmp_path: Path
+) -> None:
+    wrong = write(tmp_path / "wrong", LABELS, features=True)
+    how = Predicted(model="net", flip_test=True, larger_crop=False, device="cpu")
+    how.write(wrong)
+    result = lint(wrong, against=predicted, out=tmp_path / "out", mirrored=Mirrored.REPAIR)
+    assert result.out is not None
+    assert Predicted.read(result.out.path) == how
+    peak = np.concatenate([f["peak"] for i in range(3) if (f := result.out.features(i))])
+    expected = PEAK.copy()
+    expected[TURNED] = expected[TURNED][:, list(COCO.flip)]
+    assert np.array_equal(peak, expected)
 
 
 def test_a_killed_lint_goes_on(labels: Path, predicted: Path, tmp_path: Path) -> None:
