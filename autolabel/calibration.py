@@ -269,7 +269,8 @@ def _usable(all_columns: Sequence[Column], x: Floats, without: Collection[str]) 
     low = np.where(finite, x, np.inf).min(axis=0)
     high = np.where(finite, x, -np.inf).max(axis=0)
     varies = known & (high > low)
-    return tuple(c.name for c, some in zip(all_columns, varies, strict=True) if some and c.source not in without)
+    learnt = varies & np.array([c.learnt and c.source not in without for c in all_columns], bool)
+    return tuple(c.name for c, some in zip(all_columns, learnt, strict=True) if some)
 
 
 def _directions(all_columns: Sequence[Column], names: Sequence[str]) -> list[int]:

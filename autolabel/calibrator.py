@@ -41,7 +41,7 @@ from autolabel.skeleton import Skeleton
 _SHOWN = 12
 """Characters of a digest that errors show."""
 
-_OWN = frozenset(("size", "bones", "residual"))
+_OWN = frozenset(("bones", "residual"))
 """Evidence that needs no features: poses tell it."""
 
 
@@ -158,8 +158,7 @@ class Calibrator(Settings):
         ]
         if skeleton.fingerprint != self.skeleton:
             differs.insert(0, "another skeleton")
-        needed = {"embedding" if name == "novelty" else name for name in self.uses - _OWN}
-        if missing := sorted(needed - set(features)):
+        if missing := sorted(self.uses - _OWN - set(features)):
             differs.append(f"features that these lack: {', '.join(missing)}")
         if differs:
             unjudged = self.predicted.quality and not predicted.quality

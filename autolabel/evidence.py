@@ -32,18 +32,21 @@ class Column:
         name: Unique.
         source: The evidence it is made from; "" for what poses themselves say.
         direction: 1 where more of it means more doubt, -1 where less does, 0 where either may.
+        learnt: Whether the models read it. What was worth nothing to them (``docs/confidence.md``) is only told, in
+            reasons.
     """
 
     name: str
     source: str
     direction: int
+    learnt: bool = True
 
 
 KEYPOINT_COLUMNS = (
     Column("peak", "peak", -1),
     Column("second", "second", 1),
-    Column("entropy", "entropy", 1),
-    Column("spread", "spread", 1),
+    Column("entropy", "entropy", 1, learnt=False),
+    Column("spread", "spread", 1, learnt=False),
     Column("expected_ks", "expected_ks", -1),
     Column("other_side", "other_side", 1),
     Column("flip_peak", "flip_peak", -1),
@@ -66,10 +69,10 @@ KEYPOINT_COLUMNS = (
     Column("pose_peak", "peak", -1),
     Column("pose_flip_ks", "flip_ks", -1),
     Column("pose_quality", "quality_bad", 1),
-    Column("size", "size", 0),
-    Column("edge", "edge", 0),
-    Column("outside", "outside", 0),
-    Column("novelty", "novelty", 1),
+    Column("size", "size", 0, learnt=False),
+    Column("edge", "edge", 0, learnt=False),
+    Column("outside", "outside", 0, learnt=False),
+    Column("novelty", "novelty", 1, learnt=False),
     Column("again", "again", 0),
 )
 """Of the keypoint model, in order."""
@@ -83,8 +86,8 @@ POSE_COLUMNS = (
     Column("mean_peak", "peak", -1),
     Column("low_peak", "peak", -1),
     Column("mean_second", "second", 1),
-    Column("mean_entropy", "entropy", 1),
-    Column("mean_spread", "spread", 1),
+    Column("mean_entropy", "entropy", 1, learnt=False),
+    Column("mean_spread", "spread", 1, learnt=False),
     Column("mean_expected_ks", "expected_ks", -1),
     Column("low_expected_ks", "expected_ks", -1),
     Column("mean_other_side", "other_side", 1),
@@ -103,11 +106,11 @@ POSE_COLUMNS = (
     Column("mean_conflict", "conflict", 1),
     Column("mean_against", "against", -1),
     Column("absent_share", "", 0),
-    Column("size", "size", 0),
-    Column("edge", "edge", 0),
-    Column("outside", "outside", 0),
+    Column("size", "size", 0, learnt=False),
+    Column("edge", "edge", 0, learnt=False),
+    Column("outside", "outside", 0, learnt=False),
     Column("box_score", "box_score", -1),
-    Column("novelty", "novelty", 1),
+    Column("novelty", "novelty", 1, learnt=False),
     Column("again", "again", 0),
 )
 """Of the pose model, in order."""
