@@ -239,7 +239,7 @@ def test_presence_is_learnt_and_its_thresholds_are_kept(dots, tmp_path) -> None:
         presence_weight=0.1,
         augmentation=still,
         validate_every=100,
-        log_every=50,
+        log_every=10,
     )
     model = network(dots, drop_path=0.0, presence=True)
     last = train_supervised(model, [Source(people)], how, tmp_path / "out", validation=[Source(held)])
