@@ -33,6 +33,7 @@ from autolabel.progress import Progress
 from autolabel.report.label_sheet import Cell, write_label_sheets
 from autolabel.similarity import mean_similarity, pair_similarity
 from benchmarks.label_planting import plant
+from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.results import RESULTS, table, write_result
 from benchmarks.scores_networks import Networks
 from benchmarks.training_data import Corpora
@@ -45,6 +46,8 @@ SHEETS, KEY = "label-sheets", "label-sheets-key.json"
 VERDICTS = ("error", "ok", "unsure")
 BAR = 60
 """Of the first hundred, so many must be errors."""
+
+PAGE = DOCS / "audit-labels.md"
 
 SHARE = 0.03
 SEEDS = 5
@@ -197,6 +200,27 @@ def _unseen_fashion(networks: Networks) -> Manifest:
     return with_poses(whole, rest, out=networks.out / "data" / "fashion17-unseen-0", stage="subset")
 
 
+def planted_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The page's table of planted errors: means over the seeds, with the least and the most."""
+    lines = [("corpus", "poses", "planted", "k", "ours", "distance", "random")]
+    for corpus in dict.fromkeys(row["corpus"] for row in rows):
+        own = [row for row in rows if row["corpus"] == corpus]
+        for name in ("planted", "50", "100"):
+            told = []
+            for order in ("ours", "distance"):
+                values = [row[f"{order} at {name}"] for row in own]
+                told.append(f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+            k = str(own[0]["planted"]) if name == "planted" else name
+            lines.append((corpus, str(own[0]["poses"]), str(own[0]["planted"]), k, *told, f"{own[0]['random']:.2f}"))
+    return markdown(lines, names=1)
+
+
+def verdict_section(counted: Sequence[Mapping[str, Any]]) -> str:
+    """The page's table of verdicts."""
+    names = ("group", "judged", "error", "ok", "unsure")
+    return markdown([names, *(tuple(str(row[name]) for name in names) for row in counted)], names=1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("lspet", "planted"))
@@ -214,6 +238,7 @@ def main() -> int:
         command = (
             f"python -m benchmarks.label_errors planted --corpora {' '.join(options.corpora)} --out DIR --data DATA"
         )
+        write_section(PAGE, "label-errors", planted_section(rows))
         write_result("label-errors", rows, command=command, share=SHARE)
         return 0
     if options.verdicts is None:
@@ -226,6 +251,7 @@ def main() -> int:
     counted = verdict_counts(rows)
     print(table(counted))
     command = "python -m benchmarks.label_errors lspet --verdicts FILE --out DIR --data DATA"
+    write_section(PAGE, "lspet-verdicts", verdict_section(counted))
     write_result("lspet-verdicts", rows, command=command, counts=counted, bar=BAR)
     print(RESULTS / "lspet-verdicts.json")
     return 0 if counted[0]["error"] >= BAR else 1

@@ -10,7 +10,7 @@ Intervals hold 95 %: images drawn anew, all plantings of an image together. Writ
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from autolabel.lint import Kind, lint_poses
 from autolabel.manifest import COMMIT, Manifest, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.progress import Progress
+from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.planted import SHARE, Planted, Scene, companions, empty_boxes, plant
 from benchmarks.results import table, write_result
 from benchmarks.training_data import Corpora
@@ -193,6 +194,23 @@ def row(corpus: str, pool: Pool, kind: Kind, seeds: int) -> dict[str, Any]:
     }
 
 
+def section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the page."""
+
+    def told(row: Mapping[str, Any], name: str) -> str:
+        if row[name] is None:
+            return "–"
+        low, high = row[f"{name}_95"]
+        return f"{row[name]:.2f} ({low:.2f} to {high:.2f})"
+
+    lines = [("corpus", "kind", "planted", "precision (95 %)", "recall (95 %)")]
+    lines += [
+        (row["corpus"], f"`{row['kind']}`", f"{row['planted']:,}", told(row, "precision"), told(row, "recall"))
+        for row in rows
+    ]
+    return markdown(lines)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights-drawn", type=Path, help="network that has not seen the pictures of --drawn-seed")
@@ -227,6 +245,7 @@ def main() -> int:
         command = (
             f"python -m benchmarks.lint {' '.join(given)} --images {options.images} --seeds {options.seeds} --out DIR"
         )
+        write_section(DOCS / "lint.md", "lint", section(rows))
         write_result("lint", rows, command=command, share=SHARE, drawn_seed=options.drawn_seed)
     drawn = [r for r in rows if r["corpus"] == "drawn" and r["kind"] == Kind.MIRRORED]
     return int(any((r["precision"] or 0) < 0.9 or (r["recall"] or 0) < 0.7 for r in drawn))

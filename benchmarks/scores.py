@@ -166,7 +166,7 @@ def _tasks(options: argparse.Namespace, pool: str) -> list[Task]:
 def report(out: Path, command: str, *, write: bool) -> bool:
     """Put together the pools that are measured; whether each bar is met by some arm."""
     files = [out / "measured" / f"{pool}.json" for pool in POOLS]
-    pools = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    pools = [_with_ablation(file) for file in files if file.is_file()]
     held = bars(pools)
     print(table([{**row, "met": "met" if row["met"] else "NOT MET"} for row in held]))
     if write and pools:
@@ -176,6 +176,15 @@ def report(out: Path, command: str, *, write: bool) -> bool:
         write_result("scores", arms, command=command, packages=packages, bars=held, pools=rest)
         write_report(pools, held, PAGE, PICTURES)
     return reached(held)
+
+
+def _with_ablation(file: Path) -> dict[str, Any]:
+    """A measured pool; where it was measured without an ablation, with the one that was measured before."""
+    pool: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    before = file.with_suffix(".ablation.json")
+    if not pool["ablation"] and before.is_file():
+        pool["ablation"] = json.loads(before.read_text(encoding="utf-8"))
+    return pool
 
 
 def main() -> int:
@@ -195,7 +204,10 @@ def main() -> int:
     for pool in () if options.report else options.only:
         found = measure(_tasks(options, pool), jobs=options.jobs, resamples=options.resamples)
         (options.out / "measured").mkdir(parents=True, exist_ok=True)
-        write_text(options.out / "measured" / f"{pool}.json", json.dumps(found))
+        file = options.out / "measured" / f"{pool}.json"
+        write_text(file, json.dumps(found))
+        if found["ablation"]:
+            write_text(file.with_suffix(".ablation.json"), json.dumps(found["ablation"]))
         print(table([_short(pool, row) for row in found["arms"]]), flush=True)
     steps = f" --head-steps {options.head_steps}" if options.head_steps else ""
     command = f"python -m benchmarks.scores --out DIR --data ../shared/data --seeds {options.seeds}{steps}"

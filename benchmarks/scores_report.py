@@ -6,7 +6,6 @@ between them is written here. The pictures hold no photograph.
 
 import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
+from benchmarks.pages import fill, markdown
 from benchmarks.scores_ablation import MEASURES
 from benchmarks.scores_arms import FEATURES, PEAK, QUALITY, RAW
 from benchmarks.scores_measures import COVERAGE
@@ -46,20 +46,6 @@ def write_report(pools: Sequence[Row], reached: Sequence[Row], page: Path, pictu
     (pictures / "scores-reliability.png").write_bytes(reliability_picture(pools))
 
 
-def fill(page: str, made: Mapping[str, str]) -> str:
-    """A page with the sections between their markers.
-
-    Raises:
-        ValueError: The page lacks a marker.
-    """
-    for name, text in made.items():
-        marks = re.compile(rf"(<!-- table {re.escape(name)} -->\n).*?(<!-- end {re.escape(name)} -->)", re.S)
-        if not marks.search(page):
-            raise ValueError(f"no <!-- table {name} --> ... <!-- end {name} --> in the page")
-        page = marks.sub(lambda found, text=text: f"{found[1]}{text.strip()}\n{found[2]}", page)
-    return page
-
-
 def sections(pools: Sequence[Row], reached: Sequence[Row]) -> dict[str, str]:
     """Markdown by table's name."""
     made = {"pools": _pools, "arms": _arms, "gains": _gains, "strata": _strata, "ablation": _ablation}
@@ -74,7 +60,7 @@ def _pools(pools: Sequence[Row]) -> str:
         lines.append(
             (pool["pool"], f"{pool['images']:,}", str(pool["splits"]), fitted, held, f"{100 * pool['bad']:.1f} %")
         )
-    return _table(lines, names=1)
+    return markdown(lines, names=1)
 
 
 def _arms(pools: Sequence[Row]) -> str:
@@ -84,7 +70,7 @@ def _arms(pools: Sequence[Row]) -> str:
         for row in pool["arms"]:
             cells = [_untold(pool, name) or _value(name, row[name]) for name in names]
             lines.append((pool["pool"], row["arm"], *cells))
-    return _table(lines)
+    return markdown(lines)
 
 
 def _gains(pools: Sequence[Row]) -> str:
@@ -95,7 +81,7 @@ def _gains(pools: Sequence[Row]) -> str:
         for arm, over in dict.fromkeys(key[:2] for key in rows):
             cells = [_untold(pool, name) or _interval(name, rows[arm, over, name]) for name in names]
             lines.append((pool["pool"], arm, over, *cells))
-    return _table(lines, names=3)
+    return markdown(lines, names=3)
 
 
 def _strata(pools: Sequence[Row]) -> str:
@@ -106,7 +92,7 @@ def _strata(pools: Sequence[Row]) -> str:
             cells = [_untold(pool, name) or _value(name, row[name]) for name in names]
             who = (pool["pool"], row["stratum"], f"{round(row['poses']):,}", f"{100 * row['bad']:.1f} %", row["arm"])
             lines.append((*who, *cells, "" if row["arm"] == RAW else _interval("AURC", row["AURC gain"])))
-    return _table(lines, names=5)
+    return markdown(lines, names=5)
 
 
 def _ablation(pools: Sequence[Row]) -> str:
@@ -122,7 +108,7 @@ def _ablation(pools: Sequence[Row]) -> str:
     if not idle:
         return ""
     nothing = ", ".join(sorted(set.intersection(*idle))) or "none"
-    return f"{_table(lines)}\n\nWorth nothing by every one of these figures: {nothing}."
+    return f"{markdown(lines)}\n\nWorth nothing by every one of these figures: {nothing}."
 
 
 def _bars(reached: Sequence[Row]) -> str:
@@ -130,7 +116,7 @@ def _bars(reached: Sequence[Row]) -> str:
     lines += [
         (row["pool"], row["arm"], row["bar"], row["found"], "met" if row["met"] else "**not met**") for row in reached
     ]
-    return _table(lines, names=4)
+    return markdown(lines, names=4)
 
 
 def _untold(pool: Row, name: str) -> str:
@@ -153,13 +139,6 @@ def _interval(name: str, gain: Sequence[float]) -> str:
     value, low, high = (scale * number for number in gain)
     digits = 1 if scale == 100 else 2 if scale == 1000 else 3
     return f"{value:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
-
-
-def _table(lines: Sequence[Sequence[str]], *, names: int = 2) -> str:
-    """The first line is the head, the first ``names`` columns are words."""
-    head, *rows = ["| " + " | ".join(line) + " |" for line in lines]
-    rule = "|" + "|".join("---" if i < names else "--:" for i in range(len(lines[0]))) + "|"
-    return "\n".join([head, rule, *rows])
 
 
 def risk_picture(pools: Sequence[Row]) -> bytes:

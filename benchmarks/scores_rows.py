@@ -27,6 +27,9 @@ MUST_BE_CALIBRATED = "drawn"
 MAX_ECE = 0.03
 LIMIT = "coverage at 2%"
 
+NONE = 0.01
+"""Coverages are told in whole percents. Two below one are none: which is larger hangs on a pose or two."""
+
 _STRATUM_MEASURES = ("AURC", "AUROC", "Spearman", LIMIT, "Brier skill")
 _GRID = np.linspace(0.01, 1, 100)
 
@@ -170,8 +173,8 @@ def _must_gain(name: str, pool: Mapping[str, Any] | None, arm: str, measure: str
 
 
 def _no_coverage(pool: Mapping[str, Any], arm: str) -> bool:
-    """Whether neither doubt can keep anything at 2 % bad."""
-    return all(_of_arm(pool, other)[LIMIT][0] == 0 for other in (RAW, arm))
+    """Whether neither doubt can keep even one pose in a hundred at 2 % bad."""
+    return all(_of_arm(pool, other)[LIMIT][0] < NONE for other in (RAW, arm))
 
 
 def _of_arm(pool: Mapping[str, Any], arm: str) -> Row:

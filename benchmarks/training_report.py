@@ -5,7 +5,6 @@ them is written here. The pictures hold no photograph.
 """
 
 import io
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
+from benchmarks.pages import fill
 from benchmarks.partial_bodies import KINDS, RESAMPLES, Cases, compare, presence_row, rows_by_kind, told
 from benchmarks.training_claims import CLAIMS, Floats, verdict
 from benchmarks.training_costs import attention, sizes
@@ -81,20 +81,6 @@ def sections(done: Finished) -> dict[str, str]:
     """Markdown by table's name; a table of which nothing is finished says so. Costs need no run."""
     made = {name: _section(name, done) for name in TABLES if name not in ("6", "6+")}
     return {**made, "6": _partial(done), "presence": _presence(done), "costs": _costs()}
-
-
-def fill(page: str, made: Mapping[str, str]) -> str:
-    """A page with the sections between their markers.
-
-    Raises:
-        ValueError: The page lacks a marker.
-    """
-    for name, text in made.items():
-        marks = re.compile(rf"(<!-- table {re.escape(name)} -->\n).*?(<!-- end -->)", re.S)
-        if not marks.search(page):
-            raise ValueError(f"no <!-- table {name} --> ... <!-- end --> in the page")
-        page = marks.sub(lambda found, text=text: f"{found[1]}{text.strip()}\n{found[2]}", page)
-    return page
 
 
 _MISSING = "*Not measured yet.*"

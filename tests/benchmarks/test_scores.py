@@ -12,11 +12,12 @@ from autolabel.manifest import Manifest, ManifestWriter
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.score_quality import brier_skill, risk_curve
 from autolabel.skeleton import Skeleton
+from benchmarks.pages import fill
 from benchmarks.scores_ablation import ablated, groups, worth
 from benchmarks.scores_arms import EVIDENCE, FEATURES, PEAK, QUALITY, RAW, Trial, fit_part, raw_peak
 from benchmarks.scores_measures import BETTER, Held, measured, over
 from benchmarks.scores_pools import Pool, judged, strata, with_joints
-from benchmarks.scores_report import PAGE, fill, sections, write_report
+from benchmarks.scores_report import PAGE, sections, write_report
 from benchmarks.scores_rows import JUDGED, LIMIT, bars, reached, summary
 from pipelines.check import Checked
 
