@@ -25,6 +25,7 @@ from autolabel.poses import Poses, Sample, split
 from autolabel.prediction_record import carry_over
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState
+from autolabel.score import REASONS
 from autolabel.skeleton import Skeleton
 from pipelines.second_opinion import SecondOpinion
 
@@ -39,6 +40,8 @@ LEARNT = 20_000
 
 EMBEDDING = "embedding"
 """A feature that has a number for each channel, and not for each keypoint."""
+
+_MIRRORED = {"flip_ks": "swap_ks", "swap_ks": "flip_ks"}
 
 EXAMPLES = 3
 """Findings of each kind that the table shows."""
@@ -214,19 +217,19 @@ class Linter:
         self.source = source
         self.mirrored = mirrored
         self.prior = prior or BoneLengths.fit(_first_poses(source, LEARNT), source.skeleton)
-        self._second = SecondOpinion(source, second) if second is not None else None
+        self.second = SecondOpinion(source, second) if second is not None else None
 
     def part(self, i: int) -> list[Sample]:
         """The samples of part ``i``, every pose with its findings."""
         samples, skeleton = self.source.part(i), self.source.skeleton
         poses = Poses.concat([Poses.empty(skeleton.num_keypoints), *(sample.poses for sample in samples)])
         owner = np.repeat(np.arange(len(samples)), [len(sample.poses) for sample in samples])
-        other, features = self._second.of(samples) if self._second is not None else (None, None)
+        other, features = self.second.of(samples) if self.second is not None else (None, None)
         findings = lint_poses(
             poses,
             owner,
             skeleton,
-            features=self.source.features(i),
+            features=_of_unseen(self.source.features(i), poses),
             prior=self.prior,
             other=other,
             other_features=features,
@@ -235,11 +238,11 @@ class Linter:
 
     def compared(self) -> int:
         """How many poses the second manifest has too."""
-        if self._second is None:
+        if self.second is None:
             return 0
         found = 0
         for i in range(self.source.num_parts):
-            other, _ = self._second.of(self.source.part(i))
+            other, _ = self.second.of(self.source.part(i))
             found += int(np.isfinite(other.xy).any(axis=(1, 2)).sum())
         return found
 
@@ -247,21 +250,37 @@ class Linter:
 def told(poses: Poses, findings: list[list[Finding]], skeleton: Skeleton, mirrored: Mirrored) -> Poses:
     """The poses with their findings as ``attributes["lint"]``, mirrored ones repaired where that is wished.
 
-    What an earlier run found is forgotten. A pose without findings has no such attribute.
+    What an earlier run found is forgotten. A pose without findings has no such attribute. One whose sides are changed a
+    second time is as it was.
     """
-    unsaid = [{k: v for k, v in a.items() if k not in (LINT, REPAIRED)} for a in poses.attributes]
+    unsaid = [{k: v for k, v in a.items() if k != LINT} for a in poses.attributes]
     turn = np.array([any(f.kind is Kind.MIRRORED for f in found) for found in findings], bool)
     turn &= np.array([a.get("state") not in SEEN for a in poses.attributes], bool)
     turn &= mirrored is Mirrored.REPAIR
     said = [
         {
-            **attributes,
+            **(_turned_over(attributes) if turned else attributes),
             **({LINT: [f.to_dict() for f in found]} if found else {}),
-            **({REPAIRED: True} if turned else {}),
         }
         for attributes, found, turned in zip(unsaid, findings, turn.tolist(), strict=True)
     ]
     return repair_mirrored(poses, turn, skeleton).replace(attributes=said)
+
+
+def _turned_over(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a pose once its sides are changed: that they are; and no reasons, which name the old sides."""
+    rest = {name: value for name, value in attributes.items() if name not in (REPAIRED, REASONS)}
+    return rest if attributes.get(REPAIRED) else {**rest, REPAIRED: True}
+
+
+def _of_unseen(features: dict[str, NDArray[Any]] | None, poses: Poses) -> dict[str, NDArray[Any]] | None:
+    """Features, unknown for poses that a person has seen: there they tell of what was predicted before."""
+    if features is None:
+        return None
+    seen = np.array([a.get("state") in SEEN for a in poses.attributes], bool)
+    return {
+        name: np.where(seen.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values) for name, values in features.items()
+    }
 
 
 def _first_poses(source: Manifest, most: int) -> Poses:
@@ -291,21 +310,27 @@ def _work(path: Path, linter: Linter, inputs: Mapping[str, str], progress: Progr
     writer = ManifestWriter(path, source.skeleton, source.roots, stage=LINT, parents=parents, existing=Existing.RESUME)
     carry_over(source.path, path)
     for i, samples in _parts(linter, writer.finished_parts(), progress):
-        writer.write_part(i, samples, _turned(source.features(i), samples, source.skeleton))
+        before = [REPAIRED in attributes for attributes in source.poses(i).attributes]
+        after = [REPAIRED in attributes for sample in samples for attributes in sample.poses.attributes]
+        turned = np.array(before, bool) != np.array(after, bool)
+        writer.write_part(i, samples, _turned(source.features(i), turned, source.skeleton))
     writer.commit()
 
 
 def _turned(
-    features: dict[str, NDArray[Any]] | None, samples: list[Sample], skeleton: Skeleton
+    features: dict[str, NDArray[Any]] | None, turned: NDArray[np.bool_], skeleton: Skeleton
 ) -> dict[str, NDArray[Any]] | None:
-    """The features, those of keypoints with their sides changed where the pose's were."""
+    """The features; those of keypoints with their sides changed where the pose's were.
+
+    What the mirrored image said of the other side it then says of this one, and the reverse.
+    """
     if features is None:
         return None
-    turned = np.array([REPAIRED in a for sample in samples for a in sample.poses.attributes], bool)
     found = dict(features)
     for name, values in features.items():
         if values.ndim == 2 and values.shape[1] == skeleton.num_keypoints and name != EMBEDDING:
-            found[name] = np.where(turned[:, None], values[:, list(skeleton.flip)], values)
+            other = features.get(_MIRRORED.get(name, name), values)
+            found[name] = np.where(turned[:, None], other[:, list(skeleton.flip)], values)
     return found
 
 

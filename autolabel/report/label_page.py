@@ -23,6 +23,7 @@ ROWS = 50
 """Suspects in the page's table; the files hold all of them."""
 
 _SHELVES: tuple[tuple[Kind, str, str], ...] = (
+    ("implausible", "Where no body has it", "Unlike all other labels, and the networks do not have it there either."),
     ("swapped", "Left and right swapped", "The label's left fits the person's right, and the reverse."),
     ("shifted", "Shifted as a whole", "The label has the person's shape, at another place."),
     ("misplaced", "Misplaced", "Lines lead from where the networks see the keypoint to where the label has it."),
@@ -125,7 +126,7 @@ def _shot(audited: Audited, suspect: Suspect) -> list[Shot]:
         audited.skeleton,
         view=pose_view(poses, (image.shape[1], image.shape[0]), SIDE),
         boxes=False,
-        marked=marked if suspect.kind == "misplaced" else None,
+        marked=marked if suspect.kind in ("misplaced", "implausible") else None,
         before=before if suspect.kind in ("misplaced", "shifted") else None,
     )
     buffer = io.BytesIO()

@@ -8,7 +8,7 @@ import pytest
 from autolabel.errors import ConfigError, ExistsError, InputError, SkeletonError
 from autolabel.manifest import Manifest, ManifestWriter
 from autolabel.mirror import repair_mirrored
-from autolabel.poses import Poses, Sample
+from autolabel.poses import Poses, Sample, Visibility
 from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
 from pipelines.cli import main
@@ -26,16 +26,24 @@ PEAK = np.linspace(0.5, 0.9, N * 17, dtype=np.float32).reshape(N, 17)
 
 
 def write(
-    path: Path, poses: Poses, *, features: bool = False, images: range = range(IMAGES), skeleton: Skeleton = COCO
+    path: Path,
+    poses: Poses,
+    *,
+    features: bool = False,
+    more: dict[str, np.ndarray] | None = None,
+    images: range = range(IMAGES),
+    skeleton: Skeleton = COCO,
 ) -> Path:
     """Two images a part."""
+    values = {"peak": PEAK, **(more or {})}
     with ManifestWriter(path, skeleton, {"images": path.parent}, stage="test") as writer:
         for part, first in enumerate(images[::2]):
             rows = [range(PEOPLE * i, PEOPLE * (i + 1)) for i in (first, first + 1)]
             samples = [
                 Sample(f"s{r[0] // PEOPLE}", "images", f"{r[0]}.png", (900, 300), poses.take(list(r))) for r in rows
             ]
-            writer.write_part(part, samples, {"peak": PEAK[rows[0][0] : rows[1][-1] + 1]} if features else None)
+            own = {name: array[rows[0][0] : rows[1][-1] + 1] for name, array in values.items()}
+            writer.write_part(part, samples, own if features else None)
     return path
 
 
@@ -93,7 +101,8 @@ def test_findings_of_an_earlier_run_are_forgotten(labels: Path, predicted: Path,
     assert first.out is not None
     again = lint(first.out.path, against=predicted, out=tmp_path / "again")
     assert again.out is not None
-    assert everything(again.out).equals(TRUTH)
+    kept = [{"lint_repaired": True} if row in TURNED else {} for row in range(N)]
+    assert everything(again.out).equals(TRUTH.replace(attributes=kept)), "that sides were changed stays known"
 
 
 def test_without_out_nothing_is_written(labels: Path, predicted: Path, tmp_path: Path) -> None:
@@ -116,7 +125,8 @@ def test_features_come_along(predicted: Path, tmp_path: Path) -> None:
 def test_how_they_were_predicted_comes_along_and_features_change_sides_with_their_pose(
     predicted: Path, tmp_path: Path
 ) -> None:
-    wrong = write(tmp_path / "wrong", LABELS, features=True)
+    straight, crossed = (np.random.default_rng(i).random((N, 17), np.float32) for i in (1, 2))
+    wrong = write(tmp_path / "wrong", LABELS, features=True, more={"flip_ks": straight, "swap_ks": crossed})
     how = Predicted(model="net", flip_test=True, larger_crop=False, device="cpu")
     how.write(wrong)
     result = lint(wrong, against=predicted, out=tmp_path / "out", mirrored=Mirrored.REPAIR)
@@ -126,6 +136,38 @@ def test_how_they_were_predicted_comes_along_and_features_change_sides_with_thei
     expected = PEAK.copy()
     expected[TURNED] = expected[TURNED][:, list(COCO.flip)]
     assert np.array_equal(peak, expected)
+    flip = list(COCO.flip)
+    for name, own, other in (("flip_ks", straight, crossed), ("swap_ks", crossed, straight)):
+        found = np.concatenate([f[name] for i in range(3) if (f := result.out.features(i))])
+        assert np.array_equal(found[TURNED], other[TURNED][:, flip]), (
+            "the mirrored image agrees the other way round now"
+        )
+        assert np.array_equal(np.delete(found, TURNED, 0), np.delete(own, TURNED, 0))
+
+
+def test_a_repaired_pose_is_not_turned_back(tmp_path: Path) -> None:
+    """Without a second opinion the flip test decides, and after the repair it agrees."""
+    visibility = LABELS.visibility.copy()
+    visibility[:, :5] = Visibility.HIDDEN  # seen from behind
+    agree = np.full((N, 17), 0.95, np.float32)
+    agree[TURNED] = 0.05
+    more = {"flip_ks": agree, "swap_ks": (1 - agree).astype(np.float32)}
+    wrong = write(tmp_path / "wrong", LABELS.replace(visibility=visibility), features=True, more=more)
+    once = lint(wrong, out=tmp_path / "once", mirrored=Mirrored.REPAIR)
+    assert once.out is not None
+    assert once.repaired == 2
+    twice = lint(once.out.path, out=tmp_path / "twice", mirrored=Mirrored.REPAIR)
+    assert twice.out is not None
+    assert twice.kinds["mirrored"] == 0
+    assert np.array_equal(everything(twice.out).xy, TRUTH.xy)
+
+
+def test_the_features_of_what_was_predicted_before_say_nothing_of_corrected_poses(tmp_path: Path) -> None:
+    agree = np.full((N, 17), 0.95, np.float32)
+    agree[TURNED] = 0.05
+    more = {"flip_ks": agree, "swap_ks": (1 - agree).astype(np.float32)}
+    corrected = LABELS.replace(attributes=[{"state": "reviewed"} if row in TURNED else {} for row in range(N)])
+    assert lint(write(tmp_path / "corrected", corrected, features=True, more=more)).kinds["mirrored"] == 0
 
 
 def test_a_killed_lint_goes_on(labels: Path, predicted: Path, tmp_path: Path) -> None:
