@@ -135,13 +135,13 @@ def fit(
     x = keypoint_x[..., places(KEYPOINT_COLUMNS, columns)]
     directions = _directions(KEYPOINT_COLUMNS, columns)
     rows, row_fold = checked.scored, np.repeat(fold[:, None], x.shape[1], axis=1)
-    keypoint, held = fit_ranker(columns, x[rows], checked.gross[rows], directions, row_fold[rows], seed=seed)
+    keypoint, odds_held = fit_ranker(columns, x[rows], checked.gross[rows], directions, row_fold[rows], seed=seed)
     sizes = log_size(checked.poses)
     group = np.broadcast_to(pairs(skeleton), rows.shape)
     row_size = np.repeat(sizes[:, None], x.shape[1], axis=1)
-    curves = fit_curves(held, checked.gross[rows], group[rows], row_size[rows], groups=int(group.max()) + 1)
+    curves = fit_curves(odds_held, checked.gross[rows], group[rows], row_size[rows], groups=int(group.max()) + 1)
     odds = keypoint(x.reshape(-1, x.shape[-1])).reshape(rows.shape)
-    odds[rows] = held  # of the others the truth says nothing, and the model has not seen them either
+    odds[rows] = odds_held  # of the others the truth says nothing, and the model has not seen them either
 
     pose_x = pose_evidence(checked.poses, known, odds)
     pose_columns = _usable(POSE_COLUMNS, pose_x, without)
@@ -154,7 +154,11 @@ def fit(
     share = np.minimum(checked.error / side_of(checked.poses)[:, None], _LARGEST_ERROR)
     measured = np.isfinite(share) & (checked.poses.visibility != Visibility.ABSENT)
     error, base = fit_regression(x[measured], share[measured], directions, seed=seed)
-    p_held = pose_curves(pose_held, one, sizes)
+    p_held = np.empty(len(fold))
+    for i in np.unique(fold).tolist():  # by curves that have not seen the fold either
+        held = fold == i
+        others = fit_curves(pose_held[~held], checked.bad[~held], one[~held], sizes[~held], groups=1)
+        p_held[held] = others(pose_held[held], one[held], sizes[held])
     return Calibrator(
         predicted=predicted,
         skeleton=skeleton.fingerprint,

@@ -123,9 +123,10 @@ def fit_curve(z: Floats, y: NDArray[np.bool_]) -> Curve:
     mean = np.add.reduceat(ascending, starts) / count
     # A block of 0 of n is no certainty: half an answer of each kind is added (Krichevsky and Trofimov, 1981).
     rate = (np.add.reduceat(answers, starts) + 0.5) / (count + 1.0)
-    keep = np.append(True, np.diff(mean) > 0)
-    value = np.maximum.accumulate(np.log(rate / (1 - rate)))[keep]
-    return Curve(at=tuple(mean[keep].tolist()), to=tuple(value.tolist()), rows=len(z))
+    value = np.maximum.accumulate(np.log(rate / (1 - rate)))
+    # Only knots at which both rise: a level stretch would throw poses together.
+    keep = np.append(True, (np.diff(mean) > 0) & (np.diff(value) > 0))
+    return Curve(at=tuple(mean[keep].tolist()), to=tuple(value[keep].tolist()), rows=len(z))
 
 
 def _joined(starts: NDArray[np.intp], rows: int) -> NDArray[np.intp]:

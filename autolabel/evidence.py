@@ -143,6 +143,9 @@ _OF_THE_PLACE = (
 _OF_THE_POSE = ("edge", "outside", "box_score", "again", "quality_bad", "novelty")
 
 
+_NOTHING = np.zeros((0, 0))
+
+
 class Posture(Protocol):
     """How implausible a skeleton is: :class:`autolabel.pose_prior.PosePrior`."""
 
@@ -157,6 +160,11 @@ class Posture(Protocol):
 
 class Familiarity(Protocol):
     """How far from what was checked: :class:`autolabel.novelty.Novelty`."""
+
+    @property
+    def width(self) -> int:
+        """D; embeddings of another network may have another one."""
+        ...
 
     def distance(self, embedding: NDArray[Any]) -> Floats:
         """(N,) of (N, D) embeddings."""
@@ -181,7 +189,10 @@ def compared(poses: Poses, features: Features, experience: Experience) -> dict[s
     found = dict(features)
     if experience.posture is not None:
         found |= {"bones": experience.posture.bones(poses), "residual": experience.posture.residual(poses)}
-    if experience.familiarity is not None and "embedding" in features:
+    if (
+        experience.familiarity is not None
+        and features.get("embedding", _NOTHING).shape[-1] == experience.familiarity.width
+    ):
         found["novelty"] = experience.familiarity.distance(features["embedding"])
     return found
 

@@ -156,9 +156,12 @@ class Manifest:
 
     def features(self, i: int) -> dict[str, Any] | None:
         """The features of part ``i``, rows aligned with :meth:`poses`, or None where there are none."""
-        if not part_file(self.path, "features", i).is_file():
-            return None
-        return features_from_table(self._read("features", i))
+        return features_from_table(self._read("features", i)) if self.feature_names(i) is not None else None
+
+    def feature_names(self, i: int) -> list[str] | None:
+        """Names of the features of part ``i``, or None where there are none."""
+        file = part_file(self.path, "features", i)
+        return list(pq.read_schema(file).names) if file.is_file() else None
 
     def image_path(self, sample: Sample) -> Path:
         """Where a sample's image lies.

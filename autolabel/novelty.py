@@ -52,6 +52,11 @@ class Novelty(Settings):
             raise ValueError("projection needs a row for each number of mean, centres its width, and scale be positive")
         return self
 
+    @property
+    def width(self) -> int:
+        """D, numbers of an embedding."""
+        return len(self.mean)
+
     def distance(self, embedding: ArrayLike) -> Floats:
         """Distances to the nearest checked embedding; 1 is usual.
 

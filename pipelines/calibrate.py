@@ -109,6 +109,7 @@ def calibrate(
     if weights is not None:
         checked = checked.take(predicted(checked.features))
         require_enough(checked)
+        _require_no_other(out, overwrite)
         out.parent.mkdir(parents=True, exist_ok=True)
         learned = learn_quality(
             source,
@@ -118,6 +119,7 @@ def calibrate(
             dataset=dataset,
             device=device,
             precision=how.precision if how.precision != UNKNOWN else "auto",
+            larger_crop=how.larger_crop,
             seed=seed,
             overwrite=overwrite,
             progress=progress,
@@ -138,6 +140,16 @@ def calibrate(
     if fitted.poses < FEW:
         progress.note(f"{fitted.poses} checked poses are few: expect p_bad to be off by several points")
     return CalibrateResult(out, fitted, plot, quality, head)
+
+
+def _require_no_other(out: Path, overwrite: bool) -> None:
+    """Refuse, before anything is learnt, to put a calibrator that knows a quality head in the place of one without.
+
+    Raises:
+        ExistsError: One stands there.
+    """
+    if out.exists() and not overwrite and not Calibrator.read(out).predicted.quality:
+        raise ExistsError("stands already", subject=str(out), remedy="Give another --out, or --overwrite.")
 
 
 def quality_file(calibrator: Path) -> Path:

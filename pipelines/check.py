@@ -17,7 +17,7 @@ from autolabel.manifest import Manifest
 from autolabel.merge import State
 from autolabel.poses import Poses, Sample, Visibility
 from autolabel.progress import SILENT, Progress
-from autolabel.similarity import bad_poses, compare, gross_keypoints, mean_similarity, pair_similarity
+from autolabel.similarity import bad_poses, compare, gross_keypoints, mean_similarity, pair_similarity, similarity_area
 from autolabel.skeleton import Skeleton
 from pipelines.manifest_evidence import image_sizes, with_evidence
 from pipelines.second_opinion import SecondOpinion
@@ -41,6 +41,7 @@ class Checked:
         error: (N, K) distance from the labelled keypoints in pixels, NaN elsewhere.
         truth: (N, K, 2) the labelled keypoints, NaN elsewhere.
         group: (N,) numbers of what must not be parted: images of one group or video, and copies.
+        area: (N,) square pixels that similarity is measured by: the true pose's, or the pose's own where none matches.
     """
 
     poses: Poses
@@ -53,6 +54,7 @@ class Checked:
     error: NDArray[np.float64]
     truth: NDArray[np.float64]
     group: NDArray[np.intp]
+    area: NDArray[np.float64]
 
     def take(self, which: NDArray[np.bool_]) -> "Checked":
         """The poses where the mask is set."""
@@ -74,7 +76,7 @@ class Checked:
         return cls(Poses.concat([part.poses for part in parts]), values, *rest)
 
 
-_ARRAYS = ("sizes", "gross", "scored", "bad", "oks", "error", "truth", "group")
+_ARRAYS = ("sizes", "gross", "scored", "bad", "oks", "error", "truth", "group", "area")
 
 
 def check(
@@ -155,6 +157,8 @@ def _check_part(
         full[known] = values
         return full
 
+    area = similarity_area(poses)
+    area[known] = similarity_area(theirs)
     everything = Checked(
         poses,
         dict(features),
@@ -166,6 +170,7 @@ def _check_part(
         error=spread(distance.astype(np.float64), np.nan),
         truth=spread(np.where((said & theirs.labelled)[..., None], theirs.xy.astype(np.float64), np.nan), np.nan),
         group=np.repeat(np.array([group_number(sample) for sample in samples], np.intp), counts),
+        area=area,
     )
     return everything.take(extra | spread(said.any(axis=1) | rejected, False))
 

@@ -26,9 +26,12 @@ def with_evidence(
     skeleton: Skeleton,
     second: SecondOpinion | None = None,
 ) -> Features:
-    """The features of a part's poses, and with them ``conflict`` (N, K) and, given a second opinion, ``against``."""
+    """The features of a part's poses, and with them ``conflict`` (N, K) and, given a second opinion, ``against``.
+
+    What an earlier second opinion said is forgotten.
+    """
     poses = Poses.concat([Poses.empty(skeleton.num_keypoints), *(sample.poses for sample in samples)])
-    found: Features = dict(features)
+    found: Features = {name: values for name, values in features.items() if name != "against"}
     images = image_of_each([len(sample.poses) for sample in samples])
     found["conflict"] = conflicts(poses, images, skeleton).astype(np.float32)
     if second is not None:

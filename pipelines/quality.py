@@ -19,7 +19,6 @@ from autolabel.errors import ExistsError, ImageError, InputError
 from autolabel.manifest import Manifest
 from autolabel.poses import Sample
 from autolabel.progress import SILENT, Progress, Task
-from autolabel.similarity import similarity_area
 from autolabel.synthetic_errors import nearest_neighbours
 from pipelines.check import Checked
 from pipelines.predict_part import decoded_ahead
@@ -63,6 +62,7 @@ def learn_quality(
     dataset: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    larger_crop: bool = True,
     batch_size: int = 32,
     folds: int = 5,
     seed: int = 0,
@@ -81,6 +81,7 @@ def learn_quality(
         dataset: Which expert and head of a ViTPose++, as ``predict`` took it.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        larger_crop: Whether the poses were predicted with larger crops, as ``predict`` took it.
         batch_size: Crops a batch.
         folds: Into how many parts the poses are divided, to be judged by a head that learnt from the other parts.
         seed: Of the head, of the planted errors and of the folds.
@@ -102,7 +103,7 @@ def learn_quality(
     model = load_model(weights, dataset=dataset)
     rows = np.flatnonzero(_judgeable(checked))
     _require_its_own(checked, rows, model_digest(model)[:12], str(weights))
-    predictor = Predictor(model, device=device, precision=precision, batch_size=batch_size)
+    predictor = Predictor(model, device=device, precision=precision, larger_crop=larger_crop, batch_size=batch_size)
     fitting = most_bytes // look_bytes(model)
     if len(rows) > fitting:
         progress.note(f"the quality head learns from {fitting:,} of {len(rows):,} checked poses, to save memory")
@@ -146,7 +147,7 @@ def look(
         looks=looks,
         predicted=checked.poses.xy[read].astype(np.float64),
         truth=checked.truth[read],
-        area=similarity_area(checked.poses)[read],
+        area=checked.area[read],
         scored=checked.scored[read],
         gross=checked.gross[read],
         bad=checked.bad[read],

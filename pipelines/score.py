@@ -107,11 +107,12 @@ def score(
     source = Manifest.open(manifest)
     fitted = Calibrator.read(calibrator) if calibrator is not None else None
     second = Manifest.open(against) if against is not None else None
+    linter = Linter(source, second)
     how = _Scorer(
         source.skeleton,
         fitted,
-        Linter(source, second),
-        SecondOpinion(source, second) if second is not None else None,
+        linter,
+        linter.second,
         second.path.name if second is not None else "",
         predicted_how(source),
         force,
@@ -123,7 +124,9 @@ def score(
     if second is not None:
         inputs[AGAINST] = second.digest
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
-    with Run.open(out, "score", config={}, inputs=inputs, existing=existing) as run:
+    # Features are not in the manifest's digest, and what is scored depends on them.
+    config = {"predicted": how.predicted.model_dump(mode="json"), "features": sorted(_features(source))}
+    with Run.open(out, "score", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
             _work(run.path, source, how, inputs, progress)
         scored = Manifest.open(run.path)
@@ -136,8 +139,8 @@ def score(
 
 def _fits(how: _Scorer, source: Manifest) -> bool:
     """Whether the calibrator is for these poses; where it is not, an error unless forced."""
-    names = next((list(found) for i in range(source.num_parts) if (found := source.features(i))), None)
-    if how.calibrator is None or names is None:
+    names = _features(source)
+    if how.calibrator is None or not names:
         return True
     added = ["conflict", *([AGAINST] if how.second else [])]
     try:
@@ -147,6 +150,15 @@ def _fits(how: _Scorer, source: Manifest) -> bool:
             raise
         return False
     return True
+
+
+def _features(source: Manifest) -> set[str]:
+    """Names of the features that every part with features has."""
+    common: set[str] | None = None
+    for i in range(source.num_parts):
+        if (names := source.feature_names(i)) is not None:
+            common = set(names) if common is None else common.intersection(names)
+    return common or set()
 
 
 def _work(out: Path, source: Manifest, how: _Scorer, inputs: Mapping[str, str], progress: Progress) -> None:

@@ -106,6 +106,8 @@ class Long:
 
 
 class Far:
+    width = 1
+
     def distance(self, embedding: np.ndarray) -> np.ndarray:
         return embedding[:, 0] * 2.0
 
@@ -117,6 +119,7 @@ def test_comparison_adds_what_checked_poses_tell() -> None:
     assert pose_column("worst_bones", poses, known).tolist() == [3, 3]
     assert pose_column("mean_residual", poses, known).tolist() == [2, 2]
     assert set(compared(poses, {}, Experience(None, Far()))) == set(), "no embedding, no novelty"
+    assert "novelty" not in compared(poses, {"embedding": np.ones((2, 5))}, Experience(None, Far())), "another network"
 
 
 def test_mirror_partners_are_one_kind() -> None:
