@@ -6,7 +6,7 @@ a network is trained on all the others.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,8 @@ def train_folds(
         progress: Where to report.
 
     Raises:
-        ConfigError: The file does not train on the corpus, or cannot be used; fewer than two folds.
+        ConfigError: The file does not train on the corpus, or cannot be used; it measures itself on images of the
+            corpus; fewer than two folds.
         InputError: The corpus has too few groups.
     """
     path = Path(config)
@@ -96,6 +97,7 @@ def train_folds(
     validation = [
         Portion(Manifest.open(path.parent / data.manifest), data.share, data.dataset) for data in settings.validation
     ]
+    _require_apart(manifest, [portion.manifest for portion in validation], str(path))
     folds: list[Fold] = []
     parts = pose_folds(manifest, number, seed)
     for i, ids in enumerate(parts):
@@ -119,6 +121,20 @@ def train_folds(
         )
         folds.append(Fold(trained.checkpoint, ids))
     return folds
+
+
+def _require_apart(manifest: Manifest, measured: Sequence[Manifest], subject: str) -> None:
+    """Refuse a validation on the audited images: the checkpoint that is kept would be chosen by their labels."""
+    if not measured:
+        return
+    audited = {sample.id for sample in manifest}
+    for other in measured:
+        if any(sample.id in audited for sample in other):
+            raise ConfigError(
+                f"validates on images of the audited manifest ({other.path.name})",
+                subject=subject,
+                remedy="Leave that [[validation]] out: networks are audited on what they have not seen.",
+            )
 
 
 def layers(folds: Collection[Fold], ids: Collection[str]) -> list[list[Fold]]:

@@ -76,3 +76,10 @@ def test_a_recipe_for_something_else_is_refused(drawn_case: Any, tmp_path: Path)
     manifest = Manifest.open(drawn_case.folder / "pool-truth")
     with pytest.raises(ConfigError, match="does not train on"):
         train_folds(manifest, recipe(drawn_case.folder, "labelled"), 2, out=tmp_path / "folds")
+
+
+def test_a_recipe_that_measures_itself_on_the_audited_images_is_refused(drawn_case: Any, tmp_path: Path) -> None:
+    config = recipe(drawn_case.folder, "pool-truth")
+    config.write_text(config.read_text() + '\n[[validation]]\nmanifest = "pool-truth"\n')
+    with pytest.raises(ConfigError, match="validates on images of the audited manifest"):
+        train_folds(Manifest.open(drawn_case.folder / "pool-truth"), config, 2, out=tmp_path / "folds")
