@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autolabel.skeleton import Skeleton
+from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.parity_network import randomise
 from benchmarks.results import table, write_result
 from benchmarks.training_plan import NETWORK
@@ -43,7 +44,18 @@ def main() -> None:
     print(table(rows))
     worst = max(row["share of features"] for row in rows)
     print(f"features cost at most {worst:.1%} of the time, bar {BAR:.0%}: {'held' if worst < BAR else 'MISSED'}")
+    write_section(DOCS / "confidence.md", "cost", section(rows))
     write_result("scores-cost", rows, command=COMMAND, bar=BAR, seed=0, threads=1)
+
+
+def section(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The page's table."""
+    lines = [("network", "what is computed", "people/s", "share of the features")]
+    lines += [
+        (row["network"], row["arm"], f"{row['people/s']:.1f}", f"{100 * row['share of features']:.1f} %")
+        for row in rows
+    ]
+    return markdown(lines)
 
 
 def measured(name: str) -> list[dict[str, Any]]:
