@@ -81,7 +81,7 @@ class TruthNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.skeleton = Skeleton.load("coco17")
-        self.config = ViTPoseConfig(input_size=INPUT, codec=codec)
+        self.config = ViTPoseConfig(input_size=INPUT, codec=codec, width=3, heads=1)  # its features are the pixels
         self.input_size, self.heatmap_size = INPUT, CELLS
         self.images, self.matrices, self.flip = images, reference_matrices(boxes, codec), flip
         self.xy, self.drawn = transformed(self.matrices, xy), drawn

@@ -56,6 +56,7 @@ def some_pool(name: str = "drawn", poses: int = 400, *, networks: int = 1, head:
         error=np.zeros(shape),
         truth=rng.random((*shape, 2)),
         group=np.arange(poses) // 2,
+        area=np.full(poses, 2120.0),
     )
     kinds = {"all": np.ones(poses, bool), "small": np.arange(poses) % 4 == 0}
     return Pool(name, SKELETON, checked, np.arange(poses) // 2, poses // 2, kinds, ())
