@@ -293,7 +293,7 @@ def test_kill_9_anywhere_and_no_frame_is_written_twice(films: Path, tmp_path: Pa
 
 def test_a_scan_stopped_from_the_keyboard_waits_for_no_video(films: Path, tmp_path: Path) -> None:
     """The first frame of a long video interrupts; of the others no more than those in work are written."""
-    film(films / "a" / "long.mp4", (i % 256 for i in range(600)), preset="ultrafast")
+    film(films / "a" / "long.mp4", (i % 256 for i in range(4000)), preset="ultrafast")
     for other in films.glob("*.mkv"):
         other.unlink()
 
@@ -303,7 +303,7 @@ def test_a_scan_stopped_from_the_keyboard_waits_for_no_video(films: Path, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         scan(films, out=tmp_path / "m", every=1, progress=Recorder(5, interrupt))
     written = len(list((tmp_path / "m").rglob("*.jpg")))
-    assert written < 300
+    assert written < 2000
 
 
 def test_a_moved_manifest_is_still_done(films: Path, tmp_path: Path) -> None:
