@@ -1,4 +1,4 @@
-"""What a network says besides the places of keypoints: whether they are there and seen, and how far the person goes."""
+"""What a network says besides the places of keypoints: are they there and seen, how far a person goes, is it right."""
 
 import math
 from typing import NamedTuple
@@ -19,6 +19,20 @@ CHANNELS = 128
 INSIDE = 0.95
 VISIBLE = 0.8
 """What an untaught head says of every keypoint: of labelled people, most are whole and most of each is seen."""
+
+QUALITY_CHANNELS = 32
+"""What is kept of each token."""
+
+QUALITY_HIDDEN = 96
+"""Width of the judgement."""
+
+DROPOUT = 0.1
+
+NUMBERS = 4
+"""Numbers about a place, besides the features: x and y in the crop, the person's size in pixels and in the crop."""
+
+_AROUND = 3  # a side of the patch of places, a token apart, at which a keypoint's features are read
+_BEYOND = 1.5  # places farther from the middle than this many halves of the crop tell nothing more
 
 
 class Answers(NamedTuple):
@@ -114,6 +128,88 @@ class WholeBoxHead(nn.Module):
         found = attended(features.detach(), self.queries, self.keys, self.values)  # (B,1,C)
         with torch.autocast(_device_type(features), enabled=False):
             return self.judge(F.gelu(self.mix(found[:, 0]))).float()
+
+
+class QualityHead(nn.Module):
+    """Features (B,D,Hp,Wp) and V poses each -> logits of similarity (B,V,K), gross (B,V,K) and bad (B,V).
+
+    Each token is reduced to ``QUALITY_CHANNELS`` numbers. A keypoint reads them at its place and a token around, a
+    keypoint's own gain and offset say what they should be like, and what all keypoints of the pose found is weighed in.
+    No gradient goes back to the features. What the head learns from, and its file, are in :mod:`model.quality`.
+
+    Args:
+        width: Channels of a token, D.
+        num_keypoints: K.
+
+    Attributes:
+        mean: (D,) subtracted from each token, of the poses that it learns from.
+        spread: (D,) divided by.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, width: int, num_keypoints: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(width))
+        self.read = nn.Linear(width, QUALITY_CHANNELS)
+        self.patch = nn.Linear(_AROUND * _AROUND * QUALITY_CHANNELS, QUALITY_HIDDEN)
+        self.whole = nn.Linear(QUALITY_CHANNELS, QUALITY_HIDDEN)
+        self.numbers = nn.Linear(NUMBERS, QUALITY_HIDDEN)
+        self.gain = nn.Parameter(torch.ones(num_keypoints, QUALITY_HIDDEN))
+        self.offset = nn.Parameter(torch.empty(num_keypoints, QUALITY_HIDDEN))
+        self.mix = nn.Linear(QUALITY_HIDDEN, QUALITY_HIDDEN)
+        self.others = nn.Linear(QUALITY_HIDDEN, QUALITY_HIDDEN, bias=False)
+        self.place = nn.Linear(QUALITY_HIDDEN, 2)
+        self.pose = nn.Sequential(
+            nn.Linear(3 * QUALITY_HIDDEN, QUALITY_HIDDEN), nn.GELU(), nn.Linear(QUALITY_HIDDEN, 1)
+        )
+        self.dropout = nn.Dropout(DROPOUT)
+        nn.init.normal_(self.offset, std=0.5)
+
+    @property
+    def num_keypoints(self) -> int:
+        """K."""
+        return len(self.gain)
+
+    def forward(self, features: Tensor, at: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Judge, in float32 whatever autocast says.
+
+        Args:
+            features: (B, D, Hp, Wp) of the encoder, in any precision.
+            at: (B, V, K, 2) x and y of each place as fractions of the crop; NaN where there is none.
+            size: (B, 2) of :func:`model.quality.person_size`.
+
+        Returns:
+            Logits, without meaning where there is no place.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            known = at.isfinite().all(dim=-1)
+            middle = torch.where(known[..., None], 2 * at - 1, 0.0).float().clamp(-_BEYOND, _BEYOND)
+            tokens = self.read((features.detach().float().permute(0, 2, 3, 1) - self.mean) / self.spread)  # (B,Hp,Wp,C)
+            whole = F.gelu(self.whole(tokens.mean(dim=(1, 2))))[:, None]  # (B,1,H)
+            numbers = torch.cat([middle, size[:, None, None].expand(*middle.shape[:-1], -1)], dim=-1)
+            seen = self.patch(_around(tokens, middle)) * self.gain + self.offset
+            found = F.gelu(seen + self.numbers(numbers) + whole[:, :, None])  # (B,V,K,H)
+            count = known.sum(dim=-1, keepdim=True).clamp_min(1)
+            mean = (found * known[..., None]).sum(dim=2) / count  # (B,V,H)
+            judged = F.gelu(self.mix(self.dropout(found)) + self.others(mean)[:, :, None])
+            similarity, gross = self.place(self.dropout(judged)).unbind(-1)
+            average = (judged * known[..., None]).sum(dim=2) / count
+            most = torch.where(known[..., None], judged, 0.0).amax(dim=2)
+            pose = torch.cat([average, most, whole.expand_as(average)], dim=-1)
+            return similarity, gross, self.pose(self.dropout(pose))[..., 0]
+
+
+def _around(tokens: Tensor, middle: Tensor) -> Tensor:
+    """(B,V,K,9C) of tokens (B,Hp,Wp,C) at places (B,V,K,2), -1..1 over the crop, and one token around; 0 beyond."""
+    height, width = tokens.shape[1:3]
+    steps = torch.arange(_AROUND, device=tokens.device) - _AROUND // 2
+    y, x = torch.meshgrid(steps * 2 / height, steps * 2 / width, indexing="ij")
+    places = middle.flatten(1, 2)[:, :, None] + torch.stack([x, y], dim=-1).flatten(0, 1)  # (B,VK,9,2)
+    read = F.grid_sample(tokens.permute(0, 3, 1, 2), places, align_corners=False)  # (B,C,VK,9)
+    return read.permute(0, 2, 3, 1).flatten(2).unflatten(1, middle.shape[1:3])
 
 
 def attended(features: Tensor, queries: Tensor, keys: nn.Linear, values: nn.Linear) -> Tensor:

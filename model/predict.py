@@ -21,6 +21,7 @@ from torch import Tensor
 
 from model.crop import Regions, crop, crop_matrices, regions_from_boxes
 from model.device import pick_device, pick_precision
+from model.heads import QualityHead
 from model.jitter import LOOKS, jittered, steadiness, uncertain, unlooked
 from model.larger_crop import call_for_larger, enlarged, sides_beyond
 from model.prediction import (
@@ -33,7 +34,6 @@ from model.prediction import (
     concatenated,
     nothing,
 )
-from model.quality import QualityHead
 from model.reading import Reader, Reading, framing
 from model.vitpose import ViTPose
 from model.whole_box import (

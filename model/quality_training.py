@@ -27,7 +27,8 @@ from autolabel.skeleton import Skeleton
 from autolabel.synthetic_errors import corrupt
 from model.crop import apply
 from model.draws import hashed
-from model.quality import Quality, QualityHead, judge
+from model.heads import QualityHead
+from model.quality import Quality, judge
 from model.quality_looks import Looks
 
 FOLDS = 5

@@ -21,10 +21,11 @@ from torch import Tensor
 
 from autolabel.similarity import MASK_SHARE, keypoint_similarity
 from model.crop import Regions, back_project, normalise
+from model.heads import QualityHead
 from model.heatmap import decode, extent, flip_back
 from model.heatmap_doubt import doubt, similarity_kernel
 from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, QUALITY_FEATURES, Prediction, nothing
-from model.quality import Quality, QualityHead, fractions, judge, person_size
+from model.quality import Quality, fractions, judge, person_size
 from model.vitpose import ViTPose
 from model.whole_box import image_edges, touches
 

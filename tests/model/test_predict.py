@@ -15,6 +15,7 @@ from autolabel.similarity import keypoint_similarity
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
 from model.crop import crop, crop_matrices, normalise, regions_from_boxes
+from model.heads import QualityHead
 from model.larger_crop import LARGER, call_for_larger
 from model.predict import Predictor
 from model.prediction import (
@@ -28,7 +29,6 @@ from model.prediction import (
     POSE_QUALITY,
     QUALITY_FEATURES,
 )
-from model.quality import QualityHead
 from model.whole_box import first_look, image_edges, may_be_cut, whole_boxes, worth_another_look
 from tests.model.small_network import ARRAYS, COCO, assert_equal, joined, network, pictures
 
