@@ -2,37 +2,29 @@
 
 Exports in the project's ``labelstudio/exports`` are read, what is new in them goes into the journal, and the
 whole journal is worked out again: the manifest always holds the full state, every answered pose once, and
-reading the same exports twice changes nothing. What cannot be used is listed with its reason in
-``notices.jsonl``.
+reading the same exports twice changes nothing. Answers that check reviewers are no part of it: they go to
+``checks.jsonl``, what was found in whole images to ``images.jsonl``, and what cannot be used is listed with its
+reason in ``notices.jsonl``.
 """
 
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from autolabel.errors import FormatError, InputError
-from autolabel.labelstudio.answers import correction, read_answer, why_void
+from autolabel.errors import FormatError
 from autolabel.labelstudio.exports import Annotation, new_entries, read_export, standing
 from autolabel.labelstudio.folder import ReviewFolder, append_lines, read_lines
-from autolabel.labelstudio.tasks import TaskRecord, read_task_map
+from autolabel.labelstudio.images import IMAGES
 from autolabel.manifest import Existing, Manifest, Parent, write_manifest, write_text
-from autolabel.merge import CORRECTIONS, Correction, correct, latest, write_corrections
-from autolabel.poses import Pose, Poses, Sample
+from autolabel.merge import CORRECTIONS, Correction, correct, write_corrections
+from autolabel.poses import Poses, Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
-from autolabel.skeleton import Skeleton
+from pipelines.pull_answers import CHECKS, Answers, Notice, Sent, read_answers
 
 NOTICES = "notices.jsonl"
-
-
-@dataclass(frozen=True)
-class Notice:
-    """An answer that was not used as it came, and why."""
-
-    task: str
-    pose: str
-    what: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +34,9 @@ class PullResult:
     Attributes:
         manifest: Every answered pose, as people left it.
         new: Annotations that the journal did not hold before.
-        answered: Poses with an answer.
+        answered: Poses with an answer that stands.
+        checks: Answers that are laid over nothing: to planted and blind tasks, further ones to audited poses.
+        images: Answers about whole images.
         open: Tasks without one.
         unknown: Tasks in the exports that are not ours; they were left alone.
         notices: Answers that were not used as they came; listed in ``notices.jsonl``.
@@ -51,6 +45,8 @@ class PullResult:
     manifest: Manifest
     new: int
     answered: int
+    checks: int
+    images: int
     open: int
     unknown: int
     notices: int
@@ -67,41 +63,12 @@ class PullResult:
             "digest": self.manifest.digest,
             "new": self.new,
             "answered": self.answered,
+            "checks": self.checks,
+            "images": self.images,
             "open": self.open,
             "unknown": self.unknown,
             "notices": self.notices,
         }
-
-
-@dataclass(frozen=True)
-class Sent:
-    """All that was ever sent: the task map, and the poses of every routing in the order of the pushes."""
-
-    records: Mapping[str, TaskRecord]
-    manifests: Mapping[str, Manifest]
-
-    @classmethod
-    def read(cls, folder: ReviewFolder) -> "Sent":
-        """Read it from a review folder.
-
-        Raises:
-            InputError: Nothing was sent.
-        """
-        records = read_task_map(folder.taskmap)
-        if not records:
-            raise InputError("has no tasks", subject=str(folder.path), remedy="`autolabel push` makes them.")
-        routings = dict.fromkeys(record.routing for record in records.values())
-        return cls(records, {routing: Manifest.open(folder.sent(routing)) for routing in routings})
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The skeleton of all poses."""
-        return next(iter(self.manifests.values())).skeleton
-
-    @property
-    def roots(self) -> dict[str, Path]:
-        """Corpus roots by name; where a corpus has moved between pushes, its last place."""
-        return {name: root for manifest in self.manifests.values() for name, root in manifest.roots.items()}
 
 
 def pull(*, project: str | Path, out: str | Path, overwrite: bool = False, progress: Progress = SILENT) -> PullResult:
@@ -122,19 +89,27 @@ def pull(*, project: str | Path, out: str | Path, overwrite: bool = False, progr
     sent = Sent.read(folder)
     fresh, unknown = _read_exports(folder, sent, progress)
     append_lines(folder.journal, (entry.to_dict() for entry in fresh))
-    answers = standing(_journal(folder))
-    corrections, notices = _corrections(answers, sent)
+    annotations = standing(_journal(folder))
+    answers = read_answers(annotations, sent)
     journal = file_digest(folder.journal) if folder.journal.exists() else ""
     inputs = {"taskmap": file_digest(folder.taskmap), "journal": journal}
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "pull", config={}, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
-            _write(run.path, sent, corrections, notices, inputs)
+            _write(run.path, sent, answers, inputs)
         manifest = Manifest.open(run.path)
-    for notice in notices:
-        progress.note(f"task {notice.task}, pose {notice.pose}: {notice.what}")
-    left = sum(task not in answers for task in sent.records)
-    return PullResult(manifest, len(fresh), len(corrections), left, unknown, len(notices))
+    for notice in answers.notices:
+        progress.note(f"task {notice.task}, {_subject(notice)}: {notice.what}")
+    return PullResult(
+        manifest,
+        new=len(fresh),
+        answered=len(answers.corrections),
+        checks=len(answers.checks),
+        images=len(answers.images),
+        open=sum(task not in annotations for task in sent.records),
+        unknown=unknown,
+        notices=len(answers.notices),
+    )
 
 
 def _read_exports(folder: ReviewFolder, sent: Sent, progress: Progress) -> tuple[list[Annotation], int]:
@@ -163,57 +138,24 @@ def _journal(folder: ReviewFolder) -> Iterator[Annotation]:
             raise FormatError(f"{error!r}", record=f"line {number}", subject=str(folder.journal)) from error
 
 
-def _corrections(answers: Mapping[str, Sequence[Annotation]], sent: Sent) -> tuple[dict[str, Correction], list[Notice]]:
-    """The correction of every answered pose, by its id."""
-    found: list[Correction] = []
-    notices: list[Notice] = []
-    for record, pose in _answered(answers, sent):
-        usable: list[Correction] = []
-        for annotation in answers[record.task]:
-            source = f"annotation {annotation.annotation}"
-            answer = read_answer(annotation.result, sent.skeleton, place="result", subject=source)
-            if why := why_void(answer, record):
-                notices.append(Notice(record.task, record.pose, f"not used: {why}"))
-                continue
-            if twice := [sent.skeleton.keypoints[k] for k in answer.doubled]:
-                what = f"placed twice, the last was taken: {', '.join(twice)}"
-                notices.append(Notice(record.task, record.pose, what))
-            usable.append(correction(annotation, answer, record, pose, sent.skeleton))
-        if len(usable) > 1:
-            by = ", ".join(f"{c.by} at {c.when}" for c in usable)
-            notices.append(Notice(record.task, record.pose, f"answered {len(usable)} times, last taken: {by}"))
-        found += usable[-1:]
-    chosen, conflicts = latest(found)
-    notices += [Notice(chosen[c.pose].task, c.pose, f"{c.what}: {c.detail}") for c in conflicts]
-    return chosen, notices
+def _subject(notice: Notice) -> str:
+    return f"pose {notice.pose}" if notice.pose else "whole image"
 
 
-def _answered(answers: Container[str], sent: Sent) -> Iterator[tuple[TaskRecord, Pose]]:
-    """Answered tasks with their poses as they were sent."""
-    tasks: dict[tuple[str, str], list[TaskRecord]] = {}
-    for record in sent.records.values():
-        if record.task in answers:
-            tasks.setdefault((record.routing, record.pose), []).append(record)
-    for routing, manifest in sent.manifests.items():
-        for sample in manifest:
-            for i, pose in enumerate(sample.poses.id):
-                yield from ((record, sample.poses[i]) for record in tasks.get((routing, pose), ()))
-
-
-def _write(
-    path: Path,
-    sent: Sent,
-    corrections: Mapping[str, Correction],
-    notices: Sequence[Notice],
-    inputs: Mapping[str, str],
-) -> None:
-    """Write corrections and notices, and the manifest last: it is the commit."""
-    write_corrections(path / CORRECTIONS, corrections.values())
-    write_text(path / NOTICES, "".join(json.dumps(asdict(notice), ensure_ascii=False) + "\n" for notice in notices))
+def _write(path: Path, sent: Sent, answers: Answers, inputs: Mapping[str, str]) -> None:
+    """Write corrections, checks, findings and notices, and the manifest last: it is the commit."""
+    write_corrections(path / CORRECTIONS, answers.corrections.values())
+    write_corrections(path / CHECKS, answers.checks)
+    _write_lines(path / IMAGES, (check.to_dict() for check in answers.images))
+    _write_lines(path / NOTICES, map(asdict, answers.notices))
     parents = [Parent(f"sent {routing[:12]}", manifest.digest) for routing, manifest in sent.manifests.items()]
     parents += [Parent(role, digest) for role, digest in inputs.items() if digest]
-    samples = _samples(sent, corrections)
+    samples = _samples(sent, answers.corrections)
     write_manifest(path, samples, sent.skeleton, sent.roots, stage="pull", parents=parents, existing=Existing.RESUME)
+
+
+def _write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
 def _samples(sent: Sent, corrections: Mapping[str, Correction]) -> list[Sample]:

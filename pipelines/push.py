@@ -1,33 +1,36 @@
-"""``autolabel push``: routed poses become Label Studio tasks in the project's review folder.
+"""``autolabel push``: routed poses and images become Label Studio tasks in the project's review folder.
 
 Repeatable: what a routing sends is decided by its digest, so pushing it again adds nothing, and a push that
 was killed goes on where it stopped. Tasks are written in files of 1,000, each of which exists only when its
 crops and its lines in the task map do. The poses are kept as they were sent, so that answers can be read
-without the manifest that was routed.
+without the manifest that was routed; planted poses lie among them, under roots of their own where a name
+means another folder.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count, groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import FormatError, ImageError, ManifestError
-from autolabel.formats.records import Record, read_json
+from autolabel.errors import ImageError, ManifestError
+from autolabel.formats.records import read_json
 from autolabel.images import read_image
-from autolabel.labelstudio.folder import ReviewFolder, append_lines, read_lines
+from autolabel.labelstudio.folder import ReviewFolder, append_lines
 from autolabel.labelstudio.form import labelling_form
-from autolabel.labelstudio.frame import cut, frame_of
-from autolabel.labelstudio.tasks import TaskRecord, read_task_map, review_task, task_key
+from autolabel.labelstudio.frame import cut, frame_of, whole
+from autolabel.labelstudio.images import image_key, image_task, shown_poses
+from autolabel.labelstudio.tasks import IMAGE, PLANTED, TaskRecord, read_task_map, review_task, task_key
 from autolabel.manifest import COMMIT, Existing, Manifest, Parent, write_manifest, write_text
-from autolabel.poses import Pose, Sample
+from autolabel.poses import Pose, Poses, Sample
 from autolabel.progress import SILENT, Progress
+from autolabel.skeleton import Skeleton
+from pipelines.push_queue import PLANTS, Queued, Routing, read_routing
 
 TASKS_A_FILE = 1000
-KINDS = ("review", "random", "audit", "calibration")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class PushResult:
         routing: Digest of the routing.
         tasks: Tasks of this routing that are ready to import.
         added: Those that this call made.
-        set_aside: Queued poses without a task, because their image could not be read.
+        set_aside: What is queued and has no task, because its image could not be read.
     """
 
     folder: Path
@@ -57,24 +60,6 @@ class PushResult:
             "added": self.added,
             "set_aside": self.set_aside,
         }
-
-
-@dataclass(frozen=True)
-class Queued:
-    """One line of a routing's queue."""
-
-    pose: str
-    kind: str
-    blind: bool
-
-
-@dataclass(frozen=True)
-class Routing:
-    """What ``autolabel route`` decided, as far as it concerns reviewers."""
-
-    digest: str
-    manifest: Manifest
-    queue: tuple[Queued, ...]
 
 
 def push(directory: str | Path, *, project: str | Path, progress: Progress = SILENT) -> PushResult:
@@ -98,90 +83,136 @@ def push(directory: str | Path, *, project: str | Path, progress: Progress = SIL
         routing.manifest.skeleton.require_same(Manifest.open(other.parent).skeleton, str(other.parent))
     write_text(folder.form, labelling_form(routing.manifest.skeleton))
     sent = _sent(routing, folder)
-    poses = {pose: (sample, sample.poses[i]) for sample in sent for i, pose in enumerate(sample.poses.id)}
+    found = _Found.of(sent)
     before = _count(folder, routing)
     with progress.task("push", len(routing.queue), "task") as task:
         for i, start in enumerate(range(0, len(routing.queue), TASKS_A_FILE)):
             part = routing.queue[start : start + TASKS_A_FILE]
             file = folder.task_file(routing.digest, i)
             if not file.exists():
-                queued = [(entry, *poses[entry.pose]) for entry in part]
-                tasks = _tasks(queued, routing, sent, folder, progress)
+                items = [found.item(entry, routing) for entry in part]
+                tasks = _tasks(items, sent, folder, progress)
                 write_text(file, json.dumps(tasks, ensure_ascii=False) + "\n")
             task.advance(len(part))
     now = _count(folder, routing)
     return PushResult(folder.path, routing.digest, now, now - before, len(routing.queue) - now)
 
 
-def read_routing(directory: Path) -> Routing:
-    """Read what ``autolabel route`` wrote.
+@dataclass(frozen=True)
+class _Item:
+    """A task to be: its line of the task map, its image, and the row of its pose there."""
 
-    Raises:
-        FormatError: A file is malformed, or a pose is queued twice for one purpose.
-        ManifestError: The manifest has changed since.
-    """
-    path = directory / "routing.json"
-    record = Record(read_json(path), "", str(path))
-    manifest = Manifest.open(directory / record.text("manifest"))
-    if manifest.digest != record.text("manifest_digest"):
-        raise ManifestError("is not the manifest that was routed", subject=str(manifest.path), remedy="Route it again.")
-    queue: list[Queued] = []
-    for number, data in enumerate(read_lines(directory / "queue.jsonl"), start=1):
-        line = Record(data, f"line {number}", str(directory / "queue.jsonl"))
-        kind, blind = line.text("kind"), line.require("blind")
-        if kind not in KINDS:
-            line.fail("kind", f"is {kind!r}, expected one of: {', '.join(KINDS)}")
-        if not isinstance(blind, bool):
-            line.fail("blind", "is not a truth value")
-        queue.append(Queued(line.text("pose"), kind, blind))
-    if len({(entry.pose, entry.kind) for entry in queue}) < len(queue):
-        raise FormatError("a pose is queued twice for one purpose", subject=str(directory / "queue.jsonl"))
-    return Routing(record.text("digest"), manifest, tuple(queue))
+    record: TaskRecord
+    sample: Sample
+    row: int
+
+    def task(self, skeleton: Skeleton) -> dict[str, object]:
+        """In Label Studio's import format."""
+        if self.record.kind == IMAGE:
+            return image_task(self.record, self.sample)
+        return review_task(self.record, self.sample.poses[self.row], skeleton)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Where what is queued stands: the sample and the row of every pose, and the samples by their keys."""
+
+    poses: Mapping[str, tuple[Sample, int]]
+    images: Mapping[tuple[str, ...], Sample]
+
+    @classmethod
+    def of(cls, sent: Manifest) -> "_Found":
+        samples = {sample.key: sample for sample in sent}
+        return cls({pose: (s, i) for s in samples.values() for i, pose in enumerate(s.poses.id.tolist())}, samples)
+
+    def item(self, entry: Queued, routing: Routing) -> _Item:
+        if entry.kind == IMAGE:
+            sample = self.images[entry.image]
+            return _Item(_image_record(routing, sample), sample, -1)
+        sample, row = self.poses[entry.pose]
+        return _Item(_record(routing, entry, sample, sample.poses[row]), sample, row)
 
 
 def _sent(routing: Routing, folder: ReviewFolder) -> Manifest:
-    """The queued poses as a manifest of their own: what answers are compared with."""
+    """What tasks show, as a manifest of its own: what answers are compared with."""
     path = folder.sent(routing.digest)
     if not (path / COMMIT).is_file():
-        wanted = {entry.pose for entry in routing.queue}
         parents = [Parent("routing", routing.digest), Parent("manifest", routing.manifest.digest)]
+        if routing.plants is not None:
+            parents.append(Parent("plants", routing.plants.digest))
+        plants, roots = _plants(routing)
         write_manifest(
             path,
-            _only(routing.manifest, wanted),
+            _shown(routing, plants),
             routing.manifest.skeleton,
-            routing.manifest.roots,
+            {**routing.manifest.roots, **roots},
             stage="push",
             parents=parents,
             existing=Existing.RESUME,
         )
     sent = Manifest.open(path)
-    missing = len({entry.pose for entry in routing.queue}) - sent.counts["poses"]
-    if missing:
-        raise ManifestError(f"lacks {missing} of the queued poses", subject=str(routing.manifest.path))
+    _require_all(routing, sent)
     return sent
 
 
-def _only(manifest: Manifest, wanted: set[str]) -> Iterator[Sample]:
-    for sample in manifest:
-        rows = [i for i, pose in enumerate(sample.poses.id) if pose in wanted]
+def _shown(routing: Routing, plants: dict[tuple[str, str, str], Sample]) -> Iterator[Sample]:
+    """The queued poses and images, sample by sample; planted poses of an image stand beside its own."""
+    poses = {entry.pose for entry in routing.queue if entry.kind not in (IMAGE, PLANTED)}
+    images = {entry.image for entry in routing.queue if entry.kind == IMAGE}
+    for sample in routing.manifest:
+        whole = set(shown_poses(sample)) if sample.key in images else set[int]()
+        rows = [i for i, pose in enumerate(sample.poses.id.tolist()) if pose in poses or i in whole]
+        planted = plants.pop(sample.key, None)
+        if not (rows or planted or sample.key in images):
+            continue
+        mine = sample.poses.take(rows)
+        yield sample.with_poses(Poses.concat([mine, planted.poses]) if planted else mine)
+    yield from plants.values()
+
+
+def _plants(routing: Routing) -> tuple[dict[tuple[str, str, str], Sample], dict[str, Path]]:
+    """The planted poses by the key of their image, and their roots.
+
+    A root keeps its name unless the routed manifest means another folder by it.
+    """
+    queued = {entry.pose for entry in routing.queue if entry.kind == PLANTED}
+    if routing.plants is None or not queued:
+        return {}, {}
+    taken, names = routing.manifest.roots, dict[str, str]()
+    for name, root in routing.plants.roots.items():
+        same = name not in taken or taken[name].resolve() == root.resolve()
+        names[name] = name if same else _free(f"{PLANTS}-{name}", {*taken, *routing.plants.roots})
+    found: dict[tuple[str, str, str], Sample] = {}
+    for sample in routing.plants:
+        rows = [i for i, pose in enumerate(sample.poses.id.tolist()) if pose in queued]
         if rows:
-            yield sample.with_poses(sample.poses.take(rows))
+            mine = replace(sample.with_poses(sample.poses.take(rows)), root=names[sample.root])
+            found[mine.key] = mine
+    return found, {names[name]: root for name, root in routing.plants.roots.items()}
 
 
-def _tasks(
-    queued: Sequence[tuple[Queued, Sample, Pose]],
-    routing: Routing,
-    sent: Manifest,
-    folder: ReviewFolder,
-    progress: Progress,
-) -> list[dict[str, object]]:
+def _free(name: str, taken: set[str]) -> str:
+    return next(free for free in chain([name], (f"{name}-{i}" for i in count(2))) if free not in taken)
+
+
+def _require_all(routing: Routing, sent: Manifest) -> None:
+    samples = list(sent)
+    lost = {e.pose for e in routing.queue if e.kind != IMAGE}.difference(*(s.poses.id.tolist() for s in samples))
+    unknown = {e.image for e in routing.queue if e.kind == IMAGE}.difference(s.key for s in samples)
+    if lost or unknown:
+        what = [f"{len(lost)} of the queued poses"] * bool(lost) + [f"{len(unknown)} of the queued images"] * bool(
+            unknown
+        )
+        raise ManifestError(f"lacks {' and '.join(what)}", subject=str(routing.manifest.path))
+
+
+def _tasks(items: Sequence[_Item], sent: Manifest, folder: ReviewFolder, progress: Progress) -> list[dict[str, object]]:
     """The tasks of one file, in the order of the queue; writes their crops and their task map lines first."""
-    items = [(_record(routing, entry, sample, pose), sample, pose) for entry, sample, pose in queued]
-    failed = _write_crops([(record, sample) for record, sample, _ in items], sent, folder, progress)
+    failed = _write_crops(items, sent, folder, progress)
     known = read_task_map(folder.taskmap)
-    ready = [(record, pose) for record, _, pose in items if record.task not in failed]
-    append_lines(folder.taskmap, (record.to_dict() for record, _ in ready if record.task not in known))
-    return [review_task(record, pose, sent.skeleton) for record, pose in ready]
+    ready = [item for item in items if item.record.task not in failed]
+    append_lines(folder.taskmap, (item.record.to_dict() for item in ready if item.record.task not in known))
+    return [item.task(sent.skeleton) for item in ready]
 
 
 def _record(routing: Routing, entry: Queued, sample: Sample, pose: Pose) -> TaskRecord:
@@ -194,30 +225,44 @@ def _record(routing: Routing, entry: Queued, sample: Sample, pose: Pose) -> Task
         kind=entry.kind,
         blind=entry.blind,
         model=pose.by,
+        of=routing.planted[entry.pose] if entry.kind == PLANTED else "",
+        above=routing.above,
     )
 
 
-def _write_crops(
-    items: Sequence[tuple[TaskRecord, Sample]], sent: Manifest, folder: ReviewFolder, progress: Progress
-) -> set[str]:
+def _image_record(routing: Routing, sample: Sample) -> TaskRecord:
+    return TaskRecord(
+        task=image_key(routing.digest, sample.key),
+        pose="",
+        sample=sample.key,
+        frame=whole(sample.size),
+        routing=routing.digest,
+        kind=IMAGE,
+        blind=False,
+        model="",
+        poses=tuple(sample.poses.id[shown_poses(sample)].tolist()),
+    )
+
+
+def _write_crops(items: Sequence[_Item], sent: Manifest, folder: ReviewFolder, progress: Progress) -> set[str]:
     """Write the crops that are missing, reading each image once.
 
     Returns:
         The tasks whose image cannot be read.
     """
     failed: set[str] = set()
-    missing = [item for item in items if not (folder.crops / item[0].crop).exists()]
-    missing.sort(key=lambda item: item[1].key)
-    for _, group in groupby(missing, key=lambda item: item[1].key):
-        records = list(group)
+    missing = [item for item in items if not (folder.crops / item.record.crop).exists()]
+    missing.sort(key=lambda item: item.sample.key)
+    for _, group in groupby(missing, key=lambda item: item.sample.key):
+        mine = list(group)
         try:
-            image = _image(sent, records[0][1])
+            image = _image(sent, mine[0].sample)
         except ImageError as error:
-            progress.note(f"no task for {len(records)} poses: {error}")
-            failed.update(record.task for record, _ in records)
+            progress.note(f"no task for {len(mine)} queued: {error}")
+            failed.update(item.record.task for item in mine)
             continue
-        for record, _ in records:
-            _write(folder.crops / record.crop, cut(image, record.frame))
+        for item in mine:
+            _write(folder.crops / item.record.crop, cut(image, item.record.frame))
     return failed
 
 

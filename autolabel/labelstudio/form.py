@@ -2,8 +2,9 @@
 
 Three tags for keypoints, because a tag decides how its points are drawn: ``doubt`` for the two that the task
 asks about, large and red; ``sure`` for the others, small and in the colour of their side; ``gone`` for those
-that the model takes for absent, grey and faint. Only the palette of ``doubt`` is shown. Tags in a hidden view
-still draw and can be dragged, which saves the annotator two rows of labels.
+that the model takes for absent, grey and faint. Only the palettes of ``doubt`` and of the box are shown, the
+latter for people whom nobody has boxed. Tags in a hidden view still draw and can be dragged, which saves the
+annotator two rows of labels.
 """
 
 import xml.etree.ElementTree as ET
@@ -32,6 +33,7 @@ VISIBILITY_CHOICES = MappingProxyType(
 # Explicit keys, all free of the editor's own (v h k r o p b e u) and of its shift+digit zoom keys.
 _VISIBILITY_KEYS = ("z", "x", "c")
 _VERDICT_KEYS = ("i", "j", "n", "m")
+BOX_KEY = "y"
 _DOUBT_COLOR = "#ff0033"
 _GONE_COLOR = "#9aa0a6"
 _LIMB_COLOR = "#ffd23f"
@@ -56,6 +58,8 @@ def labelling_form(skeleton: Skeleton) -> str:
     for i, keypoint in enumerate(skeleton.keypoints):
         key = {"hotkey": f"shift+{ascii_lowercase[i]}"} if i < len(ascii_lowercase) else {}
         _add(doubt, "Label", value=keypoint, background=_DOUBT_COLOR, **key)
+    box = _add(controls, "RectangleLabels", name=BOX, toName=IMAGE, strokeWidth="1", fillOpacity="0")
+    _add(box, "Label", value=BOX, background=_BOX_COLOR, hotkey=BOX_KEY)
     _choices(controls, VERDICT, [v.value for v in Verdict], _VERDICT_KEYS, choice="multiple")
     # Comes and goes with the selection: last, so that nothing else jumps.
     _choices(controls, VISIBILITY, list(VISIBILITY_CHOICES), _VISIBILITY_KEYS, perRegion="true",
@@ -75,8 +79,6 @@ def _hidden(parent: ET.Element, skeleton: Skeleton) -> None:
     limbs = _add(hidden, "VectorLabels", name=LIMBS, toName=IMAGE, skeleton="true", curves="false",
                  closable="false", pointSize="small", strokeWidth="2", opacity="0.4")  # fmt: skip
     _add(limbs, "Label", value=LIMBS, background=_LIMB_COLOR)
-    box = _add(hidden, "RectangleLabels", name=BOX, toName=IMAGE, strokeWidth="1", fillOpacity="0")
-    _add(box, "Label", value=BOX, background=_BOX_COLOR)
 
 
 def _choices(parent: ET.Element, name: str, values: Sequence[str], keys: Sequence[str], **attributes: str) -> None:

@@ -80,7 +80,7 @@ def frame_of(pose: Pose, image_size: tuple[int, int]) -> Frame:
     corners = np.concatenate([pose.box.reshape(2, 2), pose.xy.astype(np.float64)])
     corners = np.clip(corners[~np.isnan(corners[:, 0])], 0, limit)
     if not len(corners):
-        return _frame(np.zeros(2), limit)
+        return whole(image_size)
     low, high = corners.min(axis=0), corners.max(axis=0)
     margin = MARGIN * (high - low).max()
     centre, extent = (low + high) / 2, high - low + 2 * margin
@@ -88,6 +88,15 @@ def frame_of(pose: Pose, image_size: tuple[int, int]) -> Frame:
     low = np.clip(np.floor(centre - extent / 2), 0, np.maximum(limit - MIN_PART, 0))
     high = np.minimum(np.maximum(np.ceil(centre + extent / 2), low + MIN_PART), limit)
     return _frame(low, high)
+
+
+def whole(image_size: tuple[int, int]) -> Frame:
+    """What a task about a whole image shows.
+
+    Args:
+        image_size: (width, height).
+    """
+    return _frame(np.zeros(2), np.array(image_size, np.float64))
 
 
 def cut(image: NDArray[np.uint8], frame: Frame) -> bytes:

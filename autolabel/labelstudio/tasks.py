@@ -1,7 +1,8 @@
 """A pose as a Label Studio task: the crop, the model's keypoints filled in, the two doubtful ones marked.
 
-A task tells nobody why it was sent: review, random draw and audit look alike, carry no score, and are named
-by a hash. What our side must know later stands in the task map (:class:`TaskRecord`).
+A task tells nobody why it was sent: review, random draw, audit and planted error look alike, carry no score,
+and are named by a hash. What our side must know later stands in the task map (:class:`TaskRecord`). Tasks that
+show a whole image are made in ``images.py``.
 
 The order of a prediction's regions is the order of the mouse: the first lies on top. Keypoints come first,
 the limbs and the box last and read-only; a box on top would swallow every press on a keypoint.
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from autolabel.errors import FormatError
 from autolabel.labelstudio import form
@@ -36,6 +37,18 @@ MARKER = {"schema": 1, "points": "percent of (x + 0.5) / width"}
 """Says in every task's ``meta`` how its points are meant; what others write without it is percent of x /
 width."""
 
+AUDIT, PLANTED, BLIND, KEYPOINT, IMAGE = "audit", "planted", "blind", "keypoint", "image"
+KINDS = ("review", "random", AUDIT, "calibration", "development", "gate", PLANTED, BLIND, KEYPOINT, IMAGE)
+"""What a task is for.
+
+``review`` corrects; ``random``, ``calibration``, ``development`` and ``gate`` are drawn to measure the network by;
+``audit`` is an accepted pose; ``planted`` one that is known to be bad; ``blind`` an audited pose without its
+pre-label; ``keypoint`` a pose one of whose untouched keypoints was drawn; ``image`` a whole image.
+"""
+
+UNMERGED = frozenset({PLANTED, BLIND, IMAGE})
+"""Kinds whose answers check reviewers or images: they are laid over no pose."""
+
 DOUBTS = 2
 _RADIUS = {form.DOUBT: 1.2, form.SURE: 0.6, form.GONE: 0.6}
 
@@ -46,13 +59,16 @@ class TaskRecord:
 
     Attributes:
         task: The task's key, a hash.
-        pose: Id of the pose.
+        pose: Id of the pose; "" where the task shows a whole image.
         sample: Key of its sample (id, root, path).
         frame: What the crop shows.
         routing: Digest of the routing that sent it.
-        kind: ``review``, ``random``, ``audit`` or ``calibration``.
+        kind: One of :data:`KINDS`.
         blind: Sent without keypoints.
         model: What had placed the keypoints.
+        of: Of a planted pose, id of the checked pose that it was made from.
+        poses: Of a whole image, ids of the poses that it shows, in the order of their rectangles.
+        above: Keypoints of a higher ``p_gross`` are asked about, beside the two weakest.
     """
 
     task: str
@@ -63,6 +79,9 @@ class TaskRecord:
     kind: str
     blind: bool
     model: str
+    of: str = ""
+    poses: tuple[str, ...] = ()
+    above: float = 1.0
 
     @property
     def crop(self) -> str:
@@ -78,7 +97,8 @@ class TaskRecord:
         """The inverse of :meth:`to_dict`, which also takes lists for tuples."""
         a, b, c = data["sample"]
         frame = Frame(**{name: (pair[0], pair[1]) for name, pair in data["frame"].items()})
-        values: dict[str, Any] = {**data, "sample": (a, b, c), "frame": frame}
+        poses = tuple(str(pose) for pose in data.get("poses", ()))
+        values: dict[str, Any] = {**data, "sample": (a, b, c), "frame": frame, "poses": poses}
         return cls(**values)
 
 
@@ -126,17 +146,19 @@ def sent_visibility(pose: Pose, record: TaskRecord) -> NDArray[np.uint8]:
 
 
 def doubtful(pose: Pose, record: TaskRecord, count: int = DOUBTS) -> list[int]:
-    """The weakest of the keypoints that are shown, worst first.
+    """The keypoints that are asked about, of those that are shown: the weakest, worst first.
 
-    Those of highest ``p_gross``; where the pose is unscored those of lowest score, the ones taken for absent
-    last, because their score is low by nature. None where it has neither.
+    Those of highest ``p_gross``, ``count`` of them and all others above the record's limit; where the pose is
+    unscored those of lowest score, the ones taken for absent last, because their score is low by nature. None where
+    it has neither.
     """
     shown = sent_visibility(pose, record)
     doubt, absent = pose.p_gross, np.zeros(shown.shape, bool)
     if np.isnan(doubt).all():
         doubt, absent = -pose.score, shown == Visibility.ABSENT
     known = np.flatnonzero(~np.isnan(doubt) & (shown != Visibility.UNLABELLED))
-    return known[np.lexsort((-doubt[known], absent[known]))][:count].tolist()
+    weakest = known[np.lexsort((-doubt[known], absent[known]))]
+    return weakest[: max(count, int((pose.p_gross[known] > record.above).sum()))].tolist()
 
 
 def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str, Any]:
@@ -147,11 +169,22 @@ def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str,
         *_limb_items(record, pose, skeleton),
         *_box_items(record, pose),
     ]
-    crop, header = record.crop, _header(record, [skeleton.keypoints[k] for k in doubts])
+    return task_of(record, _header(record, [skeleton.keypoints[k] for k in doubts[:DOUBTS]]), items)
+
+
+def task_of(record: TaskRecord, header: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A task in Label Studio's import format.
+
+    Args:
+        record: Its line of the task map.
+        header: What stands above the picture.
+        items: The regions that are filled in, the one on top first.
+    """
+    crop = record.crop
     return {
         "data": {"image": CROP_URL + crop, "crop": crop, "task_key": record.task, "header": header},
         "meta": {"autolabel": MARKER},
-        "predictions": [{"model_version": MODEL_VERSION, "result": items}],
+        "predictions": [{"model_version": MODEL_VERSION, "result": list(items)}],
     }
 
 
@@ -189,7 +222,7 @@ def limb_trees(edges: Sequence[tuple[int, int]], drawn: set[int]) -> list[list[t
 def _header(record: TaskRecord, doubts: Sequence[str]) -> str:
     """One wording whatever a task is for; only a blind one, which shows nothing, says so."""
     if record.blind:
-        return "Place every joint: none is filled in"
+        return "Place every joint, hidden ones too; leave out only what lies outside the picture"
     return f"Check these first: {', '.join(doubts) or 'every joint'}"
 
 
@@ -205,7 +238,7 @@ def _keypoint_items(record: TaskRecord, pose: Pose, skeleton: Skeleton, doubts: 
             continue
         tag = form.GONE if visibility[k] == Visibility.ABSENT else form.SURE
         tag = form.DOUBT if k in doubts else tag
-        region = {"id": keypoint_region(record.task, k), **parent, **_canvas(record)}
+        region = {"id": keypoint_region(record.task, k), **parent, **canvas(record)}
         place = {"x": percent[k][0], "y": percent[k][1], "width": _RADIUS[tag]}
         label = {**place, "keypointlabels": [skeleton.keypoints[k]]}
         choice = {**place, "choices": [names[Visibility(visibility[k])]]}
@@ -232,7 +265,7 @@ def _limb_items(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> list[dict
             for k, parent in tree
         ]
         value = {"closed": False, "vectorlabels": [form.LIMBS], "vertices": vertices}
-        region = {"id": f"{record.task[:12]}-limb{i}", "readonly": True, **_canvas(record)}
+        region = {"id": f"{record.task[:12]}-limb{i}", "readonly": True, **canvas(record)}
         items.append({**region, "type": "vectorlabels", "from_name": form.LIMBS, "value": value})
     return items
 
@@ -240,13 +273,17 @@ def _limb_items(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> list[dict
 def _box_items(record: TaskRecord, pose: Pose) -> list[dict[str, Any]]:
     if np.isnan(pose.box[0]):
         return []
-    x, y, width, height = record.frame.box_to_percent(pose.box)
-    place = {"x": x, "y": y, "width": width, "height": height, "rotation": 0}
-    region = {"id": box_region(record.task), "readonly": True, **_canvas(record)}
-    value = {**place, "rectanglelabels": [form.BOX]}
-    return [{**region, "type": "rectanglelabels", "from_name": form.BOX, "value": value}]
+    return [{"readonly": True, **rectangle(record, box_region(record.task), pose.box)}]
 
 
-def _canvas(record: TaskRecord) -> dict[str, Any]:
+def rectangle(record: TaskRecord, region: str, box: ArrayLike) -> dict[str, Any]:
+    """The region of a (4,) xyxy box."""
+    x, y, width, height = record.frame.box_to_percent(box)
+    value = {"x": x, "y": y, "width": width, "height": height, "rotation": 0, "rectanglelabels": [form.BOX]}
+    return {"id": region, **canvas(record), "type": "rectanglelabels", "from_name": form.BOX, "value": value}
+
+
+def canvas(record: TaskRecord) -> dict[str, Any]:
+    """What every region says about the picture that it lies on."""
     width, height = record.frame.shown
     return {"to_name": form.IMAGE, "original_width": width, "original_height": height, "image_rotation": 0}

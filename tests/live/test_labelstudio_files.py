@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.images import read_images
 from autolabel.labelstudio.tasks import MODEL_VERSION, read_task_map
 from autolabel.manifest import write_manifest
 from autolabel.merge import State
@@ -45,7 +46,8 @@ class Pushed:
         return {records[t["data"]["task_key"]].pose: t for t in json.loads(file.read_text())}
 
 
-def make_pushed(folder: Path) -> Pushed:
+def make_pushed(folder: Path, *queued: dict[str, Any]) -> Pushed:
+    """A project; without entries of a queue every pose is sent for review."""
     rng = np.random.default_rng(11)
     images = folder / "images"
     images.mkdir(parents=True)
@@ -69,7 +71,7 @@ def make_pushed(folder: Path) -> Pushed:
     routing.mkdir()
     record = {"manifest": "../scored", "manifest_digest": manifest.digest, "digest": "ab" * 32}
     (routing / "routing.json").write_text(json.dumps(record))
-    queue = [{"pose": pose, "kind": "review", "blind": False} for pose in model.id]
+    queue = queued or [{"pose": pose, "kind": "review", "blind": False} for pose in model.id]
     (routing / "queue.jsonl").write_text("".join(json.dumps(line) + "\n" for line in queue))
     result = push(routing, project=folder / "project")
     return Pushed(folder / "project", ReviewFolder(result.folder), model, true)
@@ -196,3 +198,22 @@ def test_the_simulated_reviewer_exports_what_the_server_does(server: Server, pus
         assert np.array_equal(found.xy, answers(expected)[pose].xy)
         assert np.array_equal(found.visibility, answers(expected)[pose].visibility)
         assert np.array_equal(found.origin, answers(expected)[pose].origin)
+
+
+def test_whole_images_come_back(server: Server, tmp_path: Path) -> None:
+    """Rectangles may be dragged, deleted and drawn; an image that nobody touched has nothing to report."""
+    image = {"pose": "", "kind": "image", "image": ["s", "images", "a.png"], "blind": False}
+    pushed = make_pushed(tmp_path / "pushed", image)
+    project, tasks = import_all(server, pushed)
+    shown = server.json("GET", f"/api/tasks/{tasks['']}")["predictions"][0]["result"]
+    assert len(shown) == N
+    dragged = [{**item, "value": {**item["value"], "x": 1.0}} for item in shown[2:]]
+    value = {"x": 2.5, "y": 3.5, "width": 20.0, "height": 30.0, "rotation": 0, "rectanglelabels": ["box"]}
+    drawn = {"id": "fo_l1oAHdz", "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
+    annotate(server, tasks[""], shown)
+    annotate(server, tasks[""], [*dragged, drawn])
+    export(server, project, pushed.folder)
+    result = pull(project=pushed.project, out=tmp_path / "answers")
+    assert (result.images, result.answered, result.open, result.notices) == (2, 0, 0, 0)
+    found = sorted((check.missed, len(check.nobody)) for check in read_images(result.manifest.path / "images.jsonl"))
+    assert found == [(0, 0), (1, 2)]

@@ -16,6 +16,7 @@ from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
 from pipelines.push import push
+from tests.pipelines.plants import QUEUED, plant, whole
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -189,3 +190,103 @@ def test_another_skeleton_needs_another_project(review_case: Any) -> None:
     (routing / "queue.jsonl").write_text(json.dumps({"pose": "x", "kind": "review", "blind": False}) + "\n")
     with pytest.raises(SkeletonError):
         push(routing, project=review_case.project)
+
+
+def shape(value: Any) -> Any:
+    """The keys and kinds of a value, whatever it says."""
+    if isinstance(value, dict):
+        return {name: shape(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [shape(part) for part in value]
+    return "number" if isinstance(value, int | float) else type(value).__name__
+
+
+def test_nobody_can_tell_planted_audited_and_ordinary_tasks_apart(review_case: Any) -> None:
+    review_case.model = review_case.model.replace(p_gross=np.tile(np.linspace(0.9, 0.1, 17), (6, 1)))
+    kinds = ("review", "audit", "calibration", "development", "gate", "keypoint")
+    routing = review_case.route(QUEUED, *({"pose": "pose-1", "kind": kind} for kind in kinds))
+    plant(review_case, routing)
+    result = push(routing, project=review_case.project)
+    assert (result.tasks, result.set_aside) == (7, 0)
+    folder = ReviewFolder(result.folder)
+    records, tasks = read_task_map(folder.taskmap), tasks_of(result.folder)
+    assert [records[task["data"]["task_key"]].kind for task in tasks] == ["planted", *kinds]
+    planted = tasks[0]
+    for task in tasks:
+        assert shape(task) == shape(planted)
+        assert task["data"]["header"] == planted["data"]["header"] == "Check these first: nose, left_eye"
+        assert task["meta"] == planted["meta"]
+        key = task["data"]["task_key"]
+        assert len(key) == 24
+        assert set(key) <= set("0123456789abcdef")
+        assert task["data"]["crop"] == f"{key}.jpg"
+        text = json.dumps(task)
+        assert not [
+            word for word in ("plant", "audit", "checked", "pose-1", "gate", "calib", "develop") if word in text
+        ]
+    assert not [name for name in tree(result.folder) if "plant" in name]
+
+
+def test_planted_poses_are_shown_on_their_own_images(review_case: Any) -> None:
+    """Their root has the name of the corpus', but is another folder."""
+    routing = review_case.route(QUEUED, {"pose": "pose-0"})
+    plants = plant(review_case, routing)
+    result = push(routing, project=review_case.project)
+    folder = ReviewFolder(result.folder)
+    planted, ordinary = read_task_map(folder.taskmap).values()
+    assert (planted.of, planted.sample, ordinary.of) == ("checked-1", ("c0", "plants-images", "0.png"), "")
+    (x, y), (w, h) = planted.frame.origin, planted.frame.size
+    part = Image.open(review_case.folder / "other-images" / "0.png").crop((x, y, x + w, y + h))
+    expected = np.asarray(part.resize((40, 40), Image.Resampling.BOX), np.float64)
+    crop = Image.open(folder.crops / planted.crop).resize((40, 40), Image.Resampling.BOX)
+    assert np.corrcoef(expected.ravel(), np.asarray(crop, np.float64).ravel())[0, 1] > 0.95
+    sent = Manifest.open(folder.sent("ab" * 32))
+    assert [parent.digest for parent in sent.parents if parent.role == "plants"] == [plants.digest]
+    assert push(routing, project=review_case.project).added == 0
+
+
+def test_a_plant_on_an_image_of_the_corpus_stands_beside_its_poses(review_case: Any) -> None:
+    routing = review_case.route({"pose": "pose-9", "kind": "planted"}, {"pose": "pose-0"})
+    (routing / "plants.jsonl").write_text(json.dumps({"pose": "pose-9", "of": "pose-1"}) + "\n")
+    poses = review_case.model.take([1]).replace(id=["pose-9"])
+    sample = Sample("s0", "images", "0.png", (160, 120), poses)
+    write_manifest(
+        routing / "plants", [sample], review_case.write("x", review_case.truth).skeleton,
+        {"images": review_case.folder / "images"}, stage="test",
+    )  # fmt: skip
+    result = push(routing, project=review_case.project)
+    assert result.tasks == 2
+    (sent,) = Manifest.open(ReviewFolder(result.folder).sent("ab" * 32))
+    assert sent.poses.id.tolist() == ["pose-0", "pose-9"]
+
+
+def test_a_planted_pose_that_was_not_written_is_refused(review_case: Any) -> None:
+    routing = review_case.route(QUEUED)
+    (routing / "plants.jsonl").write_text(json.dumps({"pose": "plant-1", "of": "checked-1"}) + "\n")
+    with pytest.raises(ManifestError, match="lacks 1 of the queued poses"):
+        push(routing, project=review_case.project)
+
+
+def test_whole_images_are_shown_with_all_their_poses(review_case: Any) -> None:
+    result = push(review_case.route(whole(2), {"pose": "pose-0"}, whole(0)), project=review_case.project)
+    assert result.tasks == 3
+    folder = ReviewFolder(result.folder)
+    records = [read_task_map(folder.taskmap)[task["data"]["task_key"]] for task in tasks_of(result.folder)]
+    assert [record.poses for record in records] == [("pose-4", "pose-5"), (), ("pose-0", "pose-1")]
+    assert [record.frame.size for record in records[::2]] == [(160, 120)] * 2
+    with Image.open(folder.crops / records[0].crop) as crop:
+        assert crop.size == records[0].frame.shown == (640, 480)
+    sent = Manifest.open(folder.sent("ab" * 32))
+    assert {sample.path: len(sample.poses) for sample in sent} == {"0.png": 2, "2.png": 2}
+
+
+def test_an_image_without_poses_can_be_shown(review_case: Any) -> None:
+    review_case.model = review_case.model.replace(attributes=[{}] * 4 + [{"state": "rejected"}] * 2)
+    result = push(review_case.route(whole(2)), project=review_case.project)
+    (task,) = tasks_of(result.folder)
+    assert task["predictions"][0]["result"] == []
+
+
+def test_a_queued_image_that_the_manifest_lacks_is_refused(review_case: Any) -> None:
+    with pytest.raises(ManifestError, match="lacks 1 of the queued images"):
+        push(review_case.route(whole(7)), project=review_case.project)

@@ -14,6 +14,7 @@ from autolabel.skeleton import Skeleton
 from pipelines.pull import PullResult, pull
 from pipelines.push import push
 from pipelines.simulated_reviewer import SimulatedReviewer
+from tests.pipelines.plants import QUEUED, checked, plant, whole
 
 SKELETON = Skeleton.load("coco17")
 PRESENT = slice(0, 16)
@@ -164,3 +165,76 @@ def test_the_export_has_the_fields_of_a_real_one(review_case: Any) -> None:
     assert origins == {"prediction", "prediction-changed"}
     changed = {item["id"] for item in annotation["result"] if item["origin"] == "prediction-changed"}
     assert len(changed) == 2
+
+
+def sent_out(case: Any, *entries: dict[str, Any]) -> None:
+    routing = case.route(*entries)
+    if QUEUED in entries:
+        plant(case, routing)
+    push(routing, project=case.project)
+
+
+def brought_back(case: Any) -> PullResult:
+    return pull(project=case.project, out=case.folder / "answers")
+
+
+def test_planted_and_blind_poses_are_answered_by_their_truth(review_case: Any) -> None:
+    blind = {"pose": "pose-1", "kind": "blind", "blind": True}
+    sent_out(review_case, QUEUED, blind, {"pose": "pose-1", "kind": "audit"})
+    truth = [review_case.write("truth", review_case.truth), checked(review_case)]
+    SimulatedReviewer(truth, seed=1).review(review_case.project)
+    result = brought_back(review_case)
+    checks = {c.pose: c for c in read_corrections(result.manifest.path / "checks.jsonl", 17)}
+    moved = [k for k, change in enumerate(checks["plant-1"].keypoints) if change is KeypointChange.MOVED]
+    assert moved == [3, 4]
+    assert checks["plant-1"].after.xy[3:5] == pytest.approx(review_case.truth.xy[1, 3:5], abs=8)
+    assert (checks["pose-1"].after.visibility[PRESENT] != Visibility.ABSENT).all(), "everything was placed"
+    assert not np.array_equal(checks["pose-1"].after.xy[3], answers(result).xy[0, 3]), "as two people do"
+
+
+def test_overlooked_tasks_are_submitted_as_they_are(review_case: Any) -> None:
+    far = review_case.truth.replace(xy=review_case.truth.xy + 40)
+    review_case.model = review_case.model.replace(xy=far.xy)
+    blind = {"pose": "pose-0", "kind": "blind", "blind": True}
+    sent_out(review_case, *({"pose": f"pose-{i}"} for i in range(6)), blind, whole(0))
+    lazy = SimulatedReviewer(review_case.write("truth", review_case.truth.take([0, 0, 2, 3, 4, 5])), seed=1, overlook=1)
+    assert lazy.review(review_case.project) == 8
+    result = brought_back(review_case)
+    assert {c.clicks for c in read_corrections(result.corrections, 17)} == {1}
+    (check,) = read_corrections(result.manifest.path / "checks.jsonl", 17)
+    assert check.clicks > 15, "there is nothing to agree with"
+    (image,) = map(json.loads, (result.manifest.path / "images.jsonl").read_text().splitlines())
+    assert (image["missed"], image["nobody"]) == (0, [])
+
+
+def test_some_tasks_are_overlooked(review_case: Any) -> None:
+    """A third of them, whatever their number of errors; drawn by seed and task."""
+    review_case.model = review_case.model.replace(xy=review_case.truth.xy + 40)
+    sent_out(review_case)
+    truth = review_case.write("truth", review_case.truth)
+    found: list[int] = []
+    for seed in range(30):
+        for file in ReviewFolder.of(review_case.project).exports.glob("*.json"):
+            file.unlink()
+        SimulatedReviewer(truth, seed=seed, overlook=1 / 3).review(review_case.project)
+        (file,) = ReviewFolder.of(review_case.project).exports.glob("*.json")
+        made = [task["annotations"][0]["result"] for task in json.loads(file.read_text())]
+        found += [all(item["origin"] == "prediction" for item in result) for result in made]
+    assert np.mean(found) == pytest.approx(1 / 3, abs=0.1)
+    assert 0 < sum(found[:6]) < 6 or 0 < sum(found[6:12]) < 6
+
+
+def test_of_whole_images_it_boxes_who_has_none_and_drops_who_is_nobody(review_case: Any) -> None:
+    review_case.truth = review_case.truth.replace(id=["pose-0", "missed", "pose-2", "pose-3", "other", "another"])
+    sent_out(review_case, whole(0), whole(1), whole(2))
+    reviewer = SimulatedReviewer(review_case.write("truth", review_case.truth), seed=1)
+    reviewer.review(review_case.project)
+    result = brought_back(review_case)
+    assert (result.images, result.answered, result.notices, result.open) == (3, 0, 0, 0)
+    found = [json.loads(line) for line in (result.manifest.path / "images.jsonl").read_text().splitlines()]
+    assert [(line["sample"][0], line["missed"], line["nobody"]) for line in found] == [
+        ("s0", 1, ["pose-1"]),
+        ("s1", 0, []),
+        ("s2", 2, ["pose-4", "pose-5"]),
+    ]
+    assert reviewer.clicks == sum(line["clicks"] for line in found) == 4 + 1 + 8

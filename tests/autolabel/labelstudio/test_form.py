@@ -33,7 +33,7 @@ def test_keys_are_unique_and_leave_the_editor_its_own(name: str) -> None:
     assert len(keys) == len(set(keys))
     assert not EDITOR_KEYS & set(keys)
     assert not [key for key in keys if key.startswith("shift+") and key[-1].isdigit()], "these zoom"
-    assert len(keys) == min(Skeleton.load(name).num_keypoints, 26) + len(VISIBILITY_CHOICES) + len(Verdict)
+    assert len(keys) == min(Skeleton.load(name).num_keypoints, 26) + len(VISIBILITY_CHOICES) + len(Verdict) + 1
 
 
 def test_label_studio_reads_the_controls() -> None:
@@ -52,10 +52,11 @@ def test_label_studio_reads_the_controls() -> None:
     assert set(form.get_control("visibility").labels) == {"visible", "hidden", "absent"}
 
 
-def test_only_one_palette_is_on_screen() -> None:
+def test_only_the_palettes_of_doubt_and_of_the_box_are_on_screen() -> None:
     root = ET.fromstring(labelling_form(Skeleton.load("coco17")))
     (hidden,) = [view for view in root.iter("View") if "display:none" in view.get("style", "")]
-    assert [control.get("name") for control in hidden] == ["sure", "gone", "limbs", "box"]
+    assert [control.get("name") for control in hidden] == ["sure", "gone", "limbs"]
+    assert [label.get("hotkey") for label in root.iter("Label") if label.get("value") == "box"] == ["y"]
 
 
 def test_names_that_xml_gives_a_meaning_come_through() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from autolabel.labelstudio.folder import append_lines
 from autolabel.labelstudio.form import labelling_form
 from autolabel.labelstudio.frame import frame_of
 from autolabel.labelstudio.tasks import (
+    KINDS,
     TaskRecord,
     doubtful,
     limb_trees,
@@ -67,6 +69,16 @@ def test_keypoints_lie_on_top_the_doubtful_ones_first_and_the_box_at_the_bottom(
     assert [item["from_name"] for item in items_of(task, "keypointlabels")] == ["doubt"] * 2 + ["sure"] * (K - 2)
 
 
+def test_keypoints_above_the_limit_are_asked_about_too() -> None:
+    p_gross = np.linspace(0.01, 0.5, K)
+    pose = make_pose(p_gross=p_gross)
+    for above, count in ((1.0, 2), (p_gross[-3], 2), (p_gross[-6] - 1e-3, 6), (0.0, K)):
+        task = review_task(replace(make_record(pose), above=float(above)), pose, SKELETON)
+        marked = [item["from_name"] for item in items_of(task, "keypointlabels")]
+        assert marked == ["doubt"] * count + ["sure"] * (K - count)
+        assert task["data"]["header"] == f"Check these first: {SKELETON.keypoints[K - 1]}, {SKELETON.keypoints[K - 2]}"
+
+
 def test_only_what_nobody_should_move_is_read_only() -> None:
     pose = make_pose()
     result = review_task(make_record(pose), pose, SKELETON)["predictions"][0]["result"]
@@ -93,11 +105,14 @@ def test_the_box_is_where_the_crop_shows_it() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["review", "random", "audit", "calibration"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("blind", "image")])
 def test_a_task_does_not_tell_what_it_is_for(kind: str) -> None:
     pose = make_pose(p_bad=0.87, p_gross=np.full(K, 0.87))
-    task = review_task(make_record(pose, kind=kind), pose, SKELETON)
+    record = replace(make_record(pose, kind=kind), of="the pose that it was made from")
+    task = review_task(record, pose, SKELETON)
     reference = review_task(make_record(pose), pose, SKELETON)
+    assert re.fullmatch("[0-9a-f]{24}", record.task)
+    assert record.crop == f"{record.task}.jpg"
     text, expected = (json.dumps(t).replace(t["data"]["task_key"][:12], "T") for t in (task, reference))
     text, expected = (re.sub("T[0-9a-f]{12}", "T", t) for t in (text, expected))
     assert text == expected
@@ -227,9 +242,18 @@ def test_every_drawn_edge_stands_in_exactly_one_tree(edges: list[tuple[int, int]
 def test_the_task_map_comes_back(tmp_path: Path) -> None:
     pose = make_pose()
     records = [make_record(pose, kind=kind) for kind in ("review", "audit")]
+    records.append(replace(make_record(pose, kind="planted"), of="another"))
+    records.append(replace(make_record(pose, kind="image"), pose="", poses=("a", "b")))
     append_lines(tmp_path / "taskmap.jsonl", (record.to_dict() for record in records))
     assert read_task_map(tmp_path / "taskmap.jsonl") == {record.task: record for record in records}
-    assert len({record.task for record in records}) == 2
+    assert len({record.task for record in records}) == 4
+
+
+def test_a_task_map_of_before_there_were_planted_poses_is_read(tmp_path: Path) -> None:
+    record = make_record(make_pose())
+    old = {name: value for name, value in record.to_dict().items() if name not in ("of", "poses")}
+    append_lines(tmp_path / "taskmap.jsonl", [old])
+    assert read_task_map(tmp_path / "taskmap.jsonl") == {record.task: record}
 
 
 @pytest.mark.parametrize("damage", [{"sample": ["a"]}, {"frame": {"origin": [0, 0]}}, {"unknown": 1}, {"frame": 7}])

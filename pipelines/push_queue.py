@@ -1,0 +1,102 @@
+"""Reading what ``autolabel route`` wrote, as far as it concerns reviewers: the queue and the planted errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolabel.errors import FormatError, ManifestError
+from autolabel.formats.records import Record, read_json
+from autolabel.labelstudio.folder import read_lines
+from autolabel.labelstudio.tasks import BLIND, IMAGE, KINDS, PLANTED
+from autolabel.manifest import COMMIT, Manifest
+
+PLANTS = "plants"
+"""The manifest of planted poses below a routing, and the stem of the list that says what they were made from."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """One line of a routing's queue.
+
+    Attributes:
+        pose: Id of the pose; "" where a whole image is to be shown.
+        kind: What it is queued for.
+        blind: Whether it is shown without keypoints.
+        image: Key of the sample (id, root, path) of a whole image; empty otherwise.
+    """
+
+    pose: str
+    kind: str
+    blind: bool
+    image: tuple[str, str, str] | tuple[()] = ()
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What ``autolabel route`` decided, as far as it concerns reviewers.
+
+    Attributes:
+        digest: Of the routing.
+        manifest: What was routed.
+        queue: Tasks in their order.
+        plants: The poses that are planted; None where none are.
+        planted: By id of a planted pose, the checked pose that it was made from.
+        above: Keypoints of a higher ``p_gross`` are asked about, beside the two weakest of each pose.
+    """
+
+    digest: str
+    manifest: Manifest
+    queue: tuple[Queued, ...]
+    plants: Manifest | None
+    planted: Mapping[str, str]
+    above: float = 1.0
+
+
+def read_routing(directory: Path) -> Routing:
+    """Read a routing folder.
+
+    Raises:
+        FormatError: A file is malformed, something is queued twice for one purpose, or a planted pose is not listed.
+        ManifestError: The manifest has changed since.
+    """
+    path = directory / "routing.json"
+    record = Record(read_json(path), "", str(path))
+    manifest = Manifest.open(directory / record.text("manifest"))
+    if manifest.digest != record.text("manifest_digest"):
+        raise ManifestError("is not the manifest that was routed", subject=str(manifest.path), remedy="Route it again.")
+    queue = _read_queue(directory / "queue.jsonl")
+    planted = _read_planted(directory / f"{PLANTS}.jsonl")
+    if unknown := sorted({entry.pose for entry in queue if entry.kind == PLANTED} - set(planted)):
+        raise FormatError(f"does not list planted pose {unknown[0]}", subject=str(directory / f"{PLANTS}.jsonl"))
+    plants = None
+    if (directory / PLANTS / COMMIT).is_file():
+        plants = Manifest.open(directory / PLANTS)
+        plants.skeleton.require_same(manifest.skeleton, str(plants.path))
+    asked = Record(record.data.get("questions", {"above": 1.0}), "questions", str(path))
+    return Routing(record.text("digest"), manifest, queue, plants, planted, asked.number("above"))
+
+
+def _read_queue(path: Path) -> tuple[Queued, ...]:
+    queue = [_queued(Record(data, f"line {n}", str(path))) for n, data in enumerate(read_lines(path), start=1)]
+    if len({(entry.pose, entry.kind, entry.image) for entry in queue}) < len(queue):
+        raise FormatError("a pose or an image is queued twice for one purpose", subject=str(path))
+    return tuple(queue)
+
+
+def _queued(line: Record) -> Queued:
+    kind, blind = line.text("kind"), line.require("blind")
+    if kind not in KINDS:
+        line.fail("kind", f"is {kind!r}, expected one of: {', '.join(KINDS)}")
+    if not isinstance(blind, bool):
+        line.fail("blind", "is not a truth value")
+    if kind == BLIND and not blind:
+        line.fail("blind", "is false, but that is what the task is for")
+    if kind != IMAGE:
+        return Queued(line.text("pose"), kind, blind)
+    a, b, c = (str(part) for part in line.items("image", 3))
+    return Queued("", kind, False, (a, b, c))
+
+
+def _read_planted(path: Path) -> dict[str, str]:
+    lines = (Record(data, f"line {number}", str(path)) for number, data in enumerate(read_lines(path), start=1))
+    return {line.text("pose"): line.text("of") for line in lines}
