@@ -7,151 +7,48 @@ about the poses, the images or the model, because the only chance in it is the d
 corrections are applied, and what remains is what the :class:`Certificate` is about. It holds digests of the
 population before and after, and is void for any other.
 
-Sources: C. J. Clopper and E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of
-the binomial", Biometrika 26 (1934); the exact hypergeometric test is inverted in the same way.
+This is the page to start from. The parts:
+
+    bounds.py           how many can be bad, given what was found
+    reviewers.py        how many bad poses people find
+    walk.py             nested sets, one audit: the largest set that it proves
+    audit.py            what people found in the audited poses
+    side_claims.py      untouched keypoints of reviewed poses, people without a box
+    strata.py           parts of the population, as a report
+    digests.py          which poses, stating what
+    certificate.py      all of it, as it is written down, and in words
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterable, Sequence
 
 from autolabel.audit import AuditCounts
 from autolabel.bounds import audit_size, most_bad, residual_bound, upper_bound
-from autolabel.errors import FormatError
-from autolabel.poses import Poses
-from autolabel.similarity import BadRule, claims_present
+from autolabel.certificate import ASSUMPTIONS, Certificate, Delta, StepVerdict
+from autolabel.certificate_words import claim
+from autolabel.digests import population_digest
+from autolabel.errors import InputError
+from autolabel.percent import percent, percent_at_most
+from autolabel.reviewers import ReviewerRates
+from autolabel.side_claims import SideClaim
+from autolabel.similarity import BadRule
+from autolabel.strata import Stratum
+from autolabel.walk import StepCounts, Walk, judge, walk
 
 __all__ = [
     "Certificate",
+    "Delta",
+    "StepCounts",
+    "Walk",
     "audit_size",
     "certificate",
+    "judge",
     "most_bad",
     "percent",
     "population_digest",
     "residual_bound",
     "upper_bound",
+    "walk",
 ]
-
-METHOD = "D+ / M, exact hypergeometric; after correction (D+ - bad) / (M - rejected)"
-
-ASSUMPTIONS = (
-    "The audit was drawn uniformly at random, without replacement, from the frozen population.",
-    "Reviewers' answers are the truth: an error that a reviewer missed is not counted.",
-    "It is the only certificate drawn from this population; several would have to share the confidence.",
-    "It is about all accepted poses together: some of them, picked by image or otherwise, can hold a larger share.",
-    "It says nothing about people without a box, nor about poses outside the population.",
-)
-
-
-def population_digest(poses: Poses | Iterable[Poses]) -> str:
-    """Hex digest of which poses there are and what they state, whatever their order.
-
-    A pose states its id, its box, and of each keypoint the place, the visibility, and whether it lies inside
-    the image. Scores, and who placed what, are left out: they may change while the label stays the same.
-    SHA-256 over the sorted SHA-256 of the poses.
-
-    Args:
-        poses: All of them, or their parts one after the other.
-    """
-    parts = [poses] if isinstance(poses, Poses) else poses
-    whole = hashlib.sha256()
-    for digest in sorted(digest for part in parts for digest in _pose_digests(part)):
-        whole.update(digest)
-    return whole.hexdigest()
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What an audit proves about one population of poses, and about no other.
-
-    Attributes:
-        claim: The promise in words.
-        issued: Whether the audit proves it.
-        reason: Why, or why not.
-        max_bad: The share of bad poses that the claim allows.
-        confidence: Over the audit's draw.
-        bound_before: Upper limit of the bad share in the population as it was accepted.
-        bound_after: The same after the audit's corrections; this is what the claim is about.
-        population_before: How many poses were accepted.
-        population_after: How many are left when the rejected ones are gone.
-        digest_before: :func:`population_digest` as accepted.
-        digest_after: :func:`population_digest` after the audit's corrections.
-        audit: Ids of the audited poses.
-        counts: What people found.
-        rule: When a pose is bad.
-        routing: Digest of the routing that froze the population and drew the audit.
-        answers: Digest of the audit's answers.
-        method: How the limits were computed.
-        assumptions: What has to hold for the claim to mean what it says.
-    """
-
-    claim: str
-    issued: bool
-    reason: str
-    max_bad: float
-    confidence: float
-    bound_before: float
-    bound_after: float
-    population_before: int
-    population_after: int
-    digest_before: str
-    digest_after: str
-    audit: tuple[str, ...]
-    counts: AuditCounts
-    rule: BadRule
-    routing: str
-    answers: str
-    method: str = METHOD
-    assumptions: tuple[str, ...] = ASSUMPTIONS
-
-    @property
-    def population(self) -> int:
-        """How many poses the claim is about."""
-        return self.population_after
-
-    def covers(self, poses: Poses | Iterable[Poses]) -> bool:
-        """Whether the claim holds for these poses: issued, and none added, removed or changed since."""
-        return self.issued and population_digest(poses) == self.digest_after
-
-    def summary(self) -> dict[str, object]:
-        """What to tell the user."""
-        return {
-            "issued": self.issued,
-            "claim": self.claim,
-            "reason": self.reason,
-            "bound": self.bound_after,
-            "population": self.population,
-            "audited": self.counts.audited,
-            "bad": self.counts.bad,
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON form that :meth:`from_dict` reads."""
-        return asdict(self) | {"audit": list(self.audit), "assumptions": list(self.assumptions)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], *, subject: str = "certificate") -> "Certificate":
-        """Read the JSON form.
-
-        Raises:
-            FormatError: A key is missing or unknown.
-        """
-        if wrong := sorted({field.name for field in fields(cls)} ^ set(data)):
-            raise FormatError("unknown key" if wrong[0] in data else "missing", field=wrong[0], subject=subject)
-        try:
-            made: dict[str, Any] = {
-                "audit": tuple(data["audit"]),
-                "counts": AuditCounts(**data["counts"]),
-                "rule": BadRule(**data["rule"]),
-                "assumptions": tuple(data["assumptions"]),
-            }
-        except TypeError as error:
-            raise FormatError(f"cannot be read: {error}", subject=subject) from error
-        return cls(**{**data, **made})
 
 
 def certificate(
@@ -166,26 +63,44 @@ def certificate(
     rule: BadRule,
     routing: str,
     answers: str,
+    walked: Walk | None = None,
+    delta: Delta | None = None,
+    reviewers: ReviewerRates | None = None,
+    beside: Iterable[SideClaim] = (),
+    strata: Iterable[Stratum] = (),
 ) -> Certificate:
     """The verdict of an audit: issued when at most ``max_bad`` may still be bad after its corrections.
 
-    The arguments are the certificate's fields; ``population`` counts the accepted poses, audited ones included.
+    The arguments are the certificate's fields. ``counts``, ``population`` and the digests are those of the certified
+    set, or of the strictest one where none is certified; ``population`` counts the audited poses too. ``walked`` is the
+    walk along the nested sets; by default the population is the only one. ``delta`` says how δ is spent; by default all
+    of it goes to this audit's draw. ``reviewers`` is what known errors told about the reviewers, at their part of δ.
 
     Raises:
-        InputError: Counts that contradict each other, or a share or confidence outside (0, 1).
+        InputError: Counts that contradict each other or the walk, a share or confidence outside (0, 1), or tested
+            reviewers for whom no δ is set aside.
     """
-    after = residual_bound(counts.bad, counts.audited, population, confidence, rejected=counts.rejected)
-    left = population - counts.rejected
+    tested = reviewers is not None and not reviewers.assumed
+    if tested and not (delta and delta.reviewers):
+        raise InputError("known errors were shown to reviewers, but no share of δ is theirs")
+    sensitivity = reviewers.sensitivity if reviewers else 1.0
+    draw = delta.draw if delta else confidence
+    here = _step(counts, population)
+    walked = walked or walk([here], max_bad, draw, sensitivity)
+    at = max(walked.step, 0)
+    if walked.counts[at] != here:
+        raise InputError(f"counts of another set than the walk's: {here} and {walked.counts[at]}")
+    bound = walked.bounds[at]
     return Certificate(
-        claim=_claim(max_bad, left, confidence),
-        issued=left > 0 and after <= max_bad,
-        reason=_reason(counts, left, after, max_bad, audit_size(max_bad, confidence, counts.bad, population)),
+        claim=claim(max_bad, here.left, confidence, tested),
+        issued=walked.issued,
+        reason=_reason(walked, max_bad, draw, sensitivity),
         max_bad=max_bad,
         confidence=confidence,
-        bound_before=upper_bound(counts.bad, counts.audited, population, confidence),
-        bound_after=after,
+        bound_before=bound.before,
+        bound_after=bound.after,
         population_before=population,
-        population_after=left,
+        population_after=here.left,
         digest_before=digest_before,
         digest_after=digest_after,
         audit=tuple(audit),
@@ -193,46 +108,65 @@ def certificate(
         rule=rule,
         routing=routing,
         answers=answers,
+        assumptions=_assumptions(delta, tested),
+        steps=_verdicts(walked),
+        step=walked.step,
+        delta=delta,
+        reviewers=reviewers,
+        beside=tuple(beside),
+        strata=tuple(strata),
     )
 
 
-def percent(share: float) -> str:
-    """A share as people write it, with three significant digits: ``1.23 %``."""
-    return f"{100 * share:.3g} %"
+def _step(counts: AuditCounts, population: int) -> StepCounts:
+    return StepCounts(population, counts.audited, counts.bad, counts.corrected, counts.rejected)
 
 
-def _claim(max_bad: float, left: int, confidence: float) -> str:
-    return (
-        f"At most {percent(max_bad)} of the {left:,} accepted poses are bad, "
-        f"with {percent(confidence)} confidence over the audit's draw."
-    )
+def _verdicts(walked: Walk) -> tuple[StepVerdict, ...]:
+    made: list[StepVerdict] = []
+    for i, c in enumerate(walked.counts):
+        bound = walked.bounds[i] if i < len(walked.bounds) else None
+        limits = (bound.before, bound.after) if bound else (None, None)
+        made.append(StepVerdict(c.size, c.audited, c.bad, c.corrected, c.rejected, *limits))
+    return tuple(made)
 
 
-def _reason(counts: AuditCounts, left: int, after: float, max_bad: float, needed: int) -> str:
-    if left == 0:
+def _assumptions(delta: Delta | None, tested: bool) -> tuple[str, ...]:
+    if tested:
+        seen = "Reviewers find a bad pose of the audit at least as often as the known errors, and each by itself."
+    else:
+        seen = "Reviewers' answers are the truth: an error that a reviewer missed is not counted."
+    if delta and delta.attempts > 1:
+        only = f"At most {delta.attempts} audits of these poses are judged; they share the confidence."
+    else:
+        only = "It is the only certificate drawn from this population; several would have to share the confidence."
+    return (ASSUMPTIONS[0], seen, only, *ASSUMPTIONS[1:])
+
+
+def _reason(walked: Walk, max_bad: float, confidence: float, sensitivity: float) -> str:
+    here, bound = walked.counts[max(walked.step, 0)], walked.bounds[max(walked.step, 0)]
+    if here.left == 0:
         return "no pose is accepted, so there is nothing to certify: review the poses instead"
-    if counts.audited == 0:
-        return f"no accepted pose was audited, so nothing is proven; an audit of {needed} poses could prove it"
-    found = f"{counts.bad} of {counts.audited} audited poses were bad; with these corrected, at most"
-    if after <= max_bad:
-        return f"{found} {percent(after)} of the accepted poses are"
-    return (
-        f"{found} {percent(after)} of the accepted poses are: too many; "
-        f"with as many bad ones it takes an audit of {needed} poses"
+    needed = _needed(here, max_bad, confidence, sensitivity)
+    if here.audited == 0:
+        return f"no accepted pose was audited, so nothing is proven; {needed}"
+    corrected = "these" if here.corrected == here.bad else f"{here.corrected} of these"
+    found = (
+        f"{here.bad} of {here.audited} audited poses were bad; with {corrected} corrected, at most "
+        f"{percent_at_most(bound.after)} of the accepted poses are"
     )
+    return found + _looser(walked.counts, walked.step) if walked.issued else f"{found}: too many; {needed}"
 
 
-def _pose_digests(poses: Poses) -> list[bytes]:
-    if not len(poses):
-        return []
-    rows = np.concatenate(
-        [_bytes(poses.box), _bytes(poses.xy), poses.visibility, claims_present(poses).view(np.uint8)], axis=1
-    )
-    heads = [f"{name}\0".encode() for name in poses.id]
-    return [hashlib.sha256(head + row.tobytes()).digest() for head, row in zip(heads, rows, strict=True)]
+def _looser(counts: Sequence[StepCounts], step: int) -> str:
+    if step == len(counts) - 1:
+        return ""
+    return f"; what else was proposed, up to {counts[-1].size:,} poses, is not proven and goes back to review"
 
 
-def _bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """(N, ...) floats as (N, bytes), equal for equal values: one NaN and one zero."""
-    one = np.where(np.isnan(array), array.dtype.type(np.nan), array + array.dtype.type(0))
-    return np.ascontiguousarray(one.reshape(len(one), -1)).view(np.uint8)
+def _needed(here: StepCounts, max_bad: float, confidence: float, sensitivity: float) -> str:
+    size = audit_size(max_bad, confidence, here.bad, here.size, sensitivity=sensitivity)
+    if size > here.size:
+        return f"reviewers who may find only {percent(sensitivity)} of the bad ones cannot prove it with any audit"
+    found = "with as many bad ones it takes" if here.audited else "it takes"
+    return f"{found} an audit of {size} poses"

@@ -1,198 +1,23 @@
-"""Bounds against exact integer arithmetic, the promise against every possible draw, and what voids it."""
+"""Verdicts: what an audit proves, over every possible draw, and what a certificate says when it proves nothing."""
 
-import dataclasses
-import json
 import math
-from fractions import Fraction
-from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import beta, hypergeom
+from scipy.stats import hypergeom
 
+import autolabel.bounds
+import autolabel.certify
 from autolabel.audit import AuditCounts
-from autolabel.certify import (
-    Certificate,
-    audit_size,
-    certificate,
-    most_bad,
-    percent,
-    population_digest,
-    residual_bound,
-    upper_bound,
-)
-from autolabel.errors import FormatError, InputError
-from autolabel.poses import Origin, Poses, Visibility
+from autolabel.certify import Certificate, Delta, StepCounts, certificate, most_bad, residual_bound, upper_bound, walk
+from autolabel.errors import InputError
+from autolabel.reviewers import ReviewerRates, split_confidence
 from autolabel.similarity import BadRule
 
 
-def exact_cdf(k: int, population: int, bad: int, audited: int) -> Fraction:
-    """P(X <= k) by counting the draws."""
-    ways = sum(math.comb(bad, j) * math.comb(population - bad, audited - j) for j in range(k + 1))
-    return Fraction(ways, math.comb(population, audited))
-
-
-@cache
-def slow_most_bad(k: int, audited: int, population: int, confidence: float) -> int:
-    delta = 1 - Fraction(confidence)
-    return max(d for d in range(population + 1) if exact_cdf(k, population, d, audited) > delta)
-
-
-# confidence.md 3.3, F1 and F2: what the literature's recipes give.
-@pytest.mark.parametrize(
-    ("bad", "audited", "population", "shown"),
-    [
-        (0, 200, 1000, "1.30"),
-        (0, 200, None, "1.49"),
-        (0, 300, 1500, "0.87"),
-        (0, 300, None, "0.99"),
-        (0, 150, 500, "1.60"),
-        (0, 150, None, "1.98"),
-    ],
-)
-def test_published_examples(bad: int, audited: int, population: int | None, shown: str) -> None:
-    assert f"{100 * upper_bound(bad, audited, population):.2f}" == shown
-
-
-def test_published_example_with_corrections() -> None:
-    assert f"{100 * residual_bound(4, 1000, 50_000):.2f}" == "0.90"
-
-
-@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.95, 0.99, 0.999])
-@pytest.mark.parametrize(("population", "audited"), [(1, 1), (7, 3), (20, 19), (40, 10), (60, 45)])
-def test_finite_bound_is_the_largest_number_not_ruled_out(population: int, audited: int, confidence: float) -> None:
-    for bad in range(audited + 1):
-        expected = slow_most_bad(bad, audited, population, confidence)
-        assert most_bad(bad, audited, population, confidence) == expected
-        assert upper_bound(bad, audited, population, confidence) == expected / population
-
-
-@pytest.mark.parametrize(
-    ("bad", "audited", "population"),
-    [(0, 300, 10**6), (12, 1500, 2_000_000), (3, 1000, 10**7), (150, 300, 10**6), (0, 10**4, 10**5)],
-)
-def test_large_populations_are_exact_too(bad: int, audited: int, population: int) -> None:
-    largest = most_bad(bad, audited, population)
-    assert exact_cdf(bad, population, largest, audited) > Fraction(1, 20)
-    assert exact_cdf(bad, population, largest + 1, audited) <= Fraction(1, 20)
-
-
-@pytest.mark.parametrize(("bad", "audited"), [(0, 1), (0, 149), (3, 386), (17, 20), (499, 500), (40, 10**6)])
-@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
-def test_unlimited_population_is_clopper_pearson(bad: int, audited: int, confidence: float) -> None:
-    expected = float(beta.ppf(confidence, bad + 1, audited - bad))
-    assert upper_bound(bad, audited, None, confidence) == pytest.approx(expected, rel=1e-10)
-
-
-@pytest.mark.parametrize(
-    ("bad", "audited", "population", "expected"),
-    [
-        (0, 0, None, 1.0),  # nothing audited, nothing proven
-        (0, 0, 1000, 1.0),
-        (0, 0, 0, 1.0),
-        (5, 5, None, 1.0),
-        (5, 5, 80, 1.0),  # all bad: the others may be bad too
-        (3, 80, 80, 3 / 80),  # everything audited: nothing is left to chance
-        (0, 80, 80, 0.0),
-        (80, 80, 80, 1.0),
-    ],
-)
-def test_edges(bad: int, audited: int, population: int | None, expected: float) -> None:
-    assert upper_bound(bad, audited, population) == expected
-
-
-def test_numpy_integers_are_counts() -> None:
-    assert upper_bound(np.int64(2), np.int32(50), np.uint16(400)) == upper_bound(2, 50, 400)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((3, 2), "3 bad of 2 audited"),
-        ((-1, 2), "-1 bad of 2 audited"),
-        ((0, -1), "0 bad of -1 audited"),
-        ((0, 11, 10), "11 audited of 10 poses"),
-        ((0.5, 11), "are counts of poses"),
-        ((0, 11, 12.0), "are counts of poses"),
-        ((0, 11, 12, 0.0), "confidence is 0.0"),
-        ((0, 11, 12, 1), "confidence is 1"),
-        ((0, 11, 12, math.nan), "confidence is nan"),
-        ((0, 11, 12, 95), "confidence is 95"),
-    ],
-)
-def test_impossible_arguments_are_refused(arguments: tuple[float, ...], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        upper_bound(*arguments)  # type: ignore[arg-type]
-
-
-counts = st.integers(1, 400).flatmap(
-    lambda population: st.tuples(
-        st.just(population),
-        st.integers(1, population).flatmap(lambda m: st.tuples(st.just(m), st.integers(0, m))),
-    )
-)
-
-
-@given(counts, st.floats(0.5, 0.999))
-def test_bounds_move_the_right_way(drawn: tuple[int, tuple[int, int]], confidence: float) -> None:
-    population, (audited, bad) = drawn
-    bound = upper_bound(bad, audited, population, confidence)
-    assert bad / population <= bound <= 1
-    # Drawing without replacement never says less than drawing with it, up to one pose of the population.
-    assert bound <= upper_bound(bad, audited, None, confidence) + 1 / population
-    assert bound <= upper_bound(bad, audited, population, 0.9999)
-    if bad < audited:
-        assert bound <= upper_bound(bad + 1, audited, population, confidence)
-    if audited < population:
-        assert bound >= upper_bound(bad, audited + 1, population, confidence)
-        assert residual_bound(bad, audited, population, confidence) >= residual_bound(
-            bad, audited + 1, population, confidence
-        )
-
-
-def test_residual_is_what_the_audit_did_not_correct() -> None:
-    largest = slow_most_bad(3, 50, 120, 0.95)
-    assert residual_bound(3, 50, 120) == (largest - 3) / 120
-    assert residual_bound(3, 50, 120, rejected=2) == (largest - 3) / 118
-    assert residual_bound(7, 120, 120) == 0.0  # everything was seen and corrected
-    assert residual_bound(4, 4, 4, rejected=4) == 0.0
-    assert residual_bound(0, 0, 120) == 1.0
-    with pytest.raises(InputError, match="4 rejected of 3 bad"):
-        residual_bound(3, 50, 120, rejected=4)
-
-
-# confidence.md 3.3: "Max k for δ = 5 % - audits needed".
-@pytest.mark.parametrize(
-    ("max_bad", "expected_bad", "size"),
-    [(0.005, 0, 598), (0.01, 0, 299), (0.01, 3, 773), (0.02, 1, 236), (0.02, 10, 845), (0.05, 5, 208)],
-)
-def test_audit_sizes_of_the_binomial_table(max_bad: float, expected_bad: int, size: int) -> None:
-    assert audit_size(max_bad, 0.95, expected_bad) == size
-
-
-def test_rounds_that_share_the_confidence() -> None:
-    assert [audit_size(a, 1 - 0.05 / 10) for a in (0.005, 0.01, 0.02, 0.05)] == [1058, 528, 263, 104]
-
-
-@given(st.integers(1, 300), st.integers(0, 6), st.sampled_from([0.01, 0.05, 0.2]))
-def test_finite_audit_size_is_the_smallest_that_passes(population: int, bad: int, max_bad: float) -> None:
-    bad = min(bad, population)
-    size = audit_size(max_bad, 0.9, bad, population)
-    assert bad <= size <= population
-    assert residual_bound(bad, size, population, 0.9, rejected=bad) <= max_bad or size == population
-    if size > bad:
-        assert residual_bound(bad, size - 1, population, 0.9, rejected=bad) > max_bad
-
-
-@pytest.mark.parametrize("max_bad", [0.0, 1.0, 2, -0.1, math.nan])
-def test_a_share_outside_0_1_is_refused(max_bad: float) -> None:
-    with pytest.raises(InputError, match="max_bad is"):
-        audit_size(max_bad)
-
-
-def verdict(found: AuditCounts, population: int, max_bad: float, confidence: float = 0.95) -> Certificate:
+def verdict(
+    found: AuditCounts, population: int, max_bad: float, confidence: float = 0.95, **more: object
+) -> Certificate:
     return certificate(
         found,
         max_bad=max_bad,
@@ -204,11 +29,20 @@ def verdict(found: AuditCounts, population: int, max_bad: float, confidence: flo
         rule=BadRule(),
         routing="routing",
         answers="answers",
+        **more,  # type: ignore[arg-type]
     )
 
 
-def found(bad: int, audited: int, rejected: int = 0) -> AuditCounts:
-    return AuditCounts(audited=audited, bad=bad, rejected=rejected, keypoints=0, gross=0)
+def found(bad: int, audited: int, rejected: int = 0, uncorrected: int = 0) -> AuditCounts:
+    return AuditCounts(audited, bad, rejected, keypoints=0, gross=0, uncorrected=uncorrected)
+
+
+def test_the_bounds_can_be_called_from_here() -> None:
+    for name in ("upper_bound", "residual_bound", "most_bad", "audit_size"):
+        assert getattr(autolabel.certify, name) is getattr(autolabel.bounds, name)
+    assert upper_bound(3, 80, 80) == 3 / 80  # audited == population
+    assert f"{100 * upper_bound(0, 200, population=1000, confidence=0.95):.2f}" == "1.30"
+    assert f"{100 * upper_bound(0, 200):.2f}" == "1.49"
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95])
@@ -241,15 +75,36 @@ def test_the_promise_holds_in_drawn_audits() -> None:
     random = np.random.default_rng(7)
     population, audited, max_bad, delta, runs = 800, 230, 0.02, 0.05, 2000
     # One more than could be left: the first share at which the empty audit proves too much.
-    planted = slow_most_bad(0, audited, population, 1 - delta) + 1
-    planted = max(planted, math.floor(max_bad * population) + 1)
-    false = 0
+    planted = max(most_bad(0, audited, population, 1 - delta), math.floor(max_bad * population)) + 1
     outcome = [verdict(found(k, audited), population, max_bad).issued for k in range(planted + 1)]
+    false = 0
     for _ in range(runs):
         k = int((random.permutation(population)[:audited] < planted).sum())
         false += outcome[k] and (planted - k) / population > max_bad
     assert false / runs <= delta + 3 * math.sqrt(delta * (1 - delta) / runs)
     assert any(outcome)
+
+
+def test_the_promise_holds_with_reviewers_of_unknown_sensitivity() -> None:
+    """Reviewers who find 80 % are tested with plants; both draws share δ, and the truth is just above the promise."""
+    random = np.random.default_rng(17)
+    population, audited, plants, seen, max_bad, confidence, runs = 3000, 1200, 60, 0.8, 0.03, 0.9, 3000
+    draw, tested = split_confidence(confidence)
+    wrong = issued = 0
+    limits: dict[tuple[int, int], float] = {}
+    for planted in (93, 108):
+        drawn = random.hypergeometric(planted, population - planted, audited, runs)
+        caught, known = random.binomial(drawn, seen), random.binomial(plants, seen, runs)
+        for k, good in zip(caught.tolist(), known.tolist(), strict=True):
+            if (k, good) not in limits:
+                rates = ReviewerRates(planted=plants, planted_caught=good, confidence=tested)
+                limits[k, good] = residual_bound(k, audited, population, draw, sensitivity=rates.sensitivity)
+            passed = limits[k, good] <= max_bad
+            issued += passed
+            wrong += passed and (planted - k) / population > max_bad
+    delta = 1 - confidence
+    assert wrong / (2 * runs) <= delta + 3 * math.sqrt(delta * (1 - delta) / (2 * runs))
+    assert issued, "a rule that never issues would pass, and say nothing"
 
 
 @pytest.mark.parametrize(
@@ -261,6 +116,8 @@ def test_the_promise_holds_in_drawn_audits() -> None:
         (found(0, 0), 0, False, "no pose is accepted"),
         (found(3, 3, rejected=3), 3, False, "no pose is accepted"),
         (found(3, 40), 40, True, "at most 0 %"),
+        (found(2, 300, uncorrected=1), 1000, True, "2 of 300 audited poses were bad; with 1 of these corrected"),
+        (found(1, 40, uncorrected=1), 40, False, "at most 2.5 % of the accepted poses are: too many"),
     ],
 )
 def test_verdicts_say_why(outcome: AuditCounts, population: int, issued: bool, reason: str) -> None:
@@ -270,6 +127,7 @@ def test_verdicts_say_why(outcome: AuditCounts, population: int, issued: bool, r
     assert made.population == population - outcome.rejected
     assert made.claim.startswith("At most 2 % of the ")
     assert made.summary()["issued"] is issued
+    assert made.step == (0 if issued else -1)
 
 
 def test_the_audit_that_a_refusal_asks_for_would_have_passed() -> None:
@@ -279,94 +137,79 @@ def test_the_audit_that_a_refusal_asks_for_would_have_passed() -> None:
     assert not verdict(found(9, needed - 1, rejected=9), 1000, 0.02).issued
 
 
-def test_certificates_survive_json() -> None:
-    made = verdict(found(1, 90), 300, 0.05)
-    assert Certificate.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+STEPS = (StepCounts(1000, 300, 0, 0, 0), StepCounts(1500, 460, 1, 1, 0), StepCounts(2500, 800, 40, 40, 0))
+
+
+def test_the_certified_set_is_what_the_certificate_is_about() -> None:
+    walked = walk(STEPS, 0.02)
+    made = verdict(found(1, 460), 1500, 0.02, walked=walked)
+    assert (made.issued, made.step, made.population_before) == (True, 1, 1500)
+    assert made.bound_after == residual_bound(1, 460, 1500)
+    assert "up to 2,500 poses, is not proven" in made.reason
+    assert [step.size for step in made.steps] == [1000, 1500, 2500]
+    assert made.steps[2].after == walked.bounds[2].after
+
+
+def test_a_refusal_is_about_the_strictest_set() -> None:
+    steps = (StepCounts(1000, 300, 20, 20, 0), *(StepCounts(s.size, s.audited, 20 + s.bad, 20, 0) for s in STEPS[1:]))
+    made = verdict(found(20, 300), 1000, 0.02, walked=walk(steps, 0.02))
+    assert (made.issued, made.step, made.population_before) == (False, -1, 1000)
+    assert [step.before is None for step in made.steps] == [False, True, True], "nothing is tested behind a failure"
+    with pytest.raises(InputError, match="counts of another set than the walk's"):
+        verdict(found(20, 460), 1500, 0.02, walked=walk(steps, 0.02))
+
+
+DELTA = Delta(total=0.05, this_audit=0.05, reviewers=0.01)
+
+
+def test_what_reviewers_miss_is_allowed_for() -> None:
+    trusted = verdict(found(2, 400), 2000, 0.02)
+    rates = ReviewerRates(planted=40, planted_caught=37, confidence=0.99)
+    tested = verdict(found(2, 400), 2000, 0.02, reviewers=rates, delta=DELTA)
+    assert tested.bound_after == residual_bound(2, 400, 2000, DELTA.draw, sensitivity=rates.sensitivity)
+    assert tested.bound_after > trusted.bound_after
+    assert "and the reviewers' test" in tested.claim
+    assert "Reviewers' answers are the truth" not in " ".join(tested.assumptions)
+    assert "Reviewers' answers are the truth" in " ".join(trusted.assumptions)
+    assert tested.summary()["sensitivity"] == rates.sensitivity
+
+
+def test_reviewers_who_find_little_are_told_that_no_audit_helps() -> None:
+    blind = ReviewerRates(planted=20, planted_caught=0, confidence=0.99)
+    made = verdict(found(0, 40), 40, 0.02, reviewers=blind, delta=DELTA)
+    assert not made.issued
+    assert "cannot prove it with any audit" in made.reason
+
+
+def test_reviewers_are_tested_with_a_delta_of_their_own() -> None:
+    rates = ReviewerRates(planted=40, planted_caught=37, confidence=0.99)
+    for delta in (None, Delta(total=0.05, this_audit=0.05)):
+        with pytest.raises(InputError, match="no share of δ is theirs"):
+            verdict(found(2, 400), 2000, 0.02, reviewers=rates, delta=delta)
+    # A blind slice that brought nothing to light tested nobody.
+    untested = verdict(found(2, 400), 2000, 0.02, reviewers=ReviewerRates(blind=20, confidence=0.99), delta=DELTA)
+    assert "reviewers' test" not in untested.claim
+
+
+def test_audits_that_share_the_confidence_prove_less_each() -> None:
+    half = verdict(found(0, 400), 2000, 0.02, delta=Delta(0.05, 0.025, attempt=1, attempts=2))
+    assert half.bound_before == upper_bound(0, 400, 2000, 0.975)
+    assert half.confidence == 0.95, "the promise is about both audits together"
+    assert "At most 2 audits of these poses are judged" in half.assumptions[2]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, math.nan, 2.0])
+def test_a_promise_of_nothing_or_everything_is_refused(share: float) -> None:
+    with pytest.raises(InputError, match="max_bad is"):
+        verdict(found(0, 200), 1000, share)
+    with pytest.raises(InputError, match="confidence is"):
+        verdict(found(0, 200), 1000, 0.02, share)
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"issud": True}, "issud: unknown key"),
-        ({"counts": {"audited": 1}}, "cannot be read"),
-    ],
+    ("counts", "population"),
+    [(found(3, 2), 10), (found(0, 11), 10), (found(2, 5, rejected=3), 10), (found(2, 5, 1, uncorrected=2), 10)],
 )
-def test_malformed_certificates_are_refused(change: dict[str, object], message: str) -> None:
-    with pytest.raises(FormatError, match=message):
-        Certificate.from_dict({**verdict(found(1, 90), 300, 0.05).to_dict(), **change}, subject="c.json")
-
-
-def test_a_missing_key_is_named() -> None:
-    data = verdict(found(1, 90), 300, 0.05).to_dict()
-    del data["bound_after"]
-    with pytest.raises(FormatError, match=r"c\.json: bound_after: missing"):
-        Certificate.from_dict(data, subject="c.json")
-
-
-def some_poses(n: int = 5) -> Poses:
-    random = np.random.default_rng(n)
-    xy = random.normal(100, 30, (n, 4, 2))
-    xy[0, 1] = np.nan
-    visibility = np.full((n, 4), Visibility.VISIBLE)
-    visibility[0, 1] = Visibility.ABSENT
-    return Poses.create(
-        4,
-        id=[f"id{i}" for i in range(n)],
-        xy=xy,
-        visibility=visibility,
-        box=np.array([0, 0, 60, 60]) + random.uniform(0, 50, (n, 4)),
-        presence=random.uniform(0.6, 1, (n, 4)),
-        origin=np.full((n, 4), Origin.MODEL),
-        score=random.uniform(0, 1, (n, 4)),
-    )
-
-
-def test_digest_ignores_order_parts_and_numbers_that_are_no_label() -> None:
-    poses = some_poses()
-    digest = population_digest(poses)
-    assert population_digest(poses.take([4, 2, 0, 1, 3])) == digest
-    assert population_digest([poses.take([3]), Poses.empty(4), poses.take([0, 1, 2, 4])]) == digest
-    assert population_digest(poses.replace(score=np.zeros((5, 4)), p_bad=np.full(5, 0.5))) == digest
-    zero = poses.replace(xy=np.zeros((5, 4, 2)))
-    assert population_digest(zero) == population_digest(poses.replace(xy=-np.zeros((5, 4, 2))))
-    assert population_digest([]) == population_digest(Poses.empty(4))
-
-
-def test_any_change_of_a_label_changes_the_digest() -> None:
-    poses = some_poses()
-    silent = poses.visibility.copy()
-    silent[4, 2] = Visibility.UNLABELLED
-    poses = poses.replace(visibility=silent)
-    xy, box = poses.xy.copy(), poses.box.copy()
-    xy[2, 3, 0] = np.nextafter(xy[2, 3, 0], np.float32(1e9))
-    box[1, 2] += 0.5
-    visibility, presence = poses.visibility.copy(), poses.presence.copy()
-    visibility[3, 0] = Visibility.HIDDEN
-    presence[4, 2] = 0.1  # now the model says that it lies outside, and nobody states anything else
-    ids = poses.id.copy()
-    ids[[0, 1]] = ids[[1, 0]]
-    changed = [
-        poses,
-        poses.replace(xy=xy),
-        poses.replace(box=box),
-        poses.replace(visibility=visibility),
-        poses.replace(presence=presence),
-        poses.replace(id=ids),
-        poses.take([0, 1, 2, 3]),
-        poses.take([0, 1, 2, 3, 4, 4]),
-    ]
-    assert len({population_digest(p) for p in changed}) == len(changed)
-
-
-def test_a_certificate_covers_its_population_and_no_other() -> None:
-    poses = some_poses()
-    made = dataclasses.replace(verdict(found(0, 5), 5, 0.05), digest_after=population_digest(poses))
-    assert made.issued
-    assert made.covers([poses.take([1, 3]), poses.take([0, 2, 4])])
-    assert not made.covers(poses.take([0, 1, 2, 3]))
-    assert not dataclasses.replace(made, issued=False).covers(poses)
-
-
-@pytest.mark.parametrize(("share", "text"), [(0.02, "2 %"), (0.95, "95 %"), (0.0123456, "1.23 %"), (0, "0 %")])
-def test_percent(share: float, text: str) -> None:
-    assert percent(share) == text
+def test_counts_that_contradict_each_other_prove_nothing(counts: AuditCounts, population: int) -> None:
+    with pytest.raises(InputError, match="contradict each other"):
+        verdict(counts, population, 0.02)

@@ -1,95 +1,26 @@
 """A routing with a known number of bad poses: what is counted, what is issued, and what is refused."""
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from autolabel.certify import Certificate, population_digest, residual_bound, upper_bound
+from autolabel.bounds import residual_bound, upper_bound
+from autolabel.certificate import Certificate
+from autolabel.digests import population_digest
 from autolabel.errors import ExistsError, FormatError, InputError, ManifestError, SkeletonError
-from autolabel.manifest import Existing, Manifest, write_manifest
-from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.manifest import Manifest
+from autolabel.poses import Poses, Visibility
 from autolabel.skeleton import Skeleton
-from pipelines.certify import certify
-
-SKELETON = Skeleton.load("lsp14")
-K = SKELETON.num_keypoints
-ACCEPTED, AUDITED = 48, 30
-
-
-@dataclass
-class Audit:
-    """A routed manifest of 60 poses, two a sample, of which 48 are accepted and 30 of those audited."""
-
-    folder: Path
-    model: Poses
-
-    def ids(self, n: int) -> list[str]:
-        return self.model.id[:n].tolist()
-
-    def samples(self, poses: Poses) -> list[Sample]:
-        return [
-            Sample(f"s{i}", "root", f"{i}.png", (200, 200), poses.take([2 * i, 2 * i + 1]))
-            for i in range(len(poses) // 2)
-        ]
-
-    def write(self, name: str, poses: Poses, skeleton: Skeleton = SKELETON) -> Path:
-        path = self.folder / name
-        roots = {"root": self.folder}
-        write_manifest(
-            path, self.samples(poses), skeleton, roots, stage="test", part_size=7, existing=Existing.OVERWRITE
-        )
-        return path
-
-    def route(self, max_bad: float = 0.1, **changes: object) -> Path:
-        folder = self.folder / "routing"
-        folder.mkdir(exist_ok=True)
-        manifest = Manifest.open(self.write("model", self.model))
-        record = {
-            "manifest": "../model",
-            "manifest_digest": manifest.digest,
-            "digest": "routing-digest",
-            "max_bad": max_bad,
-            "confidence": 0.9,
-            "population_digest": population_digest(self.model.take(range(ACCEPTED))),
-        }
-        (folder / "routing.json").write_text(json.dumps(record | changes))
-        (folder / "accepted.txt").write_text("".join(f"{pose}\n" for pose in self.ids(ACCEPTED)))
-        (folder / "audit.txt").write_text("".join(f"{pose}\n" for pose in self.ids(AUDITED)[::-1]))
-        return folder
-
-    def answer(self, **changes: object) -> Path:
-        """Everything reviewed; the pixels that a person shifts every keypoint by change no pose's verdict."""
-        given = self.model.replace(xy=self.model.xy + 0.25, **changes)
-        if "attributes" not in changes:
-            given = given.replace(attributes=[{"state": "reviewed"}] * len(given))
-        return self.write("answers", given)
-
-    def certify(self, answers: Path, overwrite: bool = False) -> Certificate:
-        out = self.folder / "certificate.json"
-        return certify(self.folder / "routing", audit=answers, out=out, overwrite=overwrite)
+from tests.pipelines.audited import ACCEPTED, AUDITED, Audit, K, states
 
 
 @pytest.fixture
 def audit(tmp_path: Path) -> Audit:
-    n = 60
-    xy = np.random.default_rng(3).uniform(20, 180, (n, K, 2))
-    model = Poses.create(
-        K,
-        id=[f"pose{i:02d}" for i in range(n)],
-        xy=xy,
-        visibility=np.full((n, K), Visibility.VISIBLE),
-        origin=np.full((n, K), Origin.MODEL),
-        box=np.tile([0.0, 0.0, 200.0, 200.0], (n, 1)),
-    )
-    return Audit(tmp_path, model)
-
-
-def states(*rejected: int) -> list[dict[str, str]]:
-    return [{"state": "rejected" if i in rejected else "reviewed"} for i in range(60)]
+    return Audit.make(tmp_path)
 
 
 def test_a_clean_audit_is_issued_and_written(audit: Audit) -> None:
@@ -100,30 +31,21 @@ def test_a_clean_audit_is_issued_and_written(audit: Audit) -> None:
     assert (made.counts.audited, made.counts.bad, made.counts.gross) == (AUDITED, 0, 0)
     assert made.counts.keypoints == AUDITED * K
     assert made.bound_before == upper_bound(0, AUDITED, ACCEPTED, 0.9)
-    assert set(made.audit) == set(audit.ids(AUDITED))
+    assert set(made.audit) == set(audit.ids(range(AUDITED)))
     written = json.loads((audit.folder / "certificate.json").read_text())
     assert Certificate.from_dict(written) == made
 
 
-def wild(audit: Audit, pose: int, keypoints: int) -> np.ndarray:
-    """The model's xy with some keypoints of one pose far off."""
-    xy = audit.model.xy.copy()
-    xy[pose, :keypoints] += 150
-    return xy
-
-
 def test_bad_poses_are_counted_as_everywhere_else(audit: Audit) -> None:
-    xy = wild(audit, 1, 2)  # two gross keypoints: bad, although 12 of 14 are right
-    xy[4, 0] += 150  # one gross keypoint: not bad
-    xy[2, :3] += 150  # will be rejected: bad as a pose, of which no keypoint counts
-    xy[AUDITED + 1] += 150  # accepted but not audited: nobody knows
-    answered = audit.answer()  # what people say is the truth from before the model went wrong
-    audit.model = audit.model.replace(xy=xy)
+    audit.err(1)  # two gross keypoints: bad, although 12 of 14 are right
+    audit.err(4, keypoints=1)  # one gross keypoint: not bad
+    audit.err(2, keypoints=3)  # will be rejected: bad as a pose, of which no keypoint counts
+    audit.err(AUDITED + 1, keypoints=K)  # accepted but not audited: nobody knows
     audit.route(max_bad=0.2)
-    answers = Manifest.open(answered)
-    truth = Poses.concat([sample.poses for sample in answers])
-    audit.write("answers", truth.replace(attributes=states(2)).take(np.arange(60)[::-1]))  # in any order
-    made = audit.certify(answered)
+    answers = Manifest.open(audit.answer())
+    given = Poses.concat([sample.poses for sample in answers])
+    shuffled = audit.write("answers", given.replace(attributes=states(2)).take(np.arange(60)[::-1]))
+    made = audit.certify(shuffled)
     assert (made.counts.bad, made.counts.rejected, made.counts.gross) == (2, 1, 3)
     assert made.counts.keypoints == (AUDITED - 1) * K
     assert made.bound_before == upper_bound(2, AUDITED, ACCEPTED, 0.9)
@@ -140,7 +62,7 @@ def test_an_absent_keypoint_that_the_model_placed_is_gross(audit: Audit) -> None
 
 def test_what_it_covers_is_the_corrected_population_alone(audit: Audit) -> None:
     audit.route(max_bad=0.2)
-    answers = audit.answer(attributes=states(0))
+    answers = audit.answer(rejected=[0])
     made = audit.certify(answers)
     assert made.issued
     answered = Poses.concat([sample.poses for sample in Manifest.open(answers)])
@@ -153,7 +75,7 @@ def test_what_it_covers_is_the_corrected_population_alone(audit: Audit) -> None:
 
 def test_too_many_bad_ones_are_refused_with_a_reason_and_still_written(audit: Audit) -> None:
     audit.route(max_bad=0.05)
-    made = audit.certify(audit.answer(attributes=states(0, 1, 2, 3)))
+    made = audit.certify(audit.answer(rejected=(0, 1, 2, 3)))
     assert not made.issued
     assert "4 of 30 audited poses were bad" in made.reason
     assert json.loads((audit.folder / "certificate.json").read_text())["issued"] is False
@@ -187,11 +109,11 @@ def test_an_answer_that_says_nothing_is_none(audit: Audit) -> None:
 
 def test_an_audit_proves_something_once(audit: Audit) -> None:
     audit.route(max_bad=0.05)
-    refused = audit.certify(audit.answer(attributes=states(0, 1, 2, 3)))
+    refused = audit.certify(audit.answer(rejected=(0, 1, 2, 3)))
     assert not refused.issued
     with pytest.raises(InputError, match=r"judged before, with other answers.*route again"):
         audit.certify(audit.answer(), overwrite=True)
-    assert audit.certify(audit.answer(attributes=states(0, 1, 2, 3))) == refused
+    assert audit.certify(audit.answer(rejected=(0, 1, 2, 3))) == refused
 
 
 def test_another_certificate_is_not_overwritten_and_the_audit_not_spent(audit: Audit) -> None:
@@ -204,48 +126,55 @@ def test_another_certificate_is_not_overwritten_and_the_audit_not_spent(audit: A
     assert audit.certify(answers, overwrite=True).issued
 
 
+def lists(folder: Path, name: str, *ids: str) -> None:
+    (folder / name).write_text("".join(f"{pose}\n" for pose in ids))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    record = json.loads((folder / "routing.json").read_text()) | changes
+    kept = {name: value for name, value in record.items() if value is not None}
+    (folder / "routing.json").write_text(json.dumps(kept))
+
+
 def rename_accepted(folder: Path) -> None:
     (folder / "accepted.txt").write_text((folder / "accepted.txt").read_text().replace("pose47", "pose48"))
 
 
-def audit_a_stranger(folder: Path) -> None:
-    (folder / "audit.txt").write_text("pose00\npose59\n")
+def add_accepted(folder: Path) -> None:
+    (folder / "accepted.txt").write_text((folder / "accepted.txt").read_text() + "pose48\n")
 
 
-def twice(folder: Path) -> None:
-    (folder / "audit.txt").write_text("pose00\npose00\n")
+def accept_a_stranger(folder: Path) -> None:
+    (folder / "accepted.txt").write_text((folder / "accepted.txt").read_text().replace("pose47", "nobody"))
 
 
-def no_audit(folder: Path) -> None:
-    (folder / "audit.txt").unlink()
+DAMAGES = [
+    (rename_accepted, InputError, "not those that routing froze"),
+    (add_accepted, InputError, "not those that routing froze"),
+    (accept_a_stranger, InputError, "not those that routing froze"),
+    (lambda f: lists(f, "audit.txt", "pose00", "pose59"), InputError, "1 audited poses are not accepted ones, such as"),
+    (lambda f: lists(f, "audit.txt", "pose00", "pose00"), FormatError, "names a pose twice"),
+    (lambda f: (f / "audit.txt").unlink(), FormatError, r"audit\.txt: cannot be read"),
+    (lambda f: lists(f, "blind.txt", "pose40"), InputError, "1 blind tasks are of poses that are not audited"),
+    (lambda f: lists(f, "blind.txt", "pose04"), FormatError, "delta: leaves nothing to the reviewers"),
+    (lambda f: (f / "routing.json").write_text("{"), FormatError, r"routing\.json: is not JSON"),
+    (lambda f: (f / "routing.json").unlink(), InputError, "Give the folder that `autolabel route` wrote"),
+    (lambda f: edit(f, max_bad=None), FormatError, "max_bad: is missing"),
+    (lambda f: edit(f, max_bad=0), FormatError, "max_bad: is 0, expected a number between 0 and 1"),
+    (lambda f: edit(f, max_bad=1), FormatError, "max_bad: is 1"),
+    (lambda f: edit(f, max_bad=math.nan), FormatError, "max_bad: NaN and Infinity are not JSON numbers"),
+    (lambda f: edit(f, max_bad="2 %"), FormatError, "max_bad: is a text, expected a number"),
+    (lambda f: edit(f, confidence=1), FormatError, "confidence: is 1"),
+    (lambda f: edit(f, confidence=0), FormatError, "confidence: is 0"),
+    (lambda f: edit(f, delta={"this_audit": 0.2}), FormatError, "delta: a δ that cannot be spent so"),
+    (lambda f: edit(f, attempts=2), FormatError, "delta: audits that spend more than their δ together"),
+    (lambda f: edit(f, keypoints={"population": 9, "drawn": 1}), FormatError, "keypoints: 1 were drawn, and"),
+    (lambda f: edit(f, images={"population": 9, "drawn": 2}), FormatError, "images: 2 were drawn, and"),
+    (lambda f: edit(f, steps=[{"size": 47, "population_digest": "0"}]), FormatError, "steps: end with another set"),
+]
 
 
-def not_json(folder: Path) -> None:
-    (folder / "routing.json").write_text("{")
-
-
-def no_routing(folder: Path) -> None:
-    (folder / "routing.json").unlink()
-
-
-def no_limit(folder: Path) -> None:
-    record = json.loads((folder / "routing.json").read_text())
-    del record["max_bad"]
-    (folder / "routing.json").write_text(json.dumps(record))
-
-
-@pytest.mark.parametrize(
-    ("damage", "error", "message"),
-    [
-        (rename_accepted, InputError, "not those that routing froze"),
-        (audit_a_stranger, InputError, "1 audited poses are not accepted ones, such as pose59"),
-        (twice, FormatError, "names a pose twice"),
-        (no_audit, FormatError, r"audit\.txt: cannot be read"),
-        (not_json, FormatError, r"routing\.json: is not JSON"),
-        (no_routing, InputError, "Give the folder that `autolabel route` wrote"),
-        (no_limit, FormatError, "max_bad: is missing"),
-    ],
-)
+@pytest.mark.parametrize(("damage", "error", "message"), DAMAGES)
 def test_a_damaged_routing_is_refused(
     audit: Audit, damage: Callable[[Path], None], error: type[Exception], message: str
 ) -> None:
@@ -253,6 +182,38 @@ def test_a_damaged_routing_is_refused(
     with pytest.raises(error, match=message):
         audit.certify(audit.answer())
     assert not (audit.folder / "certificate.json").exists()
+    assert not (audit.routing / "audit-spent.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("edited", "name"),
+    [
+        (
+            lambda f: lists(f, "audit.txt", *(f"pose{i:02d}" for i in range(4, 30))),
+            "audit.txt",
+        ),  # the bad ones are gone
+        (lambda f: (f / "accepted.txt").write_text((f / "accepted.txt").read_text()[::-1]), "accepted.txt"),
+        (lambda f: lists(f, "blind.txt", "pose04"), "blind.txt"),
+        (lambda f: (f / "audit.txt").unlink(), "audit.txt"),
+        (lambda f: edit(f, max_bad=0.5), "routing.json"),
+        (lambda f: edit(f, steps=None), "routing.json"),
+        (lambda f: edit(f, digest="another"), "routing.json"),
+    ],
+)
+def test_an_edited_routing_is_refused(audit: Audit, edited: Callable[[Path], None], name: str) -> None:
+    audit.audited = SPREAD
+    folder = audit.route(steps=(32, ACCEPTED), seal=True)
+    edited(folder)
+    with pytest.raises(InputError, match=rf"{name}: is not what routing wrote. Route again"):
+        audit.certify(audit.answer())
+
+
+def test_a_promise_is_not_lowered_once_the_audit_is_known(audit: Audit) -> None:
+    folder = audit.route(max_bad=0.05)
+    assert not audit.certify(audit.answer(rejected=(0, 1, 2, 3))).issued
+    edit(folder, max_bad=0.3)
+    with pytest.raises(InputError, match="judged before, with another promise"):
+        audit.certify(audit.answer(rejected=(0, 1, 2, 3)), overwrite=True)
 
 
 def test_a_manifest_that_changed_since_routing_is_refused(audit: Audit) -> None:
@@ -262,6 +223,25 @@ def test_a_manifest_that_changed_since_routing_is_refused(audit: Audit) -> None:
         audit.certify(audit.answer())
 
 
+def test_poses_added_after_the_draw_are_not_covered(audit: Audit) -> None:
+    audit.route(max_bad=0.2)
+    made = audit.certify(audit.answer())
+    answered = Poses.concat([sample.poses for sample in Manifest.open(audit.folder / "answers")])
+    corrected = [answered.take(range(AUDITED)), audit.model.take(range(AUDITED, ACCEPTED))]
+    assert made.covers(corrected)
+    assert not made.covers([*corrected, audit.model.take([ACCEPTED])])
+    more = audit.model.replace(id=[f"late{i}" for i in range(60)])
+    audit.write("model", Poses.concat([audit.model, more]))
+    with pytest.raises(InputError, match="was made from another version"):
+        audit.certify(audit.answer(), overwrite=True)
+
+
+def test_scores_that_are_not_numbers_change_nothing(audit: Audit) -> None:
+    audit.model = audit.model.replace(p_bad=np.full(60, np.nan), score=np.full((60, K), np.nan))
+    audit.route()
+    assert audit.certify(audit.answer()).issued
+
+
 def test_answers_of_another_skeleton_or_with_a_pose_twice_are_refused(audit: Audit) -> None:
     audit.route()
     audit.answer()
@@ -269,7 +249,44 @@ def test_answers_of_another_skeleton_or_with_a_pose_twice_are_refused(audit: Aud
     with pytest.raises(SkeletonError, match="autolabel map"):
         audit.certify(audit.write("answers", audit.model, other))
     double = audit.model.replace(attributes=states(), id=["pose00", "pose00", *audit.model.id[2:]])
-    audit.route(population_digest=population_digest(audit.model.take(range(ACCEPTED))))
-    (audit.folder / "routing" / "audit.txt").write_text("pose00\n")
+    lists(audit.route(), "audit.txt", "pose00")
     with pytest.raises(ManifestError, match="two poses have the same id"):
         audit.certify(audit.write("answers", double))
+
+
+SPREAD = [*range(20), *range(32, 42)]
+"""20 of the first 32 accepted poses are audited, and 10 of the other 16."""
+
+
+@pytest.mark.parametrize(
+    ("bad", "step", "population"),
+    [
+        ((), 1, ACCEPTED),
+        ((33, 34, 35, 36), 0, 32),  # the looser set is too bad, which costs the strict one nothing
+        ((0, 1, 2, 3), -1, 32),  # the strict one fails: the looser one is not even looked at
+    ],
+)
+def test_nested_sets_are_walked_from_strict_to_loose(
+    audit: Audit, bad: tuple[int, ...], step: int, population: int
+) -> None:
+    audit.audited = SPREAD
+    audit.err(*bad)
+    audit.route(max_bad=0.12, steps=(32, ACCEPTED), seal=True)
+    made = audit.certify(audit.answer())
+    assert (made.step, made.issued, made.population_before) == (step, step >= 0, population)
+    assert made.counts.audited == (30 if step == 1 else 20)
+    assert made.counts.bad == len([row for row in bad if row < population])
+    assert made.digest_before == population_digest(audit.model.take(range(population)))
+    answered = audit.truth.replace(xy=audit.truth.xy + 0.25)
+    inside = [row for row in SPREAD if row < population]
+    rest = [row for row in range(population) if row not in inside]
+    assert made.digest_after == population_digest([answered.take(inside), audit.model.take(rest)])
+    assert {s.name for s in made.strata} <= {"truncated", "small", "crowded", "group: video0", "group: video1"}
+
+
+def test_a_reordered_list_of_accepted_poses_is_another_row_of_sets(audit: Audit) -> None:
+    audit.audited = SPREAD
+    folder = audit.route(steps=(32, ACCEPTED))
+    lists(folder, "accepted.txt", *audit.ids([*range(1, ACCEPTED), 0]))
+    with pytest.raises(InputError, match="not those that routing froze"):
+        audit.certify(audit.answer())

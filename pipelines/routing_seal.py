@@ -1,0 +1,76 @@
+"""The seal of a routing: digests of its lists, and of ``routing.json`` itself.
+
+What was accepted and what was drawn may not change once an answer is known. A seal does not stop somebody who wants to
+cheat; it stops an edit that nobody remembers from becoming part of a promise. Routings of before there was one carry
+none, and are protected by the digest of their accepted poses alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from autolabel.errors import InputError
+from autolabel.run import file_digest
+
+FILES, SEAL = "files", "seal"
+LISTS = (
+    "accepted.txt",
+    "audit.txt",
+    "review.txt",
+    "rejected.txt",
+    "blind.txt",
+    "held.txt",
+    "keypoints.jsonl",
+    "images.jsonl",
+    "plants.jsonl",
+    "queue.jsonl",
+)
+
+
+def sealed(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A routing's record with the digests of the lists that lie in its folder, and then one of all that it holds.
+
+    Args:
+        record: What ``routing.json`` is to hold.
+        folder: The routing's, with all lists written.
+    """
+    files = {name: file_digest(folder / name) for name in LISTS if (folder / name).is_file()}
+    whole = {**record, FILES: files}
+    return {**whole, SEAL: _digest(whole)}
+
+
+def require_unedited(record: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a routing that differs from what was sealed.
+
+    Without a seal only the files are compared whose digests the record names; it may name none.
+
+    Args:
+        record: What ``routing.json`` holds.
+        folder: Where it lies.
+
+    Raises:
+        InputError: The record or a list was changed, removed or added.
+    """
+    files: Any = record.get(FILES, {})
+    if not isinstance(files, dict) or (SEAL in record and record[SEAL] != _digest(record)):
+        raise _edited(folder / "routing.json")
+    named = cast("dict[str, object]", files)
+    for name in sorted({*named, *(LISTS if SEAL in record else ())}):
+        file = folder / name
+        if (file_digest(file) if file.is_file() else None) != named.get(name):
+            raise _edited(file)
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in record.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _edited(file: Path) -> InputError:
+    return InputError(
+        "is not what routing wrote",
+        subject=str(file),
+        remedy="Route again: what was frozen and drawn may not be changed.",
+    )

@@ -1,0 +1,217 @@
+"""Answers that check other answers: second ones, blind ones, plants, drawn keypoints, whole images."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autolabel.bounds import residual_bound, upper_bound
+from autolabel.certificate import Certificate
+from autolabel.errors import FormatError, InputError
+from autolabel.labelstudio.tasks import task_key
+from autolabel.merge import State
+from autolabel.poses import Poses
+from tests.pipelines.audited import ACCEPTED, AUDITED, DIGEST, Audit, correction, image, wild
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Audit:
+    return Audit.make(tmp_path)
+
+
+def test_a_pose_is_bad_if_any_answer_says_so_and_corrected_if_the_standing_one_does(audit: Audit) -> None:
+    audit.err(0, 1)
+    audit.route(max_bad=0.3)
+    checks = [
+        audit.said(1, bad=True),  # both agree
+        audit.said(2, bad=True, by="eve"),  # the standing answer let it pass
+        audit.said(3, bad=False),
+        audit.said(4, bad=False, state=State.REJECTED),
+        audit.said(50, bad=True),  # not audited
+    ]
+    made = audit.certify(audit.check(checks))
+    assert (made.counts.bad, made.counts.uncorrected, made.counts.rejected) == (4, 2, 0)
+    assert made.bound_after == residual_bound(4, AUDITED, ACCEPTED, 0.9, corrected=2)
+    assert made.population_after == ACCEPTED, "what only a second answer rejects stays"
+    assert made.reviewers is None
+
+
+def test_a_second_answer_after_the_verdict_is_not_judged_again(audit: Audit) -> None:
+    audit.route()
+    assert audit.certify(audit.check([audit.said(3, bad=False)])).issued
+    with pytest.raises(InputError, match="judged before, with other answers"):
+        audit.certify(audit.check([audit.said(3, bad=True)]), overwrite=True)
+    with pytest.raises(InputError, match="judged before, with other answers"):
+        audit.certify(audit.check(), overwrite=True)
+    assert audit.certify(audit.check([audit.said(3, bad=False)])).issued
+
+
+def planted(audit: Audit, n: int = 10) -> Poses:
+    """Known errors: poses that are not in the routed manifest, with three keypoints far off."""
+    bad = wild(audit.truth.take(range(n)), range(n), 3)
+    return bad.replace(id=[f"plant{i}" for i in range(n)])
+
+
+def caught(audit: Audit, shown: Poses, i: int, *, found: bool = True, **more: Any) -> Any:
+    one = shown.take([i])
+    left = audit.truth.take([i]) if found else one
+    return correction(one, left, task_key(DIGEST, one.id[0], "planted"), **more)
+
+
+def test_planted_errors_measure_the_reviewers(audit: Audit) -> None:
+    shown = planted(audit)
+    audit.route(max_bad=0.3, plants=shown, synthetic=2)
+    answers = [caught(audit, shown, i) for i in range(6)]
+    answers += [caught(audit, shown, 6, found=False, state=State.REJECTED)]
+    answers += [caught(audit, shown, 7, found=False)]  # submitted as it was
+    answers += [caught(audit, shown, 8), caught(audit, shown, 8, found=False, by="eve")]  # one of two saw it
+    # and nobody answered number 9
+    made = audit.certify(audit.check(answers))
+    assert made.reviewers is not None
+    assert (made.reviewers.planted, made.reviewers.planted_caught, made.reviewers.synthetic) == (10, 7, 2)
+    assert made.reviewers.confidence == pytest.approx(0.98)
+    sensitivity = made.reviewers.sensitivity
+    assert made.bound_after == residual_bound(0, AUDITED, ACCEPTED, 0.92, sensitivity=sensitivity)
+    assert made.counts.bad == 0, "a plant is no accepted pose"
+    assert "2 of them made up" in made.words()
+
+
+def test_unanswered_plants_count_as_missed(audit: Audit) -> None:
+    shown = planted(audit)
+    audit.route(plants=shown)
+    made = audit.certify(audit.check())
+    assert made.reviewers is not None
+    assert (made.reviewers.planted, made.reviewers.planted_caught, made.reviewers.sensitivity) == (10, 0, 0.0)
+    assert not made.issued
+    assert made.bound_after == 1.0
+    assert "cannot prove it with any audit" in made.reason
+
+
+def test_answers_to_another_routings_plants_do_not_count(audit: Audit) -> None:
+    shown = planted(audit)
+    audit.route(plants=shown)
+    one = shown.take([0])
+    other = correction(one, audit.truth.take([0]), task_key("another-routing", one.id[0], "planted"))
+    made = audit.certify(audit.check([other]))
+    assert made.reviewers is not None
+    assert made.reviewers.planted_caught == 0
+
+
+def test_blind_answers_measure_what_the_pre_label_hides(audit: Audit) -> None:
+    audit.err(0, 1)
+    audit.route(max_bad=0.3, blind=(0, 1, 2, 3))
+    checks = [
+        audit.said(0, "blind", bad=False),  # sees nothing wrong, unlike who had the pre-label
+        correction(audit.model.take([1]), audit.truth.take([1]), task_key(DIGEST, "pose01", "blind")),
+        audit.said(2, "blind", bad=True),  # overlooked with the pre-label
+        audit.said(3, "blind", bad=False),
+    ]
+    made = audit.certify(audit.check(checks))
+    rates = made.reviewers
+    assert rates is not None
+    assert (rates.blind, rates.blind_bad, rates.blind_caught, rates.planted) == (4, 2, 1, 0)
+    assert (made.counts.bad, made.counts.uncorrected) == (3, 1)
+
+
+def test_a_blind_slice_that_finds_nothing_tests_nobody(audit: Audit) -> None:
+    audit.route(max_bad=0.3, blind=(0, 1))
+    made = audit.certify(audit.check([audit.said(i, "blind", bad=False) for i in (0, 1)]))
+    assert made.reviewers is not None
+    assert made.reviewers.assumed
+    assert made.bound_before == upper_bound(0, AUDITED, ACCEPTED, 0.92), "what was set aside for them is not taken back"
+    assert "Reviewers were not tested" in made.words()
+
+
+@pytest.mark.parametrize("state", [None, State.EXPERT])
+def test_a_blind_task_without_an_answer_is_named(audit: Audit, state: State | None) -> None:
+    audit.route(blind=(0, 1))
+    checks = [audit.said(0, "blind", bad=False)]
+    checks += [] if state is None else [audit.said(1, "blind", bad=False, state=state)]
+    with pytest.raises(InputError, match=r"1 of 2 blind tasks have no answer, such as pose01.*Finish these tasks"):
+        audit.certify(audit.check(checks))
+    assert not (audit.routing / "audit-spent.json").exists()
+
+
+def test_an_ordinary_answer_is_no_blind_one(audit: Audit) -> None:
+    audit.route(blind=(0,))
+    with pytest.raises(InputError, match="1 of 1 blind tasks have no answer"):
+        audit.certify(audit.check([audit.said(0, bad=False)]))
+
+
+def test_answers_of_a_pull_that_knew_no_checks_are_refused(audit: Audit) -> None:
+    audit.route(blind=(0,))
+    with pytest.raises(InputError, match=r"checks\.jsonl: there is no such file"):
+        audit.certify(audit.answer())
+
+
+def test_a_plant_that_is_not_among_the_plants_is_refused(audit: Audit) -> None:
+    folder = audit.route(plants=planted(audit))
+    lines = (folder / "plants.jsonl").read_text()
+    (folder / "plants.jsonl").write_text(lines.replace("plant9", "plant99"))
+    with pytest.raises(FormatError, match="lists plant99, which is not among the plants"):
+        audit.certify(audit.check())
+
+
+def test_untouched_keypoints_are_counted_one_by_one(audit: Audit) -> None:
+    reviewed = [50, 51, 52]
+    audit.err(50, keypoints=3)
+    audit.route(max_bad=0.3, keypoints=[(50, 0), (50, 1), (50, 9), (51, 0), (52, 4)])
+    fixed = [
+        correction(audit.model.take([i]), audit.truth.take([i]), task_key(DIGEST, f"pose{i}", "keypoint"))
+        for i in reviewed[:2]
+    ]
+    gone = audit.said(52, "keypoint", bad=False, state=State.REJECTED)  # nobody is there at all
+    made = audit.certify(audit.check(corrections=[*fixed, gone]))
+    [claim] = made.beside
+    assert (claim.found, claim.drawn, claim.population) == (3, 5, 70)
+    assert claim.bound == upper_bound(3, 5, 70, 0.9)
+    assert made.issued, "a claim beside it decides nothing"
+    assert made.counts.audited == AUDITED
+
+
+@pytest.mark.parametrize("kind", ["audit", "keypoint of another routing", "expert"])
+def test_a_drawn_keypoint_needs_an_answer_to_its_own_task(audit: Audit, kind: str) -> None:
+    audit.route(keypoints=[(50, 0)])
+    state = State.EXPERT if kind == "expert" else State.REVIEWED
+    answer = audit.said(50, "keypoint" if kind == "expert" else kind, bad=False, state=state)
+    with pytest.raises(InputError, match="1 of 1 poses with drawn keypoints have no answer, such as pose50"):
+        audit.certify(audit.check(corrections=[answer]))
+
+
+def with_images(audit: Audit, *found: dict[str, Any]) -> Certificate:
+    audit.route(max_bad=0.3, images=(3, 4, 5))
+    return audit.certify(audit.check(images=found))
+
+
+def test_whole_images_are_judged_by_the_worst_that_anybody_saw(audit: Audit) -> None:
+    stale = image(5, missed=9, task="of another routing")
+    answers = [image(3), image(3, missed=2, by="eve"), image(4, nobody=["pose08"]), image(5), stale]
+    missed, nobody = with_images(audit, *answers).beside
+    assert (missed.found, missed.drawn, missed.population) == (1, 3, 25)
+    assert missed.bound == upper_bound(1, 3, 25, 0.9)
+    assert (nobody.found, "2 in all" in missed.claim, "1 in all" in nobody.claim) == (1, True, True)
+
+
+def test_an_image_without_an_answer_is_named(audit: Audit) -> None:
+    with pytest.raises(InputError, match=r"1 of 3 drawn images have no answer, such as root/4\.png"):
+        with_images(audit, image(3), image(5))
+
+
+@pytest.mark.parametrize("missed", [-1, 0.5, "two"])
+def test_a_number_of_people_is_a_number(audit: Audit, missed: Any) -> None:
+    with pytest.raises(FormatError, match=r"images\.jsonl.*missed: is"):
+        with_images(audit, image(3, missed=missed), image(4), image(5))
+
+
+def test_all_of_it_survives_the_file(audit: Audit) -> None:
+    shown = planted(audit)
+    audit.route(max_bad=0.4, plants=shown, blind=(0,), images=(3,), steps=(40, ACCEPTED), seal=False)
+    checks = [audit.said(0, "blind", bad=False), *(caught(audit, shown, i) for i in range(10))]
+    made = audit.certify(audit.check(checks, images=[image(3)]))
+    assert made.issued
+    assert Certificate.from_dict(made.to_dict()) == made
+    text = made.words()
+    for part in ("10 of 10 known errors", "nested sets", "not joint", "somebody without a box"):
+        assert part in text
+    assert np.isfinite(made.bound_after)
