@@ -81,16 +81,7 @@ def assign_splits(samples: Iterable[Sample], shares: Mapping[str, float], seed: 
     united = _united(links)
     groups, inverse = np.unique(_replaced(keys, united), return_inverse=True)
     sizes = np.bincount(inverse.ravel(), minlength=len(groups))
-    if len(groups) < len(shares):
-        raise InputError(
-            f"{len(keys)} images are {len(groups)} groups that may not be parted, too few for {len(shares)} splits",
-            subject="split",
-            remedy="Ask for fewer splits, or scan with a finer --group-by.",
-        )
-    places = np.array([_place(key, seed) for key in groups.tolist()])
-    order = np.lexsort((groups, places))
-    places, sizes = places[order], sizes[order]
-    cuts = _cuts(places, sizes, list(shares.values()))
+    sizes, cuts = _divided(groups, sizes, shares, seed, f"{len(keys)} images")
     ends = [0, *(cut for cut, _ in cuts), len(groups)]
     parts = {name: slice(a, b) for name, a, b in zip(shares, ends[:-1], ends[1:], strict=True)}
     return Splits(
@@ -101,6 +92,42 @@ def assign_splits(samples: Iterable[Sample], shares: Mapping[str, float], seed: 
         _borders=tuple(border for _, border in cuts),
         _united=united,
     )
+
+
+def united_groups(samples: Iterable[Sample]) -> NDArray[np.uint64]:
+    """For each image, in order, the key of its united group: images of one key may not be parted.
+
+    Args:
+        samples: All images; what links two of them has to be among them.
+
+    Returns:
+        (N,) keys, which say nothing but whether two are equal.
+    """
+    keys, links = _read(samples)
+    return _replaced(keys, _united(links))
+
+
+def split_groups(groups: NDArray[np.uint64], shares: Mapping[str, float], seed: int = 0) -> NDArray[np.intp]:
+    """Divide images among splits as :func:`assign_splits` does, by groups that are known already.
+
+    Args:
+        groups: (N,) of the images, from :func:`united_groups`.
+        shares: The share of each split; their sum is 1.
+        seed: Another seed gives another split.
+
+    Returns:
+        (N,) place of each image's split in ``shares``.
+
+    Raises:
+        ConfigError: The shares cannot be used.
+        InputError: There are fewer groups than splits.
+    """
+    _check(shares)
+    keys, inverse, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    _, cuts = _divided(keys, sizes, shares, seed, f"{len(groups)} images")
+    places = np.array([_place(key, seed) for key in keys.tolist()])
+    borders = np.array([border for _, border in cuts])
+    return np.searchsorted(borders, places, side="right")[inverse.ravel()]
 
 
 def parse_shares(text: str) -> dict[str, float]:
@@ -191,6 +218,21 @@ def _replaced(keys: _Keys, united: Mapping[int, int]) -> _Keys:
     names = np.array([united[key] for key in known.tolist()], np.uint64)
     at = np.searchsorted(known, keys).clip(max=len(known) - 1)
     return np.where(known[at] == keys, names[at], keys)
+
+
+def _divided(
+    groups: _Keys, sizes: NDArray[np.int64], shares: Mapping[str, float], seed: int, what: str
+) -> tuple[NDArray[np.int64], list[tuple[int, float]]]:
+    """Sizes of the groups in the order of their places, and where each split but the last one ends."""
+    if len(groups) < len(shares):
+        raise InputError(
+            f"{what} are {len(groups)} groups that may not be parted, too few for {len(shares)} splits",
+            subject="split",
+            remedy="Ask for fewer splits, or scan with a finer --group-by.",
+        )
+    places = np.array([_place(key, seed) for key in groups.tolist()])
+    order = np.lexsort((groups, places))
+    return sizes[order], _cuts(places[order], sizes[order], list(shares.values()))
 
 
 def _cuts(places: NDArray[np.float64], sizes: NDArray[np.int64], shares: list[float]) -> list[tuple[int, float]]:

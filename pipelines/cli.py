@@ -22,6 +22,7 @@ from pipelines import (
     cli_project,
     cli_quality,
     cli_review,
+    cli_route,
     cli_weights,
 )
 
@@ -58,6 +59,7 @@ app.add_typer(cli_network.app)
 app.add_typer(cli_pretrain.app)
 app.add_typer(cli_weights.app)
 app.add_typer(cli_doubt.app)
+app.add_typer(cli_route.app)
 app.add_typer(cli_review.app)
 app.add_typer(cli_quality.app)
 app.add_typer(cli_audit_labels.app)

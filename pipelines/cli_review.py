@@ -100,47 +100,6 @@ def calibrate(
     )
 
 
-@app.command(epilog=example("autolabel route scored.m --max-bad 0.02 --confidence 0.95 --budget 800 --out routing"))
-def route(
-    manifest: ManifestArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Routing folder to write.")],
-    max_bad: Annotated[float, typer.Option(metavar="A", help="Largest share of bad poses among the accepted.")],
-    budget: Annotated[int, typer.Option(metavar="N", help="Tasks people will open, the audit's included.")],
-    confidence: Annotated[float, typer.Option(metavar="C", help="Of the promise.")] = 0.95,
-    audit: Annotated[bool, typer.Option(help="Draw the audit now; without it nothing can be certified.")] = True,
-    random_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the review budget drawn at random, to calibrate on.")
-    ] = 0.0,
-    order: Annotated[str, typer.Option(metavar="NAME", help="What is reviewed first: doubt or random.")] = "doubt",
-    images: Annotated[
-        str, typer.Option(metavar="POLICY", help="Which images will be exported: complete or all.")
-    ] = "complete",
-    seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
-) -> None:
-    """Propose what to accept, draw the audit, queue the rest for review."""
-    from pipelines.route import route as run
-
-    run_job(
-        lambda progress: run(
-            manifest,
-            out=out,
-            max_bad=max_bad,
-            confidence=confidence,
-            budget=budget,
-            audit=audit,
-            random_share=random_share,
-            order=order,
-            images=images,
-            seed=seed,
-            overwrite=overwrite,
-            progress=progress,
-        ),
-        as_json=as_json,
-    )
-
-
 @app.command(epilog=example("autolabel push routing --project project"))
 def push(directory: RoutingArgument, project: ProjectOption, as_json: Json = False) -> None:
     """Write a routing's queue as Label Studio tasks, with crops and form, into P/labelstudio; repeatable."""

@@ -1,42 +1,45 @@
-"""``autolabel route``: proposes what to accept, draws the audit, and queues what people should see.
+"""``autolabel route``: proposes what to accept, draws what is to prove it, and queues what people should see.
 
-Writes lists of pose ids, never copies: ``accepted.txt``, ``review.txt``, ``audit.txt``, ``rejected.txt``, the queue
-of tasks in the order of review, and ``routing.json``, which states the promise and the numbers behind it.
+Writes lists of pose ids, never copies: ``accepted.txt``, ``review.txt``, ``audit.txt``, ``rejected.txt`` and others,
+the queue of tasks in the order of review, and ``routing.json``, which states the promise and the numbers behind it.
+
+Everything that is to prove something is drawn here, before any answer is known: the audit of accepted poses, a blind
+slice of it, planted errors, untouched keypoints of reviewed poses, and whole images.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from autolabel.certify import population_digest
+from autolabel.census import Price
 from autolabel.errors import InputError
+from autolabel.formats.records import read_json
+from autolabel.labelstudio.folder import read_lines
 from autolabel.manifest import Existing, Manifest, write_text
-from autolabel.merge import SETTLED, State
+from autolabel.planner import Past, forecast
+from autolabel.plants import Plants
+from autolabel.portions import PORTIONS, parse_portions
 from autolabel.progress import SILENT, Progress
-from autolabel.route import (
-    Indices,
-    Order,
-    Policy,
-    Proposal,
-    draw,
-    mixed_priorities,
-    nothing,
-    propose,
-    require_promise,
-    review_order,
-)
-from autolabel.run import Run, RunState
+from autolabel.propose import Policy, Proposal, nothing, propose, require_promise
+from autolabel.route import Order
+from autolabel.run import Run, RunState, file_digest
+from pipelines.route_checked import Known, choose_plants, planted_before, read_checked, write_plants
+from pipelines.route_draws import Asked, make_draws
+from pipelines.route_files import QUEUE, ROUTING, population_digests, queue, write_lists, write_queue
+from pipelines.route_pool import Pool, read_pool, sample_keys
+from pipelines.route_promise import SPENT, Promise, attempt_after
+from pipelines.route_questions import questions
+from pipelines.route_record import Decision, record
+from pipelines.routing_seal import sealed
 from pipelines.score import CALIBRATOR
 
-ROUTING = "routing.json"
-QUEUE = "queue.jsonl"
+FORETOLD = ("review", "development", "calibration", "gate", "audit")
+"""Kinds of tasks that a forecast is about: those that open an open pose for the first time."""
+
+__all__ = ["FORETOLD", "QUEUE", "ROUTING", "RouteResult", "route"]
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,8 @@ class RouteResult:
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
-        shown = ("counts", "expected_bad", "threshold", "reason", "digest")
+        shown = ("counts", "spent", "expected_bad", "threshold", "promise", "reason", "advice", "digest")
         return {"routing": self.folder, **{name: self.record[name] for name in shown}}
-
-
-@dataclass(frozen=True, eq=False)
-class _Pool:
-    """The columns that routing decides by, of all N poses of a manifest.
-
-    Attributes:
-        ids: (N,) of the poses.
-        p_bad: (N,) their doubt, NaN where there is none.
-        image: (N,) number of the image.
-        open: (N,) nobody settled them, and their image is not rejected.
-        shown: (N,) a person would find keypoints to check: something was predicted.
-    """
-
-    ids: NDArray[Any]
-    p_bad: NDArray[np.float32]
-    image: NDArray[np.int64]
-    open: NDArray[np.bool_]
-    shown: NDArray[np.bool_]
 
 
 def route(
@@ -85,8 +69,19 @@ def route(
     budget: int,
     audit: bool = True,
     random_share: float = 0.0,
+    portions: str = PORTIONS,
     order: str = "doubt",
     images: str = "complete",
+    checked: str | Path | None = None,
+    truth: str | Path | None = None,
+    plants: int = 0,
+    blind: int = 0,
+    keypoints: int = 0,
+    whole_images: int = 0,
+    max_gross: float = 0.01,
+    attempts: int = 1,
+    after: str | Path | None = None,
+    history: str | Path | None = None,
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -98,165 +93,179 @@ def route(
         out: The routing folder.
         max_bad: The promise: share of bad poses among the accepted.
         confidence: Of the promise.
-        budget: Tasks that people will open, audits included.
-        audit: Draw an audit of the accepted poses now. Without it the accepted set is a proposal only, and the whole
-            budget is spent on review.
-        random_share: Share of the review budget drawn uniformly to calibrate on: from all open poses, or with an
-            audit from those that are not accepted.
-        order: Which poses are reviewed first: ``doubt`` or ``random``.
+        budget: Tasks that people will open: audits, plants and all others included.
+        audit: Draw the proof now. Without it the accepted set is a proposal only, and the whole budget is spent on
+            review.
+        random_share: Share of the review budget drawn uniformly to measure by: from all open poses, or with an audit
+            from those that are not accepted. At least a tenth where the order is ``clean`` or ``learn``.
+        portions: How these are dealt: shares of ``development``, ``calibration`` and ``gate``, by groups of images.
+        order: Which poses are reviewed first: ``doubt``, ``random``, ``clean`` (most errors removed a second) or
+            ``learn`` (doubtful, and unlike what people have seen).
         images: Which images will be exported, so that their accepted poses are claimed: ``complete`` or ``all``.
+        checked: Poses of the same network, scored by the same calibrator, on images of which people know the truth;
+            neither network nor calibrator has learnt from them. They correct what is predicted, and errors to plant
+            come from them.
+        truth: That truth.
+        plants: How many known errors to plant among the tasks; needs ``checked``.
+        blind: How many audited poses to show once more without a pre-label.
+        keypoints: How many untouched keypoints of reviewed poses to draw.
+        whole_images: How many images that will be complete to draw.
+        max_gross: Expected share of gross ones among the keypoints of reviewed poses that people are not asked about.
+        attempts: Among how many audits δ is shared, decided before the first.
+        after: The routing whose audit failed, when this is not the first one.
+        history: JSON lines of past rounds (:class:`autolabel.planner.Past`), to forecast what the reviews should buy.
         seed: Of all draws.
-        overwrite: Replace another routing in ``out``.
+        overwrite: Replace another routing in ``out``, unless its audit was judged.
         progress: Where to report.
 
     Raises:
-        InputError: An impossible promise, share or budget.
+        InputError: An impossible promise, share or budget; checked poses without truth, or scored otherwise; an
+            earlier audit that has not failed.
+        ConfigError: Portions that cannot be used.
         ExistsError: ``out`` holds another result.
     """
     require_promise(max_bad, confidence, budget)
-    if not 0 <= random_share <= 1:
-        raise InputError(f"random_share is {random_share}", remedy="Give a share from 0 to 1.")
+    asked = Asked(
+        budget, audit, random_share, parse_portions(portions), Order.parse(order), plants, blind, keypoints,
+        whole_images, max_gross, seed,
+    )  # fmt: skip
+    policy = Policy.parse(images)
+    attempt, failed = attempt_after(after, max_bad, confidence, attempts)
+    promise = Promise(max_bad, confidence, attempt, attempts, tested=bool(plants or blind))
+    if plants and checked is None:
+        raise InputError("plants need poses that people checked", remedy="Give --checked and --truth.")
     source = Manifest.open(manifest)
+    inputs = {"manifest": source.digest, **({"after": failed} if failed else {})}
+    inputs |= {n: Manifest.open(p).digest for n, p in (("checked", checked), ("truth", truth)) if p is not None}
+    if history is not None:
+        inputs["history"] = file_digest(history)
     config = {
-        "max_bad": max_bad,
-        "confidence": confidence,
-        "budget": budget,
-        "audit": audit,
-        "random_share": random_share,
-        "order": Order.parse(order).value,
-        "policy": Policy.parse(images).value,
-        "seed": seed,
-    }
+        "max_bad": max_bad, "confidence": confidence, "budget": budget, "audit": audit, "random_share": random_share,
+        "portions": portions, "order": asked.order.value, "policy": policy.value, "plants": plants, "blind": blind,
+        "keypoints": keypoints, "whole_images": whole_images, "max_gross": max_gross,
+        "attempts": attempts, "seed": seed,
+    }  # fmt: skip
+    if overwrite:
+        _require_unjudged(Path(out))
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
-    inputs = {"manifest": source.digest}
     with Run.open(out, "route", config=config, inputs=inputs, existing=existing, commit=ROUTING) as run:
         if run.state is not RunState.DONE:
-            pool = _read(source, progress)
-            proposal = _proposal(source, pool, config)
-            _write(run.path, source, pool, proposal, config, _drawn(pool, proposal, config))
-        record = json.loads((run.path / ROUTING).read_text(encoding="utf-8"))
-    if record["reason"]:
-        progress.note(f"nothing is accepted: {record['reason']}")
-    return RouteResult(Path(out), record)
+            known = read_checked(source, checked, truth, progress)
+            earlier = planted_before(Path(after) if after is not None else None)
+            decision = _decide(source, asked, policy, promise, known, earlier, failed, progress)
+            past = [Past.from_dict(line) for line in read_lines(Path(history))] if history is not None else None
+            _write(run.path, decision, past)
+        made = read_json(run.path / ROUTING)
+    if made["reason"]:
+        progress.note(f"nothing is accepted: {made['reason']}")
+    if audit:
+        progress.note(made["advice"])
+    return RouteResult(Path(out), made)
 
 
-def _read(manifest: Manifest, progress: Progress) -> _Pool:
-    columns: list[tuple[NDArray[Any], ...]] = []
-    first = 0
-    with progress.task("route", len(manifest), "image") as task:
-        for i in range(manifest.num_parts):
-            samples = manifest.part(i)
-            poses, owner = manifest.poses(i), manifest.owners(i)
-            refused = np.array([sample.attributes.get("state") == State.REJECTED for sample in samples], bool)
-            settled = np.array([a.get("state") in SETTLED for a in poses.attributes], bool)
-            shown = np.asarray(np.isfinite(poses.xy[..., 0]).any(axis=1))
-            open_ = ~(settled | poses.crowd | refused[owner])
-            columns.append((poses.id, poses.p_bad, owner + first, open_, shown))
-            first += len(samples)
-            task.advance(len(samples))
-    return _Pool(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+def _require_unjudged(out: Path) -> None:
+    if (out / SPENT).is_file():
+        raise InputError(
+            "the audit of this routing was judged",
+            subject=str(out),
+            remedy="Route into another folder; give this one as --after if its audit failed and others were planned.",
+        )
 
 
-def _proposal(manifest: Manifest, pool: _Pool, config: dict[str, Any]) -> Proposal:
+def _decide(
+    manifest: Manifest,
+    asked: Asked,
+    policy: Policy,
+    promise: Promise,
+    known: Known | None,
+    planted_before: set[str],
+    after: str,
+    progress: Progress,
+) -> Decision:
+    beside = known.manifest if known is not None else ()
+    pool = read_pool(manifest, progress, beside=beside)
+    plants = None
+    if known is not None and asked.planted:
+        plants = choose_plants(known, asked.planted, planted_before, asked.rng("plants"))
+    proposal = _proposal(manifest, pool, asked, policy, promise, known, len(plants or ()))
+    price = _price(pool, proposal, asked, plants, known)
+    if not price.pays and len(proposal.accepted):
+        proposal = nothing(price.words())
+    if not len(proposal.accepted):
+        plants = None
+    draws = make_draws(
+        manifest, pool, proposal, asked, planted=len(plants or ()), maturity=known.maturity if known is not None else 0
+    )
+    asking = questions(pool, draws.tasks, asked.max_gross, calibrated=_calibrated(manifest))
+    return Decision(manifest, pool, asked, policy, promise, proposal, price, known, plants, draws, asking, after)
+
+
+def _calibrated(manifest: Manifest) -> bool:
+    return any(parent.role == CALIBRATOR for parent in manifest.parents)
+
+
+def _proposal(
+    manifest: Manifest,
+    pool: Pool,
+    asked: Asked,
+    policy: Policy,
+    promise: Promise,
+    known: Known | None,
+    planted: int,
+) -> Proposal:
     """What may be accepted. Where no audit is drawn yet, one of any size could follow."""
-    if not any(parent.role == CALIBRATOR for parent in manifest.parents):
+    if not _calibrated(manifest):
         return nothing("p_bad is a prior, not a probability, until `autolabel calibrate` has seen checked poses")
     return propose(
-        pool.p_bad,
+        pool.trusted,
         pool.open,
         pool.image,
-        max_bad=config["max_bad"],
-        confidence=config["confidence"],
-        budget=config["budget"] if config["audit"] else len(pool.ids),
-        policy=Policy(config["policy"]),
+        max_bad=promise.max_bad,
+        confidence=promise.draw,
+        budget=asked.budget - asked.beside if asked.audit else len(pool.ids),
+        policy=policy,
+        sensitivity=promise.sensitivity(planted),
+        development=known.development(policy) if known is not None else None,
     )
 
 
-def _drawn(pool: _Pool, proposal: Proposal, config: dict[str, Any]) -> dict[str, Indices]:
-    """The rows of each kind of task: the audit first, then calibration by lot, then review with what is left.
-
-    Poses of which nothing was predicted are in none of them: people correct, they do not place everything anew.
-    """
-    rng = np.random.default_rng(config["seed"])
-    audit = draw(proposal.accepted, proposal.audit if config["audit"] else 0, rng)
-    candidates = np.flatnonzero(pool.open & pool.shown)
-    if config["audit"]:
-        candidates = np.setdiff1d(candidates, proposal.accepted, assume_unique=True)
-    budget = config["budget"] - len(audit)
-    calibration = draw(candidates, round(config["random_share"] * budget), rng)
-    rest = np.setdiff1d(candidates, calibration, assume_unique=True)
-    review = review_order(pool.p_bad, rest, budget - len(calibration), Order(config["order"]), rng)
-    return {"review": review, "calibration": calibration, "audit": audit}
+def _price(pool: Pool, proposal: Proposal, asked: Asked, plants: Plants | None, known: Known | None) -> Price:
+    accepted = len(proposal.accepted)
+    return Price(
+        open=int(pool.open.sum()),
+        accepted=accepted,
+        audit=proposal.audit,
+        planted=len(plants or ()) if accepted else 0,
+        blind=min(asked.blind, proposal.audit),
+        development=len(known.checked.bad) if known is not None else 0,
+    )
 
 
-def _write(
-    out: Path,
-    manifest: Manifest,
-    pool: _Pool,
-    proposal: Proposal,
-    config: dict[str, Any],
-    tasks: dict[str, Indices],
-) -> None:
+def _write(out: Path, decision: Decision, past: list[Past] | None) -> None:
     """Write the lists; ``routing.json`` last, it is the commit."""
-    rejected = proposal.accepted[:0]  # no network rejects a pose by itself yet
-    lists = {"accepted": proposal.accepted, "review": tasks["review"], "audit": tasks["audit"], "rejected": rejected}
-    for name, chosen in lists.items():
-        _write_lines(out / f"{name}.txt", pool.ids[chosen])
-    _write_lines(out / QUEUE, [json.dumps(task) for task in _queue(pool, tasks, config["seed"])])
-    counts = {name: len(chosen) for name, chosen in lists.items()}
-    record = {
-        "manifest": os.path.relpath(manifest.path, out),
-        "manifest_digest": manifest.digest,
-        "skeleton": manifest.skeleton.name,
-        **config,
-        "counts": {
-            "poses": len(pool.ids),
-            "open": int(pool.open.sum()),
-            "unpredicted": int((pool.open & ~pool.shown).sum()),
-            **counts,
-            "calibration": len(tasks["calibration"]),
-        },
-        "expected_bad": _number(proposal.expected),
-        "threshold": _number(proposal.threshold),
-        "reason": proposal.reason,
-        "population_digest": _population(manifest, set(pool.ids[proposal.accepted].tolist())),
-        "assumes": [
-            "the audit's poses are drawn uniformly without replacement, before any answer, from the accepted ones",
-            "reviewers see every error in what they audit",
-            "nothing was rejected by the model alone",
-        ],
-    }
-    queued = [pool.ids[chosen].tolist() for chosen in tasks.values()]
-    text = json.dumps({**record, "queue": queued}, sort_keys=True)
-    record["digest"] = hashlib.sha256(text.encode()).hexdigest()
-    write_text(out / ROUTING, json.dumps(record, indent=2) + "\n")
+    draws, proposal, pool = decision.draws, decision.proposal, decision.pool
+    planted: list[str] = []
+    if decision.known is not None and decision.plants is not None:
+        planted = write_plants(decision.known, decision.plants, out)
+    keys = sample_keys(decision.manifest, draws.images)
+    write_lists(out, decision.manifest, pool, proposal, draws, keys, decision.held_back())
+    tasks = queue(pool, draws, planted, keys, decision.asked)
+    write_queue(out, tasks)
+    sizes = [step.size for step in proposal.steps] or [0]
+    made = record(
+        out,
+        decision,
+        digests=population_digests(decision.manifest, pool, proposal.accepted, sizes),
+        tasks=tasks,
+        forecast=_forecast(decision, past) if past is not None else None,
+    )
+    write_text(out / ROUTING, json.dumps(sealed(made, out), indent=2, ensure_ascii=False) + "\n")
 
 
-def _queue(pool: _Pool, tasks: dict[str, Indices], seed: int) -> list[dict[str, Any]]:
-    """All tasks, most urgent first; a drawn task's place among the others tells nothing about it."""
-    rng = np.random.default_rng([seed, 1])
-    urgency = np.nan_to_num(pool.p_bad[tasks["review"]], nan=1.0).tolist()
-    priority = {
-        "review": urgency,
-        "calibration": mixed_priorities(urgency, len(tasks["calibration"]), rng),
-        "audit": mixed_priorities(urgency, len(tasks["audit"]), rng),
-    }
-    queue = [
-        {"pose": pose, "kind": kind, "priority": urgent, "blind": False}
-        for kind, rows in tasks.items()
-        for pose, urgent in zip(pool.ids[rows].tolist(), priority[kind], strict=True)
-    ]
-    return sorted(queue, key=lambda task: (-task["priority"], task["pose"]))
-
-
-def _population(manifest: Manifest, accepted: set[str]) -> str:
-    parts = (manifest.poses(i) for i in range(manifest.num_parts))
-    return population_digest(poses.take(np.array([p in accepted for p in poses.id], bool)) for poses in parts)
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
-def _write_lines(path: Path, lines: Sequence[str] | NDArray[Any]) -> None:
-    write_text(path, "".join(f"{line}\n" for line in lines))
+def _forecast(decision: Decision, past: list[Past]) -> dict[str, Any]:
+    """What the reviews of open poses should buy, by the rounds so far."""
+    pool, tasks = decision.pool, decision.draws.tasks
+    rows = np.flatnonzero(pool.open)
+    reviewed = np.searchsorted(rows, np.concatenate([tasks[kind] for kind in FORETOLD]))
+    made = forecast(pool.p_bad[rows], pool.p_gross[rows], reviewed, history=past, settled=len(pool.ids) - len(rows))
+    return {**made.to_dict(), "words": made.words()}

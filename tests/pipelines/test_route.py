@@ -11,6 +11,7 @@ import pytest
 from autolabel.certify import population_digest
 from autolabel.errors import ExistsError, InputError
 from autolabel.manifest import Existing, Manifest, Parent, write_manifest
+from autolabel.portions import KINDS
 from autolabel.poses import Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
 from pipelines.push import read_routing
@@ -33,7 +34,7 @@ def write(
 ) -> Manifest:
     """A scored manifest of two poses an image."""
     n = len(p_bad)
-    xy = np.zeros((n, K, 2))
+    xy = np.zeros((n, K, 2)) + 40.0 * (np.arange(n) % 2)[:, None, None]  # two people, side by side
     xy[list(unpredicted)] = np.nan
     poses = Poses.create(
         K,
@@ -93,7 +94,10 @@ def test_what_is_accepted_audited_and_reviewed(tmp_path: Path) -> None:
     result = run(tmp_path)
     counts, folder = result.record["counts"], tmp_path / "routing"
     accepted, audit, review = (set(ids(folder, name)) for name in ("accepted", "audit", "review"))
-    assert accepted == {f"p{i:03}" for i in range(2 * IMAGES) if i // 2 % 3 < 2}
+    first = result.record["steps"][0]["size"]
+    sure = {f"p{i:03}" for i in range(2 * IMAGES) if i // 2 % 3 < 2}
+    assert set(ids(folder, "accepted")[:first]) <= sure
+    assert len(sure - accepted) < 10
     assert audit < accepted
     assert review.isdisjoint(accepted)
     assert len(audit) + len(review) == 120 == len(queue(folder))
@@ -102,11 +106,13 @@ def test_what_is_accepted_audited_and_reviewed(tmp_path: Path) -> None:
         "poses": 300,
         "open": 300,
         "unpredicted": 0,
-        "accepted": 200,
+        "accepted": len(accepted),
         "review": 120 - len(audit),
         "audit": len(audit),
         "rejected": 0,
+        "development": 0,
         "calibration": 0,
+        "gate": 0,
     }
     p_bad = dict(zip((f"p{i:03}" for i in range(300)), doubts().tolist(), strict=True))
     left = [p_bad[pose] for pose in p_bad.keys() - accepted - review]
@@ -121,7 +127,8 @@ def test_what_is_accepted_audited_and_reviewed(tmp_path: Path) -> None:
 def test_every_accepted_pose_is_as_likely_to_be_audited_as_any_other(tmp_path: Path) -> None:
     write(tmp_path, doubts())
     draws = 25
-    counts: dict[str, int] = dict.fromkeys((f"p{i:03}" for i in range(300) if i // 2 % 3 < 2), 0)
+    run(tmp_path)
+    counts: dict[str, int] = dict.fromkeys(ids(tmp_path / "routing", "accepted"), 0)
     for seed in range(draws):
         run(tmp_path, seed=seed, overwrite=True)
         for pose in ids(tmp_path / "routing", "audit"):
@@ -156,7 +163,7 @@ def test_the_same_seed_gives_the_same_lists(tmp_path: Path) -> None:
 def test_the_order_of_the_queue_hides_what_a_task_is_for(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     write(tmp_path, np.where(np.arange(300) // 2 % 2, 0.01, rng.uniform(0.3, 0.9, 300)))
-    places: dict[str, list[float]] = {"review": [], "audit": [], "calibration": []}
+    places: dict[str, list[float]] = {kind: [] for kind in ("review", "audit", "development", "calibration", "gate")}
     for seed in range(12):
         run(tmp_path, seed=seed, overwrite=True, random_share=0.3, budget=120)
         tasks = queue(tmp_path / "routing")
@@ -167,9 +174,9 @@ def test_the_order_of_the_queue_hides_what_a_task_is_for(tmp_path: Path) -> None
         ordinary = {task["priority"] for task in tasks if task["kind"] == "review"}
         assert {task["priority"] for task in tasks} == ordinary, "a drawn task's priority is an ordinary one's"
     for kind, found in places.items():
-        assert len(found) > 100
-        assert np.mean(found) == pytest.approx(0.5, abs=0.08), kind
-        assert np.std(found) == pytest.approx(np.sqrt(1 / 12), abs=0.04), kind
+        assert len(found) > 60
+        assert np.mean(found) == pytest.approx(0.5, abs=0.1), kind
+        assert np.std(found) == pytest.approx(np.sqrt(1 / 12), abs=0.05), kind
 
 
 def test_before_an_audit_the_draw_to_calibrate_on_is_from_all_open_poses(tmp_path: Path) -> None:
@@ -177,10 +184,14 @@ def test_before_an_audit_the_draw_to_calibrate_on_is_from_all_open_poses(tmp_pat
     drawn: set[str] = set()
     for seed in range(8):
         result = run(tmp_path, seed=seed, audit=False, random_share=0.25, overwrite=True)
-        assert result.record["counts"] | {"calibration": 30, "review": 90, "audit": 0} == result.record["counts"]
+        counts = result.record["counts"]
+        assert counts | {"review": 90, "audit": 0} == counts
+        assert sum(counts[kind] for kind in KINDS) == 30
+        assert result.record["portions"]["probability"] == 30 / 300
         found = kinds(tmp_path / "routing")
-        assert found["calibration"].isdisjoint(found["review"])
-        drawn |= found["calibration"]
+        uniform = set[str]().union(*(found.get(kind, set()) for kind in KINDS))
+        assert uniform.isdisjoint(found["review"])
+        drawn |= uniform
     assert drawn & set(ids(tmp_path / "routing", "accepted"))
     assert drawn - set(ids(tmp_path / "routing", "accepted"))
 
@@ -212,8 +223,9 @@ def test_nobody_is_asked_to_place_everything_anew(tmp_path: Path) -> None:
 def test_fewer_candidates_than_the_budget(tmp_path: Path, share: float) -> None:
     write(tmp_path, doubts()[:8], calibrated=False)
     counts = run(tmp_path, budget=50, random_share=share, audit=False).record["counts"]
-    assert counts["review"] + counts["calibration"] == 8
-    assert counts["calibration"] == (0 if share == 0 else 8)
+    uniform = sum(counts[kind] for kind in KINDS)
+    assert counts["review"] + uniform == 8
+    assert uniform == (0 if share == 0 else 8)
 
 
 def test_a_manifest_without_poses_is_routed_too(tmp_path: Path) -> None:
