@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from autolabel.errors import ConfigError
 from autolabel.settings import Settings
@@ -22,7 +22,8 @@ class Corpus(Settings):
         boxes: Manifest with the boxes to label; by default the images are scanned and taken whole.
         labelled: Manifest of labelled poses to start from; none for a project that has a checkpoint.
         calibration: Manifest of labelled poses to calibrate on; their images are never trained on.
-        test: Manifest of labelled poses that every round's network is measured on; never trained on either.
+        test: Manifest of labelled poses that every round's network is measured on; never trained on either. The last
+            step corrects by them how many bad poses it expects among the accepted, and plants errors from them.
     """
 
     images: str
@@ -39,12 +40,31 @@ class Promise(Settings):
     Attributes:
         max_bad: Largest share of bad poses among the accepted ones.
         confidence: With which the audit must show it.
-        audit: Tasks of the last step: the audit, and with what it leaves, review of what is not accepted.
+        audit: Tasks of the last step: the audit, what is counted below, and with what they leave, review of what is not
+            accepted.
+        plants: Known errors among them, which tell how many errors reviewers find; without any, and without blind
+            tasks, reviewers are assumed to find all.
+        blind: Audited poses that are also placed without a pre-label, which tells how much a pre-label persuades.
+        keypoints: Keypoints of reviewed poses that nobody touched, drawn singly, which are looked at again.
+        images: Whole images on which people look for somebody without a box.
     """
 
     max_bad: float = Field(default=0.02, gt=0, lt=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     audit: int = Field(default=500, ge=0)
+    plants: int = Field(default=0, ge=0)
+    blind: int = Field(default=0, ge=0)
+    keypoints: int = Field(default=0, ge=0)
+    images: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _leaves_an_audit(self) -> Self:
+        beside = self.plants + self.blind + self.keypoints + self.images
+        if beside and beside >= self.audit:
+            raise ValueError(
+                f"plants, blind, keypoints and images are {beside} tasks, which leave nothing to audit of {self.audit}"
+            )
+        return self
 
 
 class Rounds(Settings):
@@ -53,8 +73,10 @@ class Rounds(Settings):
     Attributes:
         count: Rounds of review before the audit.
         budget: Tasks a round.
-        random_share: Share of them drawn at random, to calibrate on; never trained on.
-        order: What is reviewed first: ``doubt``, or ``random`` for comparison.
+        random_share: Share of them drawn at random, to measure by: to calibrate on, and without ``corpus.test`` to
+            choose by what is accepted; never trained on.
+        order: What is reviewed first: ``doubt``; ``clean``, most errors removed a second; ``learn``, doubtful and
+            unlike what people have seen; or ``random``, for comparison.
         replay: Share of every batch that comes from the poses of before.
         seed: Of all draws.
     """
@@ -62,7 +84,7 @@ class Rounds(Settings):
     count: int = Field(default=3, ge=0)
     budget: int = Field(default=200, ge=1)
     random_share: float = Field(default=0.2, ge=0, le=1)
-    order: Literal["doubt", "random"] = "doubt"
+    order: Literal["doubt", "random", "clean", "learn"] = "doubt"
     replay: float = Field(default=0.5, ge=0, lt=1)
     seed: int = 0
 

@@ -25,6 +25,7 @@ from pipelines import loop
 from pipelines.check import check
 from pipelines.drawn_corpus import draw_corpus, hide_truth
 from pipelines.loop import ROUND, LoopResult
+from pipelines.loop_state import CERTIFICATE
 from pipelines.measure import seen
 from pipelines.report import report
 from pipelines.simulated_reviewer import SimulatedReviewer
@@ -79,7 +80,11 @@ class DemoSize:
         calibration: Poses to calibrate on.
         test: Poses to measure on.
         budget: Tasks a round.
-        audit: The most poses that the audit may open.
+        audit: Tasks of the audit, those below included.
+        plants: Known errors among them.
+        blind: Audited poses that are placed without a pre-label too.
+        keypoints: Untouched keypoints that are looked at again.
+        whole_images: Images on which missed people are looked for.
         steps: Of the first training.
         finetuning_steps: Of a round's.
     """
@@ -89,7 +94,11 @@ class DemoSize:
     calibration: int = 200
     test: int = 300
     budget: int = 120
-    audit: int = 150
+    audit: int = 200
+    plants: int = 30
+    blind: int = 8
+    keypoints: int = 8
+    whole_images: int = 8
     steps: int = TRAINING["steps"]
     finetuning_steps: int = 200
 
@@ -191,7 +200,9 @@ def demo(
     folder = Path(out)
     truth = _drawn(folder / "drawn", seed, size, progress)
     _settings(folder, rounds, seed, size)
-    reviewer = SimulatedReviewer(truth, seed=seed, noise=NOISE)
+    # Planted errors are the network's on the test poses.
+    known = (truth, Manifest.open(folder / "drawn" / "test"))
+    reviewer = SimulatedReviewer(known, seed=seed, noise=NOISE)
     progress.note("the loop: what is doubtful goes to the reviewer")
     result = loop.run(folder, reviewer=reviewer, truth=truth, progress=progress)
     if compare:
@@ -247,7 +258,7 @@ def _settings(folder: Path, rounds: int, seed: int, size: DemoSize, *, order: st
     drawn = "../drawn" if weights else "drawn"
     values = {
         "corpus": {name: f"{drawn}/{part}" for name, part in _PARTS.items()} | {"skeleton": "coco17"},
-        "promise": {"max_bad": MAX_BAD, "confidence": CONFIDENCE, "audit": size.audit},
+        "promise": {"max_bad": MAX_BAD, "confidence": CONFIDENCE, **_audit(size)},
         "rounds": {"count": rounds, "budget": size.budget, "random_share": 0.2, "order": order, "seed": seed},
         "network": {"weights": weights, "custom": {} if weights else NETWORK},
         "training": {**TRAINING, "seed": seed, "steps": size.steps},
@@ -258,6 +269,11 @@ def _settings(folder: Path, rounds: int, seed: int, size: DemoSize, *, order: st
     if file.is_file() and file.read_text(encoding="utf-8") != text:
         raise ExistsError("is a project with other settings", subject=str(folder), remedy="Give another --out.")
     write_text(file, text)
+
+
+def _audit(size: DemoSize) -> dict[str, int]:
+    beside = {"blind": size.blind, "keypoints": size.keypoints, "images": size.whole_images}
+    return {"audit": size.audit, "plants": size.plants, **beside}
 
 
 def _random_arm(folder: Path, rounds: int, seed: int, size: DemoSize) -> Path:
@@ -296,7 +312,9 @@ def _set_beside(folder: Path, random: Path, n: int) -> None:
 
 def _true_bad(folder: Path, truth: Manifest) -> float:
     """Share of bad poses among the certified ones, by the truth, after the audit's corrections."""
+    judged = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
+    frozen = (folder / "audit" / "routing" / "accepted.txt").read_text(encoding="utf-8").split()
+    accepted = set(frozen[: judged["population_before"]])
     dataset = check(Manifest.open(folder / "dataset"), truth)
-    accepted = set((folder / "audit" / "routing" / "accepted.txt").read_text(encoding="utf-8").split())
     mine = np.array([pose in accepted for pose in dataset.poses.id.tolist()], bool)
     return float(dataset.bad[mine].mean())

@@ -22,13 +22,17 @@ skeleton = {skeleton}
 [promise]
 # max_bad = 0.02        # of the accepted poses at most this share is bad ...
 # confidence = 0.95     # ... with this confidence over the audit's draw
-# audit = 500           # tasks of the last step: the audit, the rest of them review
+# audit = 500           # tasks of the last step: the audit, what follows, the rest of them review
+# plants = 0            # known errors among them: 60 show what share of errors reviewers find; 0 assumes all
+# blind = 0             # audited poses that are also placed without a pre-label: 20 show whether it persuades
+# keypoints = 0         # untouched keypoints of reviewed poses that are looked at again
+# images = 0            # whole images on which people look for somebody without a box
 
 [rounds]
 # count = 3             # rounds of review before the audit
 # budget = 200          # tasks a round
-# random_share = 0.2    # of them drawn at random, to calibrate on; never trained on
-# order = "doubt"       # or "random", for comparison
+# random_share = 0.2    # of them drawn at random, to measure by; never trained on
+# order = "doubt"       # or "clean" (errors removed a second), "learn" (unlike what was seen), "random"
 # replay = 0.5          # share of every batch from the poses of before
 # seed = 0
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 from autolabel.certify import Certificate
 from autolabel.errors import ConfigError
@@ -11,12 +12,14 @@ from autolabel.poses import Poses
 from autolabel.report.rounds import AUDIT
 from pipelines.certify import certify
 from pipelines.export import export
-from pipelines.loop_round import reviewed, routed
-from pipelines.loop_state import CERTIFICATE, Loop, last_pulled, read_seconds
+from pipelines.loop_round import predicted_by, reviewed, routed
+from pipelines.loop_state import CERTIFICATE, Loop, last_pulled, read_seconds, to_develop_on
 from pipelines.measure import Effort
 from pipelines.merge import merge
 from pipelines.report import report
-from pipelines.subset import with_states
+from pipelines.route import ROUTING
+from pipelines.score import score
+from pipelines.subset import with_poses, with_states
 
 ACCEPTED, WAITING = "accepted", "review"
 """States of a pose that no person has seen: claimed by the certificate, or waiting for somebody."""
@@ -32,7 +35,9 @@ def audit_and_finish(loop: Loop, last: int) -> Certificate:
         Waiting: Reviewers have tasks to answer.
     """
     here, promise, scored = loop.audit, loop.project.promise, Manifest.open(loop.round(last) / "scored")
-    counts = routed(
+    drawn = (here / "routing" / ROUTING).is_file()
+    checked, truth = (None, None) if drawn else _checked(loop, last)
+    tasks = routed(
         loop,
         scored.path,
         out=here / "routing",
@@ -40,10 +45,16 @@ def audit_and_finish(loop: Loop, last: int) -> Certificate:
         confidence=promise.confidence,
         budget=promise.audit,
         audit=True,
+        checked=checked,
+        truth=truth,
+        plants=promise.plants,
+        blind=promise.blind,
+        keypoints=promise.keypoints,
+        whole_images=promise.images,
         seed=loop.project.rounds.seed,
     )
     _require_same_round(loop, scored)
-    pulled = reviewed(loop, here) if counts["audit"] + counts["review"] else None
+    pulled = reviewed(loop, here) if sum(tasks.values()) else None
     answers = pulled.path if pulled else last_pulled(loop.folder)
     judged = certify(
         here / "routing",
@@ -55,12 +66,48 @@ def audit_and_finish(loop: Loop, last: int) -> Certificate:
     base = merge(scored, answers, out=here / "merged", progress=loop.progress).manifest if answers else scored
     record = {
         "effort": Effort.of(answers).to_dict(),
-        "tasks": {name: counts[name] for name in ("audit", "review")},
+        "tasks": {"audit": 0, "review": 0, **tasks},
         "seconds": read_seconds(here),
     }
     write_text(here / AUDIT, json.dumps(record, indent=2) + "\n")
     _finish(loop, base, judged)
     return judged
+
+
+def _checked(loop: Loop, last: int) -> tuple[Path | None, Path | None]:
+    """Poses that neither the last network nor its calibrator learnt from, as these see them, and their truth.
+
+    Those of the test manifest, else those that rounds drew to choose by; None where there are neither.
+    """
+    known = loop.manifest(loop.project.corpus.test)
+    if known is not None:
+        predicted = predicted_by(loop, last, known.path, "test")
+    else:
+        pulled = last_pulled(loop.folder)
+        drawn = to_develop_on(loop, Manifest.open(pulled)) if pulled else []
+        if pulled is None or not drawn:
+            _require_no_plants(loop)
+            return None, None
+        known = Manifest.open(pulled)
+        seen = with_poses(Manifest.open(loop.round(0) / "predicted"), drawn, out=loop.audit / "drawn", stage="select")
+        predicted = predicted_by(loop, last, seen.path, "development")
+    calibrator = loop.round(last) / "calibrator.json"
+    scored = score(
+        predicted.path,
+        out=loop.audit / "checked",
+        calibrator=calibrator if calibrator.is_file() else None,
+        progress=loop.progress,
+    )
+    return scored.manifest.path, known.path
+
+
+def _require_no_plants(loop: Loop) -> None:
+    if loop.project.promise.plants:
+        raise ConfigError(
+            "promise.plants asks for known errors, but there are no checked poses to take them from",
+            subject=loop.settings,
+            remedy="Give corpus.test, or a larger rounds.random_share.",
+        )
 
 
 def _require_same_round(loop: Loop, scored: Manifest) -> None:
@@ -77,7 +124,9 @@ def _finish(loop: Loop, base: Manifest, judged: Certificate) -> None:
     """Write the dataset, its COCO file and the report. Without a certificate nothing is accepted."""
     accepted = set[str]()
     if judged.issued:
-        accepted.update((loop.audit / "routing" / "accepted.txt").read_text(encoding="utf-8").split())
+        # The certified set is the beginning of the list: looser ones were proposed, and not proven.
+        frozen = (loop.audit / "routing" / "accepted.txt").read_text(encoding="utf-8").split()
+        accepted.update(frozen[: judged.population_before])
 
     def state(poses: Poses) -> list[str]:
         return [

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from autolabel.errors import ConfigError, WorkError
+from autolabel.labelstudio.tasks import KINDS
 from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.skeleton import Skeleton
 from pipelines import calibrate
 from pipelines.check import Checked, check
+from pipelines.loop_history import check_forecast, history
 from pipelines.loop_state import (
     CLOSED,
     ROUND,
@@ -16,9 +18,9 @@ from pipelines.loop_state import (
     Waiting,
     last_pulled,
     read_seconds,
-    settled,
     to_calibrate_on,
     to_learn_from,
+    undecided,
     waits_for_reviewers,
 )
 from pipelines.measure import Effort, round_record
@@ -77,7 +79,7 @@ def review_round(loop: Loop, n: int) -> bool:
     here, rounds, promise = loop.round(n), loop.project.rounds, loop.project.promise
     if not (here / "routing" / ROUTING).is_file():
         _require_no_audit(loop, n)
-    counts = routed(
+    tasks = routed(
         loop,
         loop.round(n - 1) / "scored",
         out=here / "routing",
@@ -86,28 +88,42 @@ def review_round(loop: Loop, n: int) -> bool:
         budget=rounds.budget,
         audit=False,
         random_share=rounds.random_share,
+        portions=_portions(loop),
         order=rounds.order,
+        history=history(loop, n),
         seed=rounds.seed + n,
     )
-    if not counts["review"] + counts["calibration"]:
+    if not sum(tasks.values()):
         return False
     _require_no_audit(loop, n)
     pulled = reviewed(loop, here)
+    check_forecast(loop, n, pulled)
     trained_on = _fine_tune(loop, n, pulled)
     _label(loop, n, pulled)
     _write_round(loop, n, trained_on=trained_on)
     return True
 
 
+def _portions(loop: Loop) -> str:
+    """What random draws serve: the calibrator, and the choice of what to accept where no test poses can serve it.
+
+    Networks are not compared on any: the last one labels.
+    """
+    return "calibration=1" if loop.project.corpus.test else "development=0.3,calibration=0.7"
+
+
 def routed(loop: Loop, scored: Path, *, out: Path, **settings: Any) -> dict[str, int]:
     """Route, unless that was done: what was drawn once stays drawn, whatever the settings say now.
 
     Returns:
-        The counts of ``routing.json``.
+        How many tasks of each kind there are.
     """
     if (out / ROUTING).is_file():
-        return json.loads((out / ROUTING).read_text(encoding="utf-8"))["counts"]
-    return route(scored, out=out, progress=loop.progress, **settings).record["counts"]
+        record = json.loads((out / ROUTING).read_text(encoding="utf-8"))
+    else:
+        record = route(scored, out=out, progress=loop.progress, **settings).record
+    tasks: dict[str, int] = record.get("spent", record["counts"])  # older routings named them among the counts
+    return {kind: tasks[kind] for kind in KINDS if kind in tasks}
 
 
 def reviewed(loop: Loop, here: Path) -> Manifest:
@@ -129,13 +145,14 @@ def reviewed(loop: Loop, here: Path) -> Manifest:
         pulled = pull(project=loop.folder, out=answers, overwrite=True, progress=loop.progress)
     if pulled.open:
         raise Waiting(waits_for_reviewers(loop.folder))
-    audited = (here / "routing" / "audit.txt").read_text(encoding="utf-8").split()
-    if missing := sorted(set(audited) - settled(pulled.manifest)):
-        if sent.set_aside:
-            raise WorkError(f"audited pose {missing[0]} has no task: its image cannot be read", subject=str(here))
+    unanswered, unshown = undecided(loop.folder, here / "routing", pulled.manifest)
+    if unshown:
+        raise WorkError(f"{unshown[0]} of the audit has no task: its image cannot be read", subject=str(here))
+    if unanswered:
         raise Waiting(
-            f"reviewers: {len(missing)} audited poses, such as {missing[0]}, were left to an expert or answered in a "
-            "way that cannot be used (see notices.jsonl). Change these answers in Label Studio and export again"
+            f"reviewers: {len(unanswered)} tasks of the audit, such as that of {unanswered[0]}, were left to an expert "
+            "or answered in a way that cannot be used (see notices.jsonl). Change these answers in Label Studio and "
+            "export again"
         )
     write_text(closed, json.dumps({"answered": pulled.answered, "digest": pulled.manifest.digest}) + "\n")
     return pulled.manifest
@@ -218,7 +235,7 @@ def _label(loop: Loop, n: int, pulled: Manifest | None) -> None:
         predicted = _predict_corpus(loop, n)
     judged = list[Checked]()
     if held := loop.manifest(loop.project.corpus.calibration):
-        judged.append(check(_predict(loop, n, held.path, "calibration"), held))
+        judged.append(check(predicted_by(loop, n, held.path, "calibration"), held))
     base = predicted
     if pulled is not None:
         base = merge(predicted, pulled, out=here / "merged", progress=loop.progress).manifest
@@ -245,18 +262,25 @@ def _predict_corpus(loop: Loop, n: int) -> Manifest:
     """
     first, corpus = loop.round(0) / "predicted", loop.project.corpus
     if (first / COMMIT).is_file():
-        return _predict(loop, n, first, "predicted")
+        return predicted_by(loop, n, first, "predicted")
     source = loop.path(corpus.boxes) if corpus.boxes else loop.folder / "images"
     if not corpus.boxes:
         scan(loop.path(corpus.images), out=source, progress=loop.progress)
-    predicted = _predict(loop, n, source, "predicted")
+    predicted = predicted_by(loop, n, source, "predicted")
     if asked := _skeleton(loop):
         asked.require_same(predicted.skeleton, loop.network(n)[1])
     return predicted
 
 
-def _predict(loop: Loop, n: int, source: Path, name: str) -> Manifest:
-    """What round ``n``'s network says; kept with the round that trained it, so that nothing is predicted twice."""
+def predicted_by(loop: Loop, n: int, source: Path, name: str) -> Manifest:
+    """What round ``n``'s network says; kept with the round that trained it, so that nothing is predicted twice.
+
+    Args:
+        loop: The loop.
+        n: The round.
+        source: Manifest of boxes or poses to predict.
+        name: Of the result's folder.
+    """
     owner, weights = loop.network(n)
     network, out = loop.project.network, loop.round(owner) / name
     if (out / COMMIT).is_file():
@@ -284,7 +308,7 @@ def _write_round(loop: Loop, n: int, *, trained_on: int) -> None:
         effort=Effort.of(last_pulled(loop.folder)),
         trained_on=trained_on + (labelled.counts["poses"] if labelled else 0),
         truth=loop.truth,
-        test=check(_predict(loop, n, known.path, "test"), known) if known else None,
+        test=check(predicted_by(loop, n, known.path, "test"), known) if known else None,
         seconds=read_seconds(here),
     )
     write_text(here / ROUND, json.dumps(record, indent=2) + "\n")

@@ -10,23 +10,34 @@ from typing import Protocol
 
 from autolabel.labelstudio.exports import Annotation, new_entries, read_export, standing
 from autolabel.labelstudio.folder import ReviewFolder, read_lines
-from autolabel.labelstudio.tasks import read_task_map
+from autolabel.labelstudio.images import IMAGES, image_key, read_images
+from autolabel.labelstudio.tasks import AUDIT, BLIND, IMAGE, KEYPOINT, KINDS, read_task_map, task_key
 from autolabel.manifest import COMMIT, Manifest, write_text
-from autolabel.merge import CORRECTIONS, SETTLED, State
+from autolabel.merge import CORRECTIONS, SETTLED, State, read_corrections
 from autolabel.poses import Sample
 from autolabel.progress import Progress
 from autolabel.project import FILE, Project
 from autolabel.run import DONE
-from pipelines.pull import Sent
+from pipelines.certify import SPENT
+from pipelines.pull_answers import CHECKS, Sent
+from pipelines.push_queue import read_routing
 
 ROUND = "round.json"
 CERTIFICATE = "certificate.json"
 CLOSED = "closed.json"
 """Says that a step has taken in its answers: what is answered later belongs to the next one."""
 
+HELD = "held.txt"
+"""A routing's list of poses that resemble those of its audit."""
+
 _SECONDS = "seconds.json"
-_PROOF = frozenset({"calibration", "random", "audit"})
-"""Kinds of tasks whose answers measure the network, and which it must never learn from."""
+_PROOF = frozenset(KINDS) - {"review"}
+"""Kinds of tasks whose answers measure, and from which a network must never learn."""
+
+_FITS_CALIBRATOR = frozenset({"calibration", "random"})
+_DEVELOPS = frozenset({"development"})
+_JUDGED = frozenset({AUDIT, BLIND, KEYPOINT, IMAGE})
+"""Kinds of tasks without whose answers an audit cannot be judged."""
 
 
 class Reviewer(Protocol):
@@ -122,19 +133,25 @@ def last_pulled(folder: Path) -> Path | None:
 def to_learn_from(loop: Loop, pulled: Manifest) -> list[str]:
     """Ids of the answered poses that a network may be trained on.
 
-    Left out are poses that were drawn to measure it (calibration and audit), images of the calibration and test
-    manifests, poses and images that people rejected, and what was left to an expert.
+    Left out are poses that were drawn to measure it, poses that an unspent audit holds because they resemble its own,
+    images of the calibration and test manifests, poses and images that people rejected, and what was left to an expert.
     """
-    proof, corpus = _drawn_as_proof(loop.folder), loop.project.corpus
+    proof, corpus = _drawn_as_proof(loop.folder, _PROOF) | _held(loop.folder), loop.project.corpus
     held = {sample.id for part in (corpus.calibration, corpus.test) for sample in loop.manifest(part) or ()}
     samples = (s for s in pulled if s.id not in held and s.attributes.get("state") != State.REJECTED)
     return sorted(pose for pose, state in _states(samples) if state == State.REVIEWED and pose not in proof)
 
 
 def to_calibrate_on(loop: Loop, pulled: Manifest) -> list[str]:
-    """Ids of the settled poses that rounds drew at random."""
-    proof = _drawn_as_proof(loop.folder, frozenset({"calibration", "random"}))
-    return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in proof)
+    """Ids of the settled poses that rounds drew at random to calibrate on."""
+    drawn = _drawn_as_proof(loop.folder, _FITS_CALIBRATOR)
+    return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
+
+
+def to_develop_on(loop: Loop, pulled: Manifest) -> list[str]:
+    """Ids of the settled poses that rounds drew at random to choose by, which neither network nor calibrator saw."""
+    drawn = _drawn_as_proof(loop.folder, _DEVELOPS)
+    return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
 
 
 def settled(pulled: Manifest) -> set[str]:
@@ -167,7 +184,43 @@ def waits_for_reviewers(folder: Path) -> str:
     )
 
 
-def _drawn_as_proof(folder: Path, kinds: frozenset[str] = _PROOF) -> set[str]:
+def undecided(folder: Path, routing: Path, pulled: Manifest) -> tuple[list[str], list[str]]:
+    """What keeps an audit from being judged, though all its tasks have some answer.
+
+    Args:
+        folder: The project.
+        routing: The audit's routing.
+        pulled: All answers.
+
+    Returns:
+        What was left to an expert or answered in a way that cannot be used, and what has no task because its image
+        cannot be read; both in words.
+    """
+    plan, decided, known = read_routing(routing), settled(pulled), read_task_map(ReviewFolder.of(folder).taskmap)
+    k = pulled.skeleton.num_keypoints
+    answers = [c for name in (CORRECTIONS, CHECKS) for c in read_corrections(pulled.path / name, k)]
+    done = {c.task for c in answers if c.state in SETTLED} | {i.task for i in read_images(pulled.path / IMAGES)}
+    unanswered: list[str] = []
+    unshown: list[str] = []
+    for entry in plan.queue:
+        if entry.kind not in _JUDGED:
+            continue
+        task = image_key(plan.digest, entry.image) if entry.image else task_key(plan.digest, entry.pose, entry.kind)
+        if task in done or (entry.kind == AUDIT and entry.pose in decided):
+            continue
+        what = f"image {entry.image[2]}" if entry.image else f"pose {entry.pose}"
+        (unanswered if task in known else unshown).append(what)
+    return unanswered, unshown
+
+
+def _held(folder: Path) -> set[str]:
+    """Poses that audits which are not spent hold back."""
+    lists = (*folder.glob(f"rounds/*/routing/{HELD}"), *folder.glob(f"audit/routing/{HELD}"))
+    open_ = (file for file in lists if not (file.parent / SPENT).is_file())
+    return {pose for file in open_ for pose in file.read_text(encoding="utf-8").split()}
+
+
+def _drawn_as_proof(folder: Path, kinds: frozenset[str]) -> set[str]:
     records = read_task_map(ReviewFolder.of(folder).taskmap)
     return {record.pose for record in records.values() if record.kind in kinds}
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autolabel.labelstudio.images import IMAGES, read_images
 from autolabel.manifest import Manifest
 from autolabel.merge import CORRECTIONS, SEEN, read_corrections
 from autolabel.poses import Poses
 from autolabel.score import score_quality
 from pipelines.check import Checked, check
+from pipelines.pull_answers import CHECKS
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Effort:
     """What people have done.
 
     Attributes:
-        poses_opened: Poses that they opened, whatever for.
+        poses_opened: Poses that they opened, whatever for, and whole images; each opening counts.
         clicks: What they clicked in them.
     """
 
@@ -32,8 +34,10 @@ class Effort:
         """All that had been answered when a pull wrote this folder; nothing where there is none."""
         if pulled is None:
             return cls()
-        corrections = read_corrections(pulled / CORRECTIONS, Manifest.open(pulled).skeleton.num_keypoints)
-        return cls(len(corrections), sum(c.clicks for c in corrections))
+        k = Manifest.open(pulled).skeleton.num_keypoints
+        checks = read_corrections(pulled / CHECKS, k) if (pulled / CHECKS).is_file() else []
+        answers = [*read_corrections(pulled / CORRECTIONS, k), *checks, *read_images(pulled / IMAGES)]
+        return cls(len(answers), sum(answer.clicks for answer in answers))
 
     def to_dict(self) -> dict[str, int]:
         """The JSON form, as ``autolabel.report.rounds`` reads it."""

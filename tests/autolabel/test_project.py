@@ -65,9 +65,14 @@ def test_a_project_survives_its_own_file(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("[promise]\nmax_bad = 2", r"promise\.max_bad: .*less than 1, not 2"),
+        ("[promise]\nplants = -1", r"promise\.plants: .*greater than or equal to 0"),
+        (
+            "[promise]\naudit = 60\nplants = 40\nblind = 20",
+            r"promise: .* are 60 tasks, which leave nothing to audit of 60",
+        ),
         ("[promise]\nconfidence = 1.0", r"promise\.confidence: .*less than 1"),
         ("[rounds]\nbugdet = 3", r"rounds: unknown key 'bugdet'; did you mean 'budget'\?"),
-        ("[rounds]\norder = 'doubtful'", r"rounds\.order: .*'doubt' or 'random', not 'doubtful'"),
+        ("[rounds]\norder = 'doubtful'", r"rounds\.order: .*'clean' or 'learn', not 'doubtful'"),
         ("[rounds]\nreplay = 1.0", r"rounds\.replay: .*less than 1"),
         ("[rounds]\nbudget = 0", r"rounds\.budget: .*greater than or equal to 1"),
     ],

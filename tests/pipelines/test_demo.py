@@ -10,7 +10,20 @@ from autolabel.errors import ExistsError
 from autolabel.manifest import Manifest
 from pipelines.demo import DemoSize, demo
 
-SIZE = DemoSize(images=60, labelled=24, calibration=16, test=12, budget=8, audit=10, steps=12, finetuning_steps=4)
+SIZE = DemoSize(
+    images=60,
+    labelled=24,
+    calibration=16,
+    test=12,
+    budget=8,
+    audit=14,
+    plants=2,
+    blind=1,
+    keypoints=2,
+    whole_images=1,
+    steps=12,
+    finetuning_steps=4,
+)
 
 
 @pytest.fixture(scope="module")

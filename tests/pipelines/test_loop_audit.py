@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from autolabel.certify import population_digest
+from autolabel.errors import ConfigError
 from autolabel.manifest import Existing, Manifest, write_manifest
 from autolabel.poses import Poses, Sample, Visibility
 from pipelines import loop
@@ -22,6 +23,11 @@ from pipelines.simulated_reviewer import SimulatedReviewer
 K = 17
 POSES = 60
 """In the calibration manifest, and again in the pool."""
+
+KNOWN = 30
+"""In the test manifest, which errors are planted from."""
+
+EVERY = 2 * POSES + KNOWN
 
 
 class Case:
@@ -34,7 +40,7 @@ class Case:
         rng = np.random.default_rng(0)
         originals = [drawn_case.truth.image_path(sample) for sample in drawn_case.truth]
         samples: list[Sample] = []
-        for i, original in enumerate(originals[i % len(originals)] for i in range(2 * POSES)):
+        for i, original in enumerate(originals[i % len(originals)] for i in range(EVERY)):
             os.link(original, self.folder / "images" / f"{i}.jpg")
             size = next(s.size for s in drawn_case.truth if drawn_case.truth.image_path(s) == original)
             low = rng.uniform(0, 60, 2)
@@ -52,7 +58,8 @@ class Case:
         self.doubtful = peaks < np.quantile(peaks, 0.4)
         self.samples = samples
         self.write("calibration", self.true(~self.doubtful)[:POSES])
-        self.write("pool", samples[POSES:])
+        self.write("pool", samples[POSES : 2 * POSES])
+        self.known = self.write("known", self.true(~self.doubtful)[2 * POSES :])
 
     def write(self, name: str, samples: list[Sample]) -> Manifest:
         roots = {"made-up": self.folder / "images"}
@@ -62,24 +69,24 @@ class Case:
     def true(self, right: Any) -> list[Sample]:
         """The samples with true poses: what was predicted where ``right``, elsewhere any points of the box."""
         said = self.predicted.poses(0)
-        share = np.random.default_rng(1).random((2 * POSES, K, 2))
+        share = np.random.default_rng(1).random((EVERY, K, 2))
         anywhere = said.box[:, None, :2] + share * (said.box[:, 2:] - said.box[:, :2])[:, None]
         xy = np.where(np.asarray(right)[:, None, None], said.xy, anywhere)
-        truth = said.replace(xy=xy, visibility=np.full((2 * POSES, K), Visibility.VISIBLE))
+        truth = said.replace(xy=xy, visibility=np.full((EVERY, K), Visibility.VISIBLE))
         return [sample.with_poses(truth.take([i])) for i, sample in enumerate(self.samples)]
 
-    def project(self, name: str, **promise: Any) -> Path:
+    def project(self, name: str, *, test: str = "", **promise: Any) -> Path:
         return self.drawn.project(
             name,
-            corpus={"boxes": "../made-up/pool", "calibration": "../made-up/calibration", "test": ""},
+            corpus={"boxes": "../made-up/pool", "calibration": "../made-up/calibration", "test": test},
             promise={"max_bad": 0.3, "confidence": 0.8, "audit": 30, **promise},
             rounds={"count": 0},
             network={"weights": str(self.weights)},
         )
 
     def reviewer(self, right: Any, name: str) -> SimulatedReviewer:
-        truth = self.write(name, self.true(right)[POSES:])
-        return SimulatedReviewer(truth, seed=0, noise=0.0)
+        truth = self.write(name, self.true(right)[POSES : 2 * POSES])
+        return SimulatedReviewer((truth, self.known), seed=0, noise=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -110,26 +117,58 @@ def test_a_certificate_covers_what_is_accepted(case: Case) -> None:
     assert certificate is not None
     assert certificate.issued, certificate.reason
     poses = dataset(project)
-    drawn, frozen = audited(project), accepted(project)
-    assert 0 < len(drawn) == certificate.counts.audited < len(frozen) == certificate.population_before
+    proposed, all_drawn = accepted(project), audited(project)
+    frozen = proposed[: certificate.population_before]
+    drawn = [pose for pose in all_drawn if pose in frozen]
+    assert len(proposed) == certificate.steps[-1].size
+    assert 0 < len(drawn) == certificate.counts.audited < len(frozen)
     assert set(poses.id[states(poses) == "accepted"]) == set(frozen) - set(drawn)
-    assert set(poses.id[states(poses) == "reviewed"]) >= set(drawn), "people settled what they audited"
+    assert set(poses.id[states(poses) == "reviewed"]) >= set(all_drawn), "people settled what they audited"
     claimed = poses.take(np.isin(poses.id, frozen) & (states(poses) != "rejected"))
     assert certificate.digest_after == population_digest(claimed)
     assert certificate.covers(claimed)
-    truth = dict(zip((f"pose-{i:03}" for i in range(2 * POSES)), case.doubtful, strict=True))
+    truth = dict(zip((f"pose-{i:03}" for i in range(EVERY)), case.doubtful, strict=True))
     left = [truth[pose] for pose in poses.id[states(poses) == "accepted"]]
     assert np.mean(left) <= 0.3
     exported = json.loads((project / "coco.json").read_text())
     assert len(exported["annotations"]) == np.isin(states(poses), ["accepted", "reviewed"]).sum()
     effort = json.loads((project / "audit" / "audit.json").read_text())
-    assert effort["effort"]["poses_opened"] == 30 == effort["tasks"]["audit"] + effort["tasks"]["review"]
-    assert "30" in (project / "report.html").read_text()
+    opened = effort["effort"]["poses_opened"]
+    assert 0 < opened == effort["tasks"]["audit"] + effort["tasks"]["review"] <= 30
+    assert str(opened) in (project / "report.html").read_text()
+
+
+def test_reviewers_and_images_are_checked_beside(case: Case) -> None:
+    project = case.project("checked", test="../made-up/known", max_bad=0.5, audit=50, plants=8, blind=2, images=3)
+    result = loop.run(project, reviewer=case.reviewer(~case.doubtful, "truth-checked"))
+    certificate = result.certificate
+    assert certificate is not None
+    rates = certificate.reviewers
+    assert rates is not None
+    assert (rates.planted, rates.planted_caught, rates.blind) == (8, 8, 2)
+    assert rates.sensitivity < 1
+    assert [(claim.drawn, claim.found) for claim in certificate.beside] == [(3, 0), (3, 0)]
+    poses = dataset(project)
+    assert set(poses.id) == {f"pose-{i:03}" for i in range(POSES, 2 * POSES)}, "no planted pose is exported"
+    proven = set(accepted(project)[: certificate.population_before]) if certificate.issued else set()
+    assert set(poses.id[states(poses) == "accepted"]) == proven - set(audited(project))
+    effort = json.loads((project / "audit" / "audit.json").read_text())
+    assert {kind: effort["tasks"][kind] for kind in ("planted", "blind", "image")} == {
+        "planted": 8,
+        "blind": 2,
+        "image": 3,
+    }
+    assert effort["effort"]["poses_opened"] == sum(effort["tasks"].values()) <= 50
+
+
+def test_plants_need_checked_poses(case: Case) -> None:
+    with pytest.raises(ConfigError, match=r"promise\.plants asks for known errors"):
+        loop.run(case.project("unchecked", plants=5))
 
 
 def test_after_a_refusal_nothing_is_accepted(case: Case) -> None:
     project = case.project("refused", audit=12)  # few of the accepted ones, so that correcting these does not save it
-    right = np.zeros(2 * POSES, bool)
+    right = np.zeros(EVERY, bool)
     result = loop.run(project, reviewer=case.reviewer(right, "truth-refused"))
     certificate = result.certificate
     assert certificate is not None
@@ -181,7 +220,7 @@ def test_an_audit_waits_until_every_pose_is_decided(case: Case) -> None:
     inner = case.reviewer(~case.doubtful, "truth-hesitant")
     result = loop.run(project, reviewer=Hesitant(inner))
     assert result.state == "waiting"
-    assert result.waits_for.startswith("reviewers: 2 audited poses, such as pose-")
+    assert result.waits_for.startswith("reviewers: 2 tasks of the audit, such as that of pose pose-")
     assert result.certificate is None
     assert loop.run(project).waits_for == result.waits_for
     for file in (project / "labelstudio" / "exports").glob("*.json"):

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.tasks import read_task_map
 from autolabel.manifest import Manifest
 from autolabel.merge import CORRECTIONS
 from autolabel.progress import SILENT
@@ -17,10 +19,14 @@ from pipelines.loop_state import (
     read_seconds,
     settled,
     to_calibrate_on,
+    to_develop_on,
     to_learn_from,
+    undecided,
 )
+from pipelines.pull import pull
 from pipelines.push import push
 from pipelines.simulated_reviewer import SimulatedReviewer
+from tests.pipelines.plants import whole
 
 KINDS = ["review", "review", "calibration", "audit", "random", "review"]
 
@@ -53,6 +59,54 @@ def test_what_measures_and_what_is_undecided_is_not_learnt_from(review_case: Any
     assert to_learn_from(loop, pulled) == ["pose-1"], "on nobody, or nobody knows"
     assert to_calibrate_on(loop, pulled) == ["pose-4"], "a rejected pose is a bad one"
     assert settled(pulled) == {"pose-0", "pose-1", "pose-3", "pose-4"}
+
+
+def test_every_portion_serves_one_purpose(review_case: Any) -> None:
+    review_case.project.mkdir()
+    kinds = ("review", "development", "gate", "calibration", "keypoint", "random")
+    entries = [{"pose": f"pose-{i}", "kind": kind} for i, kind in enumerate(kinds)]
+    push(review_case.route(*entries), project=review_case.project)
+    loop, pulled = loop_of(review_case), answered(review_case, ["reviewed"] * 6)
+    assert to_learn_from(loop, pulled) == ["pose-0"]
+    assert to_develop_on(loop, pulled) == ["pose-1"]
+    assert to_calibrate_on(loop, pulled) == ["pose-3", "pose-5"]
+
+
+def test_what_resembles_an_audit_is_held_until_it_is_spent(review_case: Any, pushed: Path) -> None:
+    routing = review_case.project / "audit" / "routing"
+    routing.mkdir(parents=True)
+    (routing / "held.txt").write_text("pose-0\npose-5\n")
+    loop, pulled = loop_of(review_case), answered(review_case, ["reviewed"] * 6)
+    assert to_learn_from(loop, pulled) == ["pose-1"]
+    (routing / "audit-spent.json").write_text("{}")
+    assert to_learn_from(loop, pulled) == ["pose-0", "pose-1", "pose-5"]
+
+
+def test_an_audit_waits_for_all_that_it_is_judged_by(review_case: Any) -> None:
+    """One audited pose sent to an expert, a blind task that was left empty, an image that has no task."""
+    review_case.project.mkdir()
+    audit = [{"pose": f"pose-{i}", "kind": "audit"} for i in (0, 1)]
+    blind = [{"pose": f"pose-{i}", "kind": "blind", "blind": True} for i in (0, 1)]
+    routing = review_case.route(
+        *audit, *blind, {"pose": "pose-2", "kind": "keypoint"}, whole(0), whole(2), {"pose": "pose-3"}
+    )
+    (review_case.folder / "images" / "2.png").unlink()
+    push(routing, project=review_case.project)
+    SimulatedReviewer(review_case.write("truth", review_case.truth), seed=0).review(review_case.project)
+    folder = ReviewFolder.of(review_case.project)
+    keys = {(r.kind, r.pose): r.task for r in read_task_map(folder.taskmap).values()}
+    (file,) = folder.exports.glob("*.json")
+    exported = {task["data"]["task_key"]: task for task in json.loads(file.read_text())}
+    item = {"id": "v", "type": "choices", "from_name": "verdict", "to_name": "image"}
+    unsure = {**item, "value": {"choices": ["needs expert"]}}
+    exported[keys["audit", "pose-1"]]["annotations"][0]["result"].append(unsure)
+    exported[keys["blind", "pose-0"]]["annotations"][0]["result"] = []
+    del exported[keys["review", "pose-3"]]
+    file.write_text(json.dumps(list(exported.values())))
+    pulled = pull(project=review_case.project, out=review_case.folder / "pulled").manifest
+    unanswered, unshown = undecided(review_case.project, routing, pulled)
+    assert sorted(unanswered) == ["pose pose-0", "pose pose-1"]
+    assert unshown == ["image 2.png"]
 
 
 def test_images_of_the_calibration_and_test_manifests_are_not_learnt_from(review_case: Any, pushed: Path) -> None:

@@ -1,5 +1,6 @@
 """A round's numbers: what was opened, what was clicked, how good the rest is."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autolabel.labelstudio.images import ImageCheck
 from autolabel.manifest import Manifest
 from autolabel.merge import Correction, KeypointChange, PoseChange, State, Stated, write_corrections
 from autolabel.poses import Poses
@@ -60,6 +62,15 @@ def test_effort_is_the_sum_of_all_that_was_pulled(review_case: Any) -> None:
     write_corrections(pulled.path / "corrections.jsonl", [correction(review_case.model, i, i + 1) for i in (0, 2, 4)])
     assert Effort.of(pulled.path) == Effort(3, 9)
     assert Effort.of(None) == Effort(0, 0)
+
+
+def test_what_checks_reviewers_and_images_is_charged_too(review_case: Any) -> None:
+    pulled = review_case.write("pulled", review_case.truth)
+    write_corrections(pulled.path / "corrections.jsonl", [correction(review_case.model, 0, 1)])
+    write_corrections(pulled.path / "checks.jsonl", [correction(review_case.model, i, 5) for i in (0, 1)])
+    image = ImageCheck(("s0", "images", "0.png"), 1, (), 2, "annotator-1", "2026-11-22T20:00:00Z", 9.0, 3, "t")
+    (pulled.path / "images.jsonl").write_text(json.dumps(image.to_dict()) + "\n")
+    assert Effort.of(pulled.path) == Effort(4, 14)
 
 
 def test_who_was_opened_is_not_untouched(review_case: Any, scored: Manifest) -> None:
