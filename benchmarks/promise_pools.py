@@ -12,6 +12,7 @@ are through all redraws of the benchmarks: what is drawn anew is all that depend
 """
 
 import argparse
+import fcntl
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,10 +87,16 @@ class PromisePools:
         return cls(Networks(Corpora(data, out / "corpora", progress=progress), out, progress=progress))
 
     def pool(self, name: str) -> Pool:
-        """A pool; its network is trained and its poses are predicted now if they are not there."""
-        boxes, truth = self._asked(name)
-        head = self.head() if name == "drawn" else None
-        return judged(name, truth, [self._predicted(boxes, name, f"promise-{name}", head)])
+        """A pool; its network is trained and its poses are predicted now if they are not there.
+
+        Several processes may ask: one makes it, the others wait.
+        """
+        with (self.networks.out / ".pools.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            boxes, truth = self._asked(name)
+            head = self.head() if name == "drawn" else None
+            predicted = self._predicted(boxes, name, f"promise-{name}", head)
+        return judged(name, truth, [predicted])
 
     def network(self, name: str) -> Path:
         """The checkpoint folder of a pool's network; trained now if it is not there."""

@@ -160,7 +160,7 @@ def risk_picture(pools: Sequence[Row]) -> bytes:
             axes.set_xlim(0, 100)
             axes.set_ylim(bottom=0)
         figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncol=5, fontsize=7.5)
-        return _png(figure)
+        return picture_bytes(figure)
 
 
 def reliability_picture(pools: Sequence[Row]) -> bytes:
@@ -179,7 +179,7 @@ def reliability_picture(pools: Sequence[Row]) -> bytes:
             axes.set_xlim(0, 100)
             axes.set_ylim(0, 100)
         figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncol=4, fontsize=7.5)
-        return _png(figure)
+        return picture_bytes(figure)
 
 
 def _titled(pool: Row) -> str:
@@ -187,7 +187,8 @@ def _titled(pool: Row) -> str:
     return f"{pool['pool']}{ending}: {round(np.mean(pool['held out'])):,} held out"
 
 
-def _png(figure: Any) -> bytes:
+def picture_bytes(figure: Any) -> bytes:
+    """A figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
