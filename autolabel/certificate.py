@@ -171,10 +171,11 @@ class Certificate:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form that :meth:`from_dict` reads."""
+        """The JSON form that :meth:`from_dict` reads, with the words for a dataset card beside it."""
         whole: dict[str, Any] = asdict(self)
         lists: dict[str, Any] = {name: list(whole[name]) for name in _LISTS}
-        return whole | lists | {"reviewers": self.reviewers.to_dict() if self.reviewers else None}
+        more = {"reviewers": self.reviewers.to_dict() if self.reviewers else None, "words": self.words()}
+        return whole | lists | more
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, subject: str = "certificate") -> "Certificate":
@@ -183,6 +184,7 @@ class Certificate:
         Raises:
             FormatError: A key is missing or unknown.
         """
+        data = {name: value for name, value in data.items() if name != "words"}
         every = fields(cls)
         needed = {field.name for field in every if field.default is MISSING}
         wrong = sorted((needed - set(data)) | (set(data) - {field.name for field in every}))

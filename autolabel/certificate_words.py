@@ -45,6 +45,16 @@ def claim(max_bad: float, left: int, confidence: float, tested: bool) -> str:
     )
 
 
+def no_claim(max_bad: float, population: int) -> str:
+    """What stands in the place of a promise that was not proven.
+
+    Args:
+        max_bad: Share that was to be shown.
+        population: Accepted poses.
+    """
+    return f"Nothing is claimed: it was not shown that at most {percent(max_bad)} of {population:,} poses are bad."
+
+
 def _claim(made: "Certificate") -> str:
     return (
         f"{made.claim} Accepted are poses that a network placed and that no person looked at, the audited ones "

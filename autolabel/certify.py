@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from autolabel.audit import AuditCounts
 from autolabel.bounds import audit_size, most_bad, residual_bound, upper_bound
 from autolabel.certificate import ASSUMPTIONS, Certificate, Delta, StepVerdict
-from autolabel.certificate_words import claim
+from autolabel.certificate_words import claim, no_claim
 from autolabel.digests import population_digest
 from autolabel.errors import InputError
 from autolabel.percent import percent, percent_at_most
@@ -92,7 +92,7 @@ def certificate(
         raise InputError(f"counts of another set than the walk's: {here} and {walked.counts[at]}")
     bound = walked.bounds[at]
     return Certificate(
-        claim=claim(max_bad, here.left, confidence, tested),
+        claim=claim(max_bad, here.left, confidence, tested) if walked.issued else no_claim(max_bad, population),
         issued=walked.issued,
         reason=_reason(walked, max_bad, draw, sensitivity),
         max_bad=max_bad,

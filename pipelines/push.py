@@ -226,7 +226,7 @@ def _record(routing: Routing, entry: Queued, sample: Sample, pose: Pose) -> Task
         blind=entry.blind,
         model=pose.by,
         of=routing.planted[entry.pose] if entry.kind == PLANTED else "",
-        above=routing.above,
+        marks=routing.marks,
     )
 
 
@@ -240,7 +240,8 @@ def _image_record(routing: Routing, sample: Sample) -> TaskRecord:
         kind=IMAGE,
         blind=False,
         model="",
-        poses=tuple(sample.poses.id[shown_poses(sample)].tolist()),
+        # A pose that was planted in the same image is shown in a task of its own alone.
+        poses=tuple(pose for pose in sample.poses.id[shown_poses(sample)].tolist() if pose not in routing.planted),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from autolabel.errors import FormatError, ManifestError
 from autolabel.formats.records import Record, read_json
 from autolabel.labelstudio.folder import read_lines
-from autolabel.labelstudio.tasks import BLIND, IMAGE, KINDS, PLANTED
+from autolabel.labelstudio.tasks import BLIND, DOUBTS, IMAGE, KINDS, PLANTED
 from autolabel.manifest import COMMIT, Manifest
 
 PLANTS = "plants"
@@ -41,7 +41,7 @@ class Routing:
         queue: Tasks in their order.
         plants: The poses that are planted; None where none are.
         planted: By id of a planted pose, the checked pose that it was made from.
-        above: Keypoints of a higher ``p_gross`` are asked about, beside the two weakest of each pose.
+        marks: How many keypoints each task asks about.
     """
 
     digest: str
@@ -49,7 +49,7 @@ class Routing:
     queue: tuple[Queued, ...]
     plants: Manifest | None
     planted: Mapping[str, str]
-    above: float = 1.0
+    marks: int = DOUBTS
 
 
 def read_routing(directory: Path) -> Routing:
@@ -72,8 +72,8 @@ def read_routing(directory: Path) -> Routing:
     if (directory / PLANTS / COMMIT).is_file():
         plants = Manifest.open(directory / PLANTS)
         plants.skeleton.require_same(manifest.skeleton, str(plants.path))
-    asked = Record(record.data.get("questions", {"above": 1.0}), "questions", str(path))
-    return Routing(record.text("digest"), manifest, queue, plants, planted, asked.number("above"))
+    asked = Record(record.data.get("questions", {"marks": DOUBTS}), "questions", str(path))
+    return Routing(record.text("digest"), manifest, queue, plants, planted, int(asked.number("marks")))
 
 
 def _read_queue(path: Path) -> tuple[Queued, ...]:

@@ -68,7 +68,7 @@ class TaskRecord:
         model: What had placed the keypoints.
         of: Of a planted pose, id of the checked pose that it was made from.
         poses: Of a whole image, ids of the poses that it shows, in the order of their rectangles.
-        above: Keypoints of a higher ``p_gross`` are asked about, beside the two weakest.
+        marks: How many of its keypoints are asked about, the weakest; the same for all tasks of a routing.
     """
 
     task: str
@@ -81,7 +81,7 @@ class TaskRecord:
     model: str
     of: str = ""
     poses: tuple[str, ...] = ()
-    above: float = 1.0
+    marks: int = DOUBTS
 
     @property
     def crop(self) -> str:
@@ -145,20 +145,18 @@ def sent_visibility(pose: Pose, record: TaskRecord) -> NDArray[np.uint8]:
     return np.where(shown, stated, Visibility.UNLABELLED).astype(np.uint8)
 
 
-def doubtful(pose: Pose, record: TaskRecord, count: int = DOUBTS) -> list[int]:
+def doubtful(pose: Pose, record: TaskRecord) -> list[int]:
     """The keypoints that are asked about, of those that are shown: the weakest, worst first.
 
-    Those of highest ``p_gross``, ``count`` of them and all others above the record's limit; where the pose is
-    unscored those of lowest score, the ones taken for absent last, because their score is low by nature. None where
-    it has neither.
+    Those of highest ``p_gross``; where the pose is unscored those of lowest score, the ones taken for absent last,
+    because their score is low by nature. None where it has neither.
     """
     shown = sent_visibility(pose, record)
     doubt, absent = pose.p_gross, np.zeros(shown.shape, bool)
     if np.isnan(doubt).all():
         doubt, absent = -pose.score, shown == Visibility.ABSENT
     known = np.flatnonzero(~np.isnan(doubt) & (shown != Visibility.UNLABELLED))
-    weakest = known[np.lexsort((-doubt[known], absent[known]))]
-    return weakest[: max(count, int((pose.p_gross[known] > record.above).sum()))].tolist()
+    return known[np.lexsort((-doubt[known], absent[known]))][: record.marks].tolist()
 
 
 def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str, Any]:

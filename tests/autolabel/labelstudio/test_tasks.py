@@ -69,13 +69,12 @@ def test_keypoints_lie_on_top_the_doubtful_ones_first_and_the_box_at_the_bottom(
     assert [item["from_name"] for item in items_of(task, "keypointlabels")] == ["doubt"] * 2 + ["sure"] * (K - 2)
 
 
-def test_keypoints_above_the_limit_are_asked_about_too() -> None:
-    p_gross = np.linspace(0.01, 0.5, K)
-    pose = make_pose(p_gross=p_gross)
-    for above, count in ((1.0, 2), (p_gross[-3], 2), (p_gross[-6] - 1e-3, 6), (0.0, K)):
-        task = review_task(replace(make_record(pose), above=float(above)), pose, SKELETON)
+def test_a_task_marks_as_many_keypoints_as_it_is_told_and_names_two() -> None:
+    pose = make_pose(p_gross=np.linspace(0.01, 0.5, K))
+    for marks in (2, 5, K):
+        task = review_task(replace(make_record(pose), marks=marks), pose, SKELETON)
         marked = [item["from_name"] for item in items_of(task, "keypointlabels")]
-        assert marked == ["doubt"] * count + ["sure"] * (K - count)
+        assert marked == ["doubt"] * marks + ["sure"] * (K - marks)
         assert task["data"]["header"] == f"Check these first: {SKELETON.keypoints[K - 1]}, {SKELETON.keypoints[K - 2]}"
 
 
