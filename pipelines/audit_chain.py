@@ -135,7 +135,7 @@ def require_replaceable(out: Path) -> None:
         raise InputError(
             "the tasks of this audit were pushed: people may have answered some of them",
             subject=str(out),
-            remedy="Have it answered, then run `autolabel certify`: with another draw there would be a choice between two.",
+            remedy="Have it answered, and run `autolabel certify`: another draw would leave a choice between two.",
         )
     if record.get("after") and record.get("audit", True):
         raise InputError(
