@@ -154,11 +154,6 @@ def to_develop_on(loop: Loop, pulled: Manifest) -> list[str]:
     return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
 
 
-def settled(pulled: Manifest) -> set[str]:
-    """Ids of the poses that people decided about."""
-    return {pose for pose, state in _states(pulled) if state in SETTLED}
-
-
 def open_tasks(folder: Path) -> tuple[int, int]:
     """How many tasks of a project wait for an answer, and how many were sent; reads exports, changes nothing."""
     review = ReviewFolder.of(folder)
