@@ -19,7 +19,7 @@ from autolabel.errors import InputError
 from autolabel.formats.records import Record
 from autolabel.labelstudio.folder import read_lines
 from autolabel.labelstudio.images import image_key
-from autolabel.labelstudio.tasks import BLIND, KEYPOINT, PLANTED, task_key
+from autolabel.labelstudio.tasks import AUDIT, BLIND, KEYPOINT, PLANTED, task_key
 from autolabel.manifest import Manifest
 from autolabel.merge import CORRECTIONS, SETTLED, Correction, State, read_corrections
 from autolabel.poses import Poses
@@ -98,7 +98,14 @@ def read_answers(audit: str | Path, routing: Routing) -> Answers:
 
 
 def _standing(manifest: Manifest, routing: Routing) -> Poses:
-    parts = [poses.take(_settled(poses)) for poses in map(manifest.poses, range(manifest.num_parts))]
+    """The audited poses as people left them; what another task's answer left is no answer to the audit's."""
+    file, foreign = manifest.path / CORRECTIONS, set[str]()
+    if file.is_file():
+        own = {pose: task_key(routing.digest, pose, AUDIT) for pose in routing.audit}
+        corrections = read_corrections(file, manifest.skeleton.num_keypoints)
+        foreign = {c.pose for c in corrections if own.get(c.pose, c.task) != c.task}
+    every = [poses.take(_settled(poses)) for poses in map(manifest.poses, range(manifest.num_parts))]
+    parts = [poses.take(np.array([pose not in foreign for pose in poses.id], bool)) for poses in every]
     found = poses_in_order(parts, routing.audit, manifest.skeleton.num_keypoints, str(manifest.path))
     _require_all(routing.audit, found.id.tolist(), "audited poses", manifest.path)
     return found

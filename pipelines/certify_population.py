@@ -11,7 +11,7 @@ from autolabel.digests import digest_of, pose_digests
 from autolabel.errors import InputError, ManifestError
 from autolabel.poses import Poses
 from autolabel.progress import SILENT, Progress
-from pipelines.certify_read import ACCEPTED, Routing
+from pipelines.certify_read import ACCEPTED, PUT_BACK, Routing
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,5 +107,5 @@ def _require_frozen(population: Population, routing: Routing) -> None:
         raise InputError(
             "the accepted poses are not those that routing froze",
             subject=str(routing.folder / ACCEPTED),
-            remedy="Route again: the audit was drawn from other poses.",
+            remedy=PUT_BACK,
         )

@@ -11,9 +11,11 @@ from autolabel.certificate import Delta
 from autolabel.errors import FormatError, InputError
 from autolabel.formats.records import Record, json_line, read_json
 from autolabel.manifest import Manifest
+from pipelines.audit_chain import ROUTING, STANDS
 from pipelines.routing_seal import require_unedited
 
-ROUTING = "routing.json"
+PUT_BACK = "Put back what was routed and drawn: the audit proves something about that alone."
+
 ACCEPTED, AUDIT, BLIND = "accepted.txt", "audit.txt", "blind.txt"
 KEYPOINTS, IMAGES, PLANTS = "keypoints.jsonl", "images.jsonl", "plants.jsonl"
 
@@ -49,6 +51,7 @@ class Routing:
         num_keypoints: How many they were drawn from.
         images: Whole images that were drawn.
         num_images: How many they were drawn from.
+        after: Digest of the routing whose audit failed before, or "".
     """
 
     folder: Path
@@ -67,6 +70,7 @@ class Routing:
     num_keypoints: int
     images: tuple[SampleKey, ...]
     num_images: int
+    after: str = ""
 
 
 def read_routing(folder: Path) -> Routing:
@@ -87,7 +91,7 @@ def read_routing(folder: Path) -> Routing:
         raise InputError(
             f"was made from another version of {manifest.path}",
             subject=str(folder),
-            remedy="Route the manifest as it is now, and have the new audit answered.",
+            remedy=f"{PUT_BACK} If this audit was judged: {STANDS}",
         )
     require_unedited(record.data, folder)
     accepted = _ids(folder / ACCEPTED)
@@ -109,6 +113,7 @@ def read_routing(folder: Path) -> Routing:
         num_keypoints=_drawn_from(record, "keypoints"),
         images=tuple(sample_key(line) for line in _lines(folder / IMAGES)),
         num_images=_drawn_from(record, "images"),
+        after=record.text("after", ""),
     )
     _require_consistent(routing, record)
     return routing
@@ -150,7 +155,7 @@ def _steps(record: Record, accepted: int) -> tuple[Step, ...]:
         return (whole,)
     made = tuple(Step(step.size("size"), step.text("population_digest")) for step in record.records("steps"))
     if made[-1] != whole:
-        record.fail("steps", f"end with another set than the {accepted} poses of {ACCEPTED}", "Route again.")
+        record.fail("steps", f"end with another set than the {accepted} poses of {ACCEPTED}", PUT_BACK)
     return made
 
 
@@ -168,7 +173,7 @@ def _require_consistent(routing: Routing, record: Record) -> None:
             raise InputError(
                 f"{len(strangers)} {what}, such as {strangers[0]}",
                 subject=str(routing.folder / name),
-                remedy="Route again: an audit is drawn from the accepted poses.",
+                remedy=PUT_BACK,
             )
     for name, items in (("keypoints", routing.keypoints), ("images", routing.images)):
         drawn = record.record(name).number("drawn", 0)

@@ -154,11 +154,6 @@ def to_develop_on(loop: Loop, pulled: Manifest) -> list[str]:
     return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
 
 
-def settled(pulled: Manifest) -> set[str]:
-    """Ids of the poses that people decided about."""
-    return {pose for pose, state in _states(pulled) if state in SETTLED}
-
-
 def open_tasks(folder: Path) -> tuple[int, int]:
     """How many tasks of a project wait for an answer, and how many were sent; reads exports, changes nothing."""
     review = ReviewFolder.of(folder)
@@ -196,17 +191,20 @@ def undecided(folder: Path, routing: Path, pulled: Manifest) -> tuple[list[str],
         What was left to an expert or answered in a way that cannot be used, and what has no task because its image
         cannot be read; both in words.
     """
-    plan, decided, known = read_routing(routing), settled(pulled), read_task_map(ReviewFolder.of(folder).taskmap)
+    plan, known = read_routing(routing), read_task_map(ReviewFolder.of(folder).taskmap)
     k = pulled.skeleton.num_keypoints
-    answers = [c for name in (CORRECTIONS, CHECKS) for c in read_corrections(pulled.path / name, k)]
-    done = {c.task for c in answers if c.state in SETTLED} | {i.task for i in read_images(pulled.path / IMAGES)}
+    standing, checks = (
+        {c.task for c in read_corrections(pulled.path / name, k) if c.state in SETTLED}
+        for name in (CORRECTIONS, CHECKS)
+    )
+    done = standing | checks | {finding.task for finding in read_images(pulled.path / IMAGES)}
     unanswered: list[str] = []
     unshown: list[str] = []
     for entry in plan.queue:
         if entry.kind not in _JUDGED:
             continue
         task = image_key(plan.digest, entry.image) if entry.image else task_key(plan.digest, entry.pose, entry.kind)
-        if task in done or (entry.kind == AUDIT and entry.pose in decided):
+        if task in (standing if entry.kind == AUDIT else done):  # of an audited pose, the audit's own has to stand
             continue
         what = f"image {entry.image[2]}" if entry.image else f"pose {entry.pose}"
         (unanswered if task in known else unshown).append(what)

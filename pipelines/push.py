@@ -28,6 +28,7 @@ from autolabel.manifest import COMMIT, Existing, Manifest, Parent, write_manifes
 from autolabel.poses import Pose, Poses, Sample
 from autolabel.progress import SILENT, Progress
 from autolabel.skeleton import Skeleton
+from pipelines.audit_chain import PUSHED, leave
 from pipelines.push_queue import PLANTS, Queued, Routing, read_routing
 
 TASKS_A_FILE = 1000
@@ -74,6 +75,7 @@ def push(directory: str | Path, *, project: str | Path, progress: Progress = SIL
         FormatError: The routing folder is malformed.
         ManifestError: The manifest is not the one that was routed.
         SkeletonError: The project has tasks of another skeleton.
+        WorkError: The routing's folder takes no note that its tasks were pushed.
     """
     routing = read_routing(Path(directory))
     folder = ReviewFolder.of(project)
@@ -84,6 +86,7 @@ def push(directory: str | Path, *, project: str | Path, progress: Progress = SIL
     write_text(folder.form, labelling_form(routing.manifest.skeleton))
     sent = _sent(routing, folder)
     found = _Found.of(sent)
+    leave(Path(directory) / PUSHED, {"routing": routing.digest})
     before = _count(folder, routing)
     with progress.task("push", len(routing.queue), "task") as task:
         for i, start in enumerate(range(0, len(routing.queue), TASKS_A_FILE)):

@@ -8,6 +8,7 @@ slice of it, planted errors, untouched keypoints of reviewed poses, and whole im
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ from autolabel.progress import SILENT, Progress
 from autolabel.propose import Policy, Proposal, nothing, propose, require_promise
 from autolabel.route import Order
 from autolabel.run import Run, RunState, file_digest
+from pipelines.audit_chain import ROUTING, Link, chain, claim, require_replaceable
+from pipelines.audit_ledger import require_undrawn
 from pipelines.route_checked import Known, choose_plants, planted_before, read_checked, write_plants
 from pipelines.route_draws import Asked, make_draws
-from pipelines.route_files import QUEUE, ROUTING, population_digests, queue, write_lists, write_queue
+from pipelines.route_files import QUEUE, population_digests, queue, write_lists, write_queue
 from pipelines.route_pool import Pool, read_pool, sample_keys
-from pipelines.route_promise import SPENT, Promise, attempt_after
+from pipelines.route_promise import Promise, attempt_after
 from pipelines.route_questions import questions
 from pipelines.route_record import Decision, record
 from pipelines.routing_seal import sealed
@@ -115,22 +118,23 @@ def route(
         after: The routing whose audit failed, when this is not the first one.
         history: JSON lines of past rounds (:class:`autolabel.planner.Past`), to forecast what the reviews should buy.
         seed: Of all draws.
-        overwrite: Replace another routing in ``out``, unless its audit was judged.
+        overwrite: Replace another routing in ``out``, unless its audit was judged or its tasks were pushed.
         progress: Where to report.
 
     Raises:
         InputError: An impossible promise, share or budget; checked poses without truth, or scored otherwise; an
-            earlier audit that has not failed.
+            earlier audit that has not failed, or that another one follows already; a manifest of which an audit was
+            judged that ``after`` does not name.
         ConfigError: Portions that cannot be used.
         ExistsError: ``out`` holds another result.
     """
     require_promise(max_bad, confidence, budget)
+    attempt, failed = attempt_after(after, max_bad, confidence, attempts)
     asked = Asked(
         budget, audit, random_share, parse_portions(portions), Order.parse(order), plants, blind, keypoints,
-        whole_images, max_gross, seed,
+        whole_images, max_gross, seed, attempt, failed,
     )  # fmt: skip
     policy = Policy.parse(images)
-    attempt, failed = attempt_after(after, max_bad, confidence, attempts)
     promise = Promise(max_bad, confidence, attempt, attempts, tested=bool(plants or blind))
     if plants and checked is None:
         raise InputError("plants need poses that people checked", remedy="Give --checked and --truth.")
@@ -145,14 +149,16 @@ def route(
         "keypoints": keypoints, "whole_images": whole_images, "max_gross": max_gross,
         "attempts": attempts, "seed": seed,
     }  # fmt: skip
+    earlier = chain(Path(after)) if after is not None else ()
     if overwrite:
-        _require_unjudged(Path(out))
+        require_replaceable(Path(out))
+    if audit and (overwrite or not (Path(out) / ROUTING).is_file()):
+        require_undrawn(source, {link.digest for link in earlier})
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "route", config=config, inputs=inputs, existing=existing, commit=ROUTING) as run:
         if run.state is not RunState.DONE:
             known = read_checked(source, checked, truth, progress)
-            earlier = planted_before(Path(after) if after is not None else None)
-            decision = _decide(source, asked, policy, promise, known, earlier, failed, progress)
+            decision = _decide(source, asked, policy, promise, known, earlier, progress)
             past = [Past.from_dict(line) for line in read_lines(Path(history))] if history is not None else None
             _write(run.path, decision, past)
         made = read_json(run.path / ROUTING)
@@ -163,30 +169,21 @@ def route(
     return RouteResult(Path(out), made)
 
 
-def _require_unjudged(out: Path) -> None:
-    if (out / SPENT).is_file():
-        raise InputError(
-            "the audit of this routing was judged",
-            subject=str(out),
-            remedy="Route into another folder; give this one as --after if its audit failed and others were planned.",
-        )
-
-
 def _decide(
     manifest: Manifest,
     asked: Asked,
     policy: Policy,
     promise: Promise,
     known: Known | None,
-    planted_before: set[str],
-    after: str,
+    earlier: Sequence[Link],
     progress: Progress,
 ) -> Decision:
     beside = known.manifest if known is not None else ()
     pool = read_pool(manifest, progress, beside=beside)
     plants = None
     if known is not None and asked.planted:
-        plants = choose_plants(known, asked.planted, planted_before, asked.rng("plants"))
+        shown = planted_before(link.folder for link in earlier)
+        plants = choose_plants(known, asked.planted, shown, asked.rng("plants"))
     proposal = _proposal(manifest, pool, asked, policy, promise, known, len(plants or ()))
     price = _price(pool, proposal, asked, plants, known)
     if not price.pays and len(proposal.accepted):
@@ -197,6 +194,7 @@ def _decide(
         manifest, pool, proposal, asked, planted=len(plants or ()), maturity=known.maturity if known is not None else 0
     )
     asking = questions(pool, draws.tasks, asked.max_gross, calibrated=_calibrated(manifest))
+    after = earlier[0] if earlier else None
     return Decision(manifest, pool, asked, policy, promise, proposal, price, known, plants, draws, asking, after)
 
 
@@ -259,6 +257,8 @@ def _write(out: Path, decision: Decision, past: list[Past] | None) -> None:
         tasks=tasks,
         forecast=_forecast(decision, past) if past is not None else None,
     )
+    if decision.after is not None and decision.asked.audit:
+        claim(decision.after.folder, made["digest"])
     write_text(out / ROUTING, json.dumps(sealed(made, out), indent=2, ensure_ascii=False) + "\n")
 
 

@@ -6,7 +6,7 @@ are the errors that are planted among a reviewer's tasks.
 """
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,9 +166,9 @@ def write_plants(known: Known, plants: Plants, out: Path) -> list[str]:
     return [line["pose"] for line in lines]
 
 
-def planted_before(folder: Path | None) -> set[str]:
-    """The checked poses from which an earlier routing's plants were made."""
-    return {line["of"] for line in read_lines(folder / f"{PLANTS}.jsonl")} if folder is not None else set()
+def planted_before(folders: Iterable[Path]) -> set[str]:
+    """The checked poses from which the plants of earlier routings were made."""
+    return {line["of"] for folder in folders for line in read_lines(folder / f"{PLANTS}.jsonl")}
 
 
 def _calibrators(manifest: Manifest) -> list[str]:

@@ -1,9 +1,10 @@
 """What is drawn, and what is reviewed in which order: from the pool and the proposal to rows of every kind of task.
 
 Every draw has a generator of its own, made of the seed and its name, so that asking for one more kind of task changes
-no other draw.
+no other draw. After a failed audit the failed routing's digest is a part of it: the same seed draws anew.
 """
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Asked:
         images: Whole images.
         max_gross: Expected share of gross ones among the keypoints that people are not asked about.
         seed: Of all draws.
+        attempt: Which audit of the promise is drawn, from 1.
+        after: Digest of the routing whose audit failed before, or "".
     """
 
     budget: int
@@ -60,6 +63,8 @@ class Asked:
     images: int
     max_gross: float
     seed: int
+    attempt: int = 1
+    after: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.random_share <= 1:
@@ -89,8 +94,11 @@ class Asked:
         return max(self.random_share, UNIFORM) if chosen else self.random_share
 
     def rng(self, name: str) -> np.random.Generator:
-        """The generator of one draw."""
-        return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
+        """The generator of one draw: of a further audit another one than of those before it, with any seed."""
+        of = [self.seed, zlib.crc32(name.encode())]
+        if self.after:
+            of += [self.attempt, int(hashlib.sha256(self.after.encode()).hexdigest(), 16)]
+        return np.random.default_rng(of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,6 @@ from pipelines.route_draws import Asked, Draws
 from pipelines.route_pool import Pool, SampleKey
 
 QUEUE = "queue.jsonl"
-ROUTING = "routing.json"
 
 
 def write_lists(

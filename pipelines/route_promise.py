@@ -12,10 +12,7 @@ from autolabel.errors import InputError
 from autolabel.formats.records import Record, read_json
 from autolabel.percent import percent, percent_confidence
 from autolabel.reviewers import split_confidence
-from pipelines.route_files import ROUTING
-
-SPENT = "audit-spent.json"
-"""What ``certify`` writes beside a routing: the audit's outcome is known."""
+from pipelines.audit_chain import ROUTING, SPENT
 
 CAUGHT = 0.97
 """The share of planted errors that reviewers are expected to find, to plan an audit by."""
@@ -111,6 +108,6 @@ def attempt_after(folder: str | Path | None, max_bad: float, confidence: float, 
         raise InputError(
             f"was audit {attempt - 1} of {attempts}: δ is spent",
             subject=str(where),
-            remedy="Review the poses instead; another audit would be a promise that was not earned.",
+            remedy="The verdict stands. Review the poses; another audit would be a promise that was not earned.",
         )
     return attempt, record.text("digest")

@@ -21,6 +21,7 @@ from autolabel.percent import percent
 from autolabel.plants import Plants
 from autolabel.portions import KINDS
 from autolabel.propose import Policy, Proposal
+from pipelines.audit_chain import Link
 from pipelines.route_checked import Known
 from pipelines.route_draws import Asked, Draws
 from pipelines.route_pool import Pool
@@ -44,7 +45,7 @@ class Decision:
         plants: The errors that are planted, where there are any.
         draws: What was drawn.
         questions: Which keypoints people are asked about.
-        after: Digest of the routing whose audit failed before, or "".
+        after: The routing whose audit failed before, where there is one.
     """
 
     manifest: Manifest
@@ -58,7 +59,7 @@ class Decision:
     plants: Plants | None
     draws: Draws
     questions: Questions
-    after: str
+    after: Link | None
 
     @property
     def planted(self) -> dict[str, int]:
@@ -111,7 +112,7 @@ def record(
         forecast: What the reviews should buy, where past rounds are known.
     """
     made: dict[str, Any] = {
-        **_promised(decision),
+        **_promised(out, decision),
         **_setting(out, decision),
         **_numbers(decision, digests),
         **_proof(decision),
@@ -126,8 +127,9 @@ def record(
     return {**made, "digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _promised(decision: Decision) -> dict[str, Any]:
+def _promised(out: Path, decision: Decision) -> dict[str, Any]:
     promise, accepted = decision.promise, len(decision.proposal.accepted)
+    after = decision.after
     return {
         "promise": promise.words(accepted) if accepted else "Nothing is promised: nothing is accepted.",
         "reason": decision.proposal.reason,
@@ -137,7 +139,7 @@ def _promised(decision: Decision) -> dict[str, Any]:
         "delta": promise.delta(),
         "attempt": promise.attempt,
         "attempts": promise.attempts,
-        **({"after": decision.after} if decision.after else {}),
+        **({"after": after.digest, "after_folder": os.path.relpath(after.folder, out)} if after else {}),
     }
 
 

@@ -111,7 +111,7 @@ def test_an_audit_proves_something_once(audit: Audit) -> None:
     audit.route(max_bad=0.05)
     refused = audit.certify(audit.answer(rejected=(0, 1, 2, 3)))
     assert not refused.issued
-    with pytest.raises(InputError, match=r"judged before, with other answers.*route again"):
+    with pytest.raises(InputError, match=r"judged before, with other answers.*The verdict stands.*--after"):
         audit.certify(audit.answer(), overwrite=True)
     assert audit.certify(audit.answer(rejected=(0, 1, 2, 3))) == refused
 
@@ -219,7 +219,7 @@ def test_a_promise_is_not_lowered_once_the_audit_is_known(audit: Audit) -> None:
 def test_a_manifest_that_changed_since_routing_is_refused(audit: Audit) -> None:
     audit.route()
     audit.write("model", audit.model.replace(p_bad=np.full(60, 0.01)))
-    with pytest.raises(InputError, match=r"another version of .*Route the manifest as it is now"):
+    with pytest.raises(InputError, match=r"another version of .*Put back what was routed"):
         audit.certify(audit.answer())
 
 

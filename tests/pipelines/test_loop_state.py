@@ -1,6 +1,7 @@
 """What a loop may learn from and calibrate on, whose turn it is, and what its steps have cost."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.tasks import read_task_map
 from autolabel.manifest import Manifest
-from autolabel.merge import CORRECTIONS
+from autolabel.merge import CORRECTIONS, read_corrections, write_corrections
 from autolabel.progress import SILENT
 from autolabel.project import Project
 from pipelines.loop_state import (
@@ -17,7 +18,6 @@ from pipelines.loop_state import (
     last_pulled,
     open_tasks,
     read_seconds,
-    settled,
     to_calibrate_on,
     to_develop_on,
     to_learn_from,
@@ -54,11 +54,9 @@ def test_what_measures_and_what_is_undecided_is_not_learnt_from(review_case: Any
     pulled = answered(review_case, ["reviewed"] * 6)
     assert to_learn_from(loop, pulled) == ["pose-0", "pose-1", "pose-5"]
     assert to_calibrate_on(loop, pulled) == ["pose-2", "pose-4"]
-    assert settled(pulled) == {f"pose-{i}" for i in range(6)}
     pulled = answered(review_case, ["rejected", "reviewed", "expert", "reviewed", "rejected", "expert"])
     assert to_learn_from(loop, pulled) == ["pose-1"], "on nobody, or nobody knows"
     assert to_calibrate_on(loop, pulled) == ["pose-4"], "a rejected pose is a bad one"
-    assert settled(pulled) == {"pose-0", "pose-1", "pose-3", "pose-4"}
 
 
 def test_every_portion_serves_one_purpose(review_case: Any) -> None:
@@ -107,6 +105,11 @@ def test_an_audit_waits_for_all_that_it_is_judged_by(review_case: Any) -> None:
     unanswered, unshown = undecided(review_case.project, routing, pulled)
     assert sorted(unanswered) == ["pose pose-0", "pose pose-1"]
     assert unshown == ["image 2.png"]
+    # What another task's answer left of an audited pose is no answer to the audit's.
+    file = pulled.path / CORRECTIONS
+    given = read_corrections(file, pulled.skeleton.num_keypoints)
+    write_corrections(file, [replace(c, task="another") if c.pose == "pose-0" else c for c in given])
+    assert sorted(undecided(review_case.project, routing, pulled)[0]) == ["pose pose-0", "pose pose-0", "pose pose-1"]
 
 
 def test_images_of_the_calibration_and_test_manifests_are_not_learnt_from(review_case: Any, pushed: Path) -> None:

@@ -337,6 +337,16 @@ def test_audits_share_the_confidence_in_equal_parts(case: Path) -> None:
     assert not (case / "third").exists()
 
 
+def test_no_plant_of_any_earlier_audit_is_planted_again(case: Path) -> None:
+    beside = {"plants": 8, "blind": 0, "keypoints": 0, "whole_images": 0, "max_bad": 0.3, "attempts": 3}
+    shown: list[str] = []
+    for name, after in (("first", None), ("second", case / "first"), ("third", case / "second")):
+        proven(case, name, after=after, **beside)
+        shown += [line["of"] for line in lines(case / name, "plants.jsonl")]
+        spend(case / name, issued=False)
+    assert len(shown) == len(set(shown)) == 24
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
