@@ -78,6 +78,8 @@ def _promise(routing: Routing) -> str:
 
 def _write(made: Certificate, out: Path, routing: Routing, overwrite: bool) -> None:
     text = json.dumps(made.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    if out.is_dir():
+        raise InputError("is a folder", subject=str(out), remedy="Give --out the name of a file to write.")
     if out.exists() and not overwrite and out.read_text(encoding="utf-8") != text:
         raise ExistsError(
             "another certificate stands there", subject=str(out), remedy="Give another --out, or --overwrite."

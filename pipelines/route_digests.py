@@ -32,7 +32,9 @@ def keypoints_digest(manifest: Manifest, pool: Pool) -> str:
             rows = np.flatnonzero(bits.any(axis=1))
             if len(rows):
                 stated = pose_digests(manifest.poses(i).take(rows))
-                yield from (hashlib.sha256(pose + row.tobytes()).digest() for pose, row in zip(stated, bits[rows]))
+                yield from (
+                    hashlib.sha256(pose + row.tobytes()).digest() for pose, row in zip(stated, bits[rows], strict=True)
+                )
 
     return digest_of(each())
 
