@@ -1,8 +1,8 @@
 """Reading what people answered, for a certificate: what stands, and what was only asked for to check it.
 
 ``pull`` writes both into one folder: the manifest and ``corrections.jsonl`` hold the answers that stand;
-``checks.jsonl`` the other answers to audited poses and drawn keypoints, and those to planted and blind tasks; ``images.jsonl`` what was
-found in whole images. Answers to another routing's tasks are told apart by their task keys.
+``checks.jsonl`` the other answers to audited poses and drawn keypoints, and those to planted and blind tasks;
+``images.jsonl`` what was found in whole images. Answers to another routing's tasks are told apart by their task keys.
 """
 
 import hashlib

@@ -164,8 +164,7 @@ def _beside(routing: Routing, answers: Answers, step: int) -> tuple[SideClaim, .
 
 
 def _gross_keypoints(routing: Routing, answers: Answers) -> int:
-    """How many of the drawn keypoints are gross by any answer; one that says nothing of a keypoint, or leaves the pose
-    to an expert, says so."""
+    """How many of the drawn keypoints are gross by any answer; one that says nothing, or leaves it open, says so."""
     manifest, skeleton, corrections = routing.manifest, routing.manifest.skeleton, answers.keypoints
     ids = tuple(dict.fromkeys(c.pose for c in corrections))
     row = {pose: i for i, pose in enumerate(ids)}
