@@ -11,6 +11,7 @@ from autolabel.percent import percent, percent_at_most, percent_confidence
 
 if TYPE_CHECKING:
     from autolabel.certificate import Certificate
+    from autolabel.side_claims import SideClaim
 
 
 def words(made: "Certificate") -> str:
@@ -114,8 +115,12 @@ def _beside(made: "Certificate") -> list[str]:
     return [
         "Beside it stand limits that each hold at their own confidence and are not joint with the claim or with each "
         "other; they take reviewers to find every error:",
-        *(side.claim for side in made.beside),
+        *(f"{side.claim}{_named(side)}" for side in made.beside),
     ]
+
+
+def _named(side: "SideClaim") -> str:
+    return f" What was drawn from is named by the digest {side.digest}." if side.digest else ""
 
 
 def _limits() -> str:

@@ -46,14 +46,23 @@ class Stratum:
     bound: float
 
 
-def strata_of(box: ArrayLike, image_size: ArrayLike, poses_in_image: ArrayLike, group: ArrayLike) -> dict[str, Bools]:
-    """Which of N accepted poses belong to which stratum; those that hold none or all of them are left out.
+def strata_of(
+    box: ArrayLike, image_size: ArrayLike, poses_in_image: ArrayLike, group: ArrayLike, first: int | None = None
+) -> dict[str, Bools]:
+    """Which certified poses belong to which stratum; strata that hold none or all of them are left out.
+
+    What is small, and which groups there are, is decided among all N poses that the audit was drawn from: which of
+    them are certified depends on the answers, and a stratum may not.
 
     Args:
         box: (N, 4) xyxy pixels; a pose without a box (NaN) is neither truncated nor small.
         image_size: (N, 2) width and height of each pose's image.
         poses_in_image: (N,) how many poses its image has.
         group: (N,) the group of its image, "" where it has none.
+        first: How many of them, from the first, are certified; all of them where it is not given.
+
+    Returns:
+        (first,) masks by name.
     """
     boxes, sizes, groups = np.asarray(box, np.float64), np.asarray(image_size, np.float64), np.asarray(group, object)
     # Pixel centres are at integers: an image's edges lie half a pixel outside its first and last ones.
@@ -67,7 +76,8 @@ def strata_of(box: ArrayLike, image_size: ArrayLike, poses_in_image: ArrayLike, 
     names: list[str] = sorted({name for name in groups.tolist() if name})
     if len(names) <= MAX_GROUPS:
         found |= {GROUP + name: np.asarray(groups == name, bool) for name in names}
-    return {name: chosen for name, chosen in found.items() if chosen.any() and not chosen.all()}
+    inside = {name: chosen[:first] for name, chosen in found.items()}
+    return {name: chosen for name, chosen in inside.items() if chosen.any() and not chosen.all()}
 
 
 def report(

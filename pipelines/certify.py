@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from autolabel.certify import Certificate
-from autolabel.errors import ExistsError
+from autolabel.errors import ExistsError, InputError
 from autolabel.formats.records import Record, read_json
 from autolabel.manifest import write_text
 from autolabel.progress import SILENT, Progress
@@ -93,6 +93,8 @@ def _promise(routing: Routing) -> str:
 
 def _write(made: Certificate, out: Path, routing: Routing, overwrite: bool, progress: Progress) -> None:
     text = json.dumps(made.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    if out.is_dir():
+        raise InputError("is a folder", subject=str(out), remedy="Give --out the name of a file to write.")
     if out.exists() and not overwrite and out.read_text(encoding="utf-8") != text:
         raise ExistsError(
             "another certificate stands there", subject=str(out), remedy="Give another --out, or --overwrite."

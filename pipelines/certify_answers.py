@@ -1,8 +1,8 @@
 """Reading what people answered, for a certificate: what stands, and what was only asked for to check it.
 
 ``pull`` writes both into one folder: the manifest and ``corrections.jsonl`` hold the answers that stand;
-``checks.jsonl`` the other answers to audited poses, and those to planted and blind tasks; ``images.jsonl`` what was
-found in whole images. Answers to another routing's tasks are told apart by their task keys.
+``checks.jsonl`` the other answers to audited poses and drawn keypoints, and those to planted and blind tasks;
+``images.jsonl`` what was found in whole images. Answers to another routing's tasks are told apart by their task keys.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ class Answers:
         others: Further answers to audited poses, for which the pre-label was shown.
         blind: Answers to audited poses that were given without seeing the network's pose.
         planted: Answers to planted poses.
-        keypoints: Answers to the poses of drawn keypoints, by pose.
+        keypoints: All answers to the poses of drawn keypoints; each of these has one that is settled.
         images: What was found in the drawn images; an image may have been answered more than once.
         digest: Of all of it.
     """
@@ -57,7 +57,7 @@ class Answers:
     others: tuple[Correction, ...]
     blind: tuple[Correction, ...]
     planted: tuple[Correction, ...]
-    keypoints: dict[str, Correction]
+    keypoints: tuple[Correction, ...]
     images: tuple[ImageFinding, ...]
     digest: str
 
@@ -89,7 +89,7 @@ def read_answers(audit: str | Path, routing: Routing) -> Answers:
         others=tuple(c for c in beside if c.pose in audited and c.task not in no_others),
         blind=blind,
         planted=_of_tasks(beside, routing, PLANTED, routing.plants),
-        keypoints=_keypoints(manifest, routing),
+        keypoints=_keypoints(manifest, beside, routing),
         images=_images(manifest.path / IMAGES, routing),
         digest="",
     )
@@ -121,14 +121,14 @@ def _of_tasks(found: Iterable[Correction], routing: Routing, kind: str, poses: S
     return tuple(c for c in found if tasks.get(c.task) == c.pose)
 
 
-def _keypoints(manifest: Manifest, routing: Routing) -> dict[str, Correction]:
+def _keypoints(manifest: Manifest, beside: Sequence[Correction], routing: Routing) -> tuple[Correction, ...]:
     poses = tuple(dict.fromkeys(pose for pose, _ in routing.keypoints))
     if not poses:
-        return {}
+        return ()
     file = manifest.path / CORRECTIONS
     corrections = read_corrections(file, manifest.skeleton.num_keypoints)
-    answered = {c.pose: c for c in _of_tasks(corrections, routing, KEYPOINT, poses) if c.state in SETTLED}
-    _require_all(poses, answered, "poses with drawn keypoints", file)
+    answered = _of_tasks([*corrections, *beside], routing, KEYPOINT, poses)
+    _require_all(poses, (c.pose for c in answered if c.state in SETTLED), "poses with drawn keypoints", file)
     return answered
 
 
@@ -165,7 +165,7 @@ def _require_all(asked: Sequence[str], answered: Iterable[str], what: str, where
 def _digest(answers: Answers) -> str:
     """Of everything that was answered; of the standing answers alone where nothing else was."""
     head = [population_digest(answers.standing), sorted(answers.standing.id[answers.rejected].tolist())]
-    given = [*answers.others, *answers.blind, *answers.planted, *answers.keypoints.values()]
+    given = [*answers.others, *answers.blind, *answers.planted, *answers.keypoints]
     more = sorted(json.dumps(c.to_dict(), sort_keys=True) for c in given)
     more += sorted(json.dumps([i.sample, i.missed, sorted(i.nobody)]) for i in answers.images)
     return hashlib.sha256(json.dumps([*head, more] if more else head).encode()).hexdigest()

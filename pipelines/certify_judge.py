@@ -13,7 +13,7 @@ from autolabel.audit import Bools, Findings, find, shown_bad
 from autolabel.certify import Certificate, certificate
 from autolabel.errors import FormatError
 from autolabel.manifest import Manifest
-from autolabel.merge import Correction, PoseChange, State
+from autolabel.merge import SETTLED, Correction, PoseChange, State
 from autolabel.poses import Poses, Visibility
 from autolabel.reviewers import ReviewerRates
 from autolabel.side_claims import SideClaim, image_claims, keypoint_claim
@@ -67,7 +67,7 @@ def verdict(routing: Routing, population: Population, answers: Answers) -> Certi
         walked=walked,
         delta=routing.delta,
         reviewers=reviewers,
-        beside=_beside(routing, answers),
+        beside=_beside(routing, answers, walked.step),
         strata=_strata(population, findings, size, routing, reviewers),
     )
 
@@ -145,33 +145,40 @@ def _plants(routing: Routing) -> Poses:
     return found
 
 
-def _beside(routing: Routing, answers: Answers) -> tuple[SideClaim, ...]:
+def _beside(routing: Routing, answers: Answers, step: int) -> tuple[SideClaim, ...]:
+    """The claims beside it; about images only of those that are complete with the certified step, -1 if none is."""
     claims: list[SideClaim] = []
     if routing.keypoints:
         gross = _gross_keypoints(routing, answers)
-        claims.append(keypoint_claim(gross, len(routing.keypoints), routing.num_keypoints, routing.confidence))
-    if routing.images:
+        drawn, population, digest = len(routing.keypoints), routing.num_keypoints, routing.keypoints_digest
+        claims.append(keypoint_claim(gross, drawn, population, routing.confidence, digest))
+    images = routing.images_at[step + 1]
+    if images.drawn:
         found: dict[tuple[str, str, str], list[ImageFinding]] = {}
         for finding in answers.images:
             found.setdefault(finding.sample, []).append(finding)
-        missed = [max(f.missed for f in found[sample]) for sample in routing.images]
-        nobody = [len(frozenset[str]().union(*(f.nobody for f in found[sample]))) for sample in routing.images]
-        claims += image_claims(missed, nobody, routing.num_images, routing.confidence)
+        missed = [max(f.missed for f in found[sample]) for sample in images.drawn]
+        nobody = [len(frozenset[str]().union(*(f.nobody for f in found[sample]))) for sample in images.drawn]
+        claims += image_claims(missed, nobody, images.population, routing.confidence, images.digest)
     return tuple(claims)
 
 
 def _gross_keypoints(routing: Routing, answers: Answers) -> int:
-    """How many of the drawn keypoints are gross; one of which the answer says nothing counts as gross."""
-    manifest, skeleton = routing.manifest, routing.manifest.skeleton
-    ids, corrections = tuple(answers.keypoints), list(answers.keypoints.values())
-    parts = [manifest.poses(i) for i in range(manifest.num_parts)]
-    shown = poses_in_order(parts, ids, skeleton.num_keypoints, str(manifest.path))
+    """How many of the drawn keypoints are gross by any answer; one that says nothing, or leaves it open, says so."""
+    manifest, skeleton, corrections = routing.manifest, routing.manifest.skeleton, answers.keypoints
+    ids = tuple(dict.fromkeys(c.pose for c in corrections))
+    row = {pose: i for i, pose in enumerate(ids)}
+    rows = np.array([row[c.pose] for c in corrections], np.intp)
+    parts = (manifest.poses(i) for i in range(manifest.num_parts))
+    shown = poses_in_order(parts, ids, skeleton.num_keypoints, str(manifest.path)).take(rows)
     left, rejected = _left(shown, corrections), _rejected(corrections)
     _, gross = shown_bad(shown, left, rejected, skeleton, RULE)
-    gross |= rejected[:, None] | (left.visibility == Visibility.UNLABELLED)
-    row = {pose: i for i, pose in enumerate(ids)}
+    unsure = np.array([c.state not in SETTLED for c in corrections], bool)
+    gross |= (rejected | unsure)[:, None] | (left.visibility == Visibility.UNLABELLED)
+    by_any = np.zeros((len(ids), skeleton.num_keypoints), bool)
+    np.logical_or.at(by_any, rows, gross)
     drawn = [(row[pose], skeleton.keypoints.index(name)) for pose, name in routing.keypoints]
-    return sum(bool(gross[place]) for place in drawn)
+    return sum(bool(by_any[place]) for place in drawn)
 
 
 def _strata(
@@ -179,9 +186,7 @@ def _strata(
 ) -> tuple[Stratum, ...]:
     inside = population.rows < size
     here = findings.among(inside)
-    members = strata_of(
-        population.box[:size], population.image_size[:size], population.in_image[:size], population.group[:size]
-    )
+    members = strata_of(population.box, population.image_size, population.in_image, population.group, size)
     return report(
         members,
         population.rows[inside],

@@ -12,7 +12,7 @@ from autolabel.errors import FormatError, InputError
 from autolabel.formats.records import Record, json_line, read_json
 from autolabel.manifest import Manifest
 from pipelines.audit_chain import ROUTING, STANDS
-from pipelines.routing_seal import require_unedited
+from pipelines.routing_seal import require_plants, require_unedited
 
 PUT_BACK = "Put back what was routed and drawn: the audit proves something about that alone."
 
@@ -28,6 +28,21 @@ class Step:
 
     size: int
     digest: str
+
+
+@dataclass(frozen=True)
+class ImageStep:
+    """The images that are complete with one of the nested sets, or without any: how many, and of which digest.
+
+    Attributes:
+        population: How many the drawn ones were drawn from.
+        digest: Of these, "" where routing noted none.
+        drawn: Those of the drawn ones that are among them.
+    """
+
+    population: int
+    digest: str
+    drawn: tuple[SampleKey, ...]
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,10 @@ class Routing:
         synthetic: How many of them were made up.
         keypoints: Untouched keypoints that were drawn, as pose id and name.
         num_keypoints: How many they were drawn from.
+        keypoints_digest: Of these, "" where routing noted none.
         images: Whole images that were drawn.
-        num_images: How many they were drawn from.
+        images_at: Those of them that are complete without an accepted pose, and then with each step. The drawn ones
+            among them are a uniform draw from them, given their number.
         after: Digest of the routing whose audit failed before, or "".
     """
 
@@ -68,8 +85,9 @@ class Routing:
     synthetic: int
     keypoints: tuple[tuple[str, str], ...]
     num_keypoints: int
+    keypoints_digest: str
     images: tuple[SampleKey, ...]
-    num_images: int
+    images_at: tuple[ImageStep, ...]
     after: str = ""
 
 
@@ -94,8 +112,10 @@ def read_routing(folder: Path) -> Routing:
             remedy=f"{PUT_BACK} If this audit was judged: {STANDS}",
         )
     require_unedited(record.data, folder)
+    require_plants(record.data, folder)
     accepted = _ids(folder / ACCEPTED)
-    plants = _lines(folder / PLANTS)
+    plants, images = _lines(folder / PLANTS), _lines(folder / IMAGES)
+    steps = _steps(record, len(accepted))
     routing = Routing(
         folder=folder,
         digest=record.text("digest"),
@@ -103,7 +123,7 @@ def read_routing(folder: Path) -> Routing:
         max_bad=_share(record, "max_bad"),
         confidence=_share(record, "confidence"),
         delta=_delta(record),
-        steps=_steps(record, len(accepted)),
+        steps=steps,
         accepted=accepted,
         audit=_ids(folder / AUDIT),
         blind=_ids(folder / BLIND) if (folder / BLIND).exists() else (),
@@ -111,8 +131,9 @@ def read_routing(folder: Path) -> Routing:
         synthetic=sum(line.require("synthetic") is True for line in plants),
         keypoints=tuple((line.text("pose"), line.text("keypoint")) for line in _lines(folder / KEYPOINTS)),
         num_keypoints=_drawn_from(record, "keypoints"),
-        images=tuple(sample_key(line) for line in _lines(folder / IMAGES)),
-        num_images=_drawn_from(record, "images"),
+        keypoints_digest=_digest(record.record("keypoints")),
+        images=tuple(sample_key(line) for line in images),
+        images_at=_images_at(record.record("images"), images, len(steps) if accepted else 0),
         after=record.text("after", ""),
     )
     _require_consistent(routing, record)
@@ -157,6 +178,36 @@ def _steps(record: Record, accepted: int) -> tuple[Step, ...]:
     if made[-1] != whole:
         record.fail("steps", f"end with another set than the {accepted} poses of {ACCEPTED}", PUT_BACK)
     return made
+
+
+def _images_at(record: Record, lines: list[Record], steps: int) -> tuple[ImageStep, ...]:
+    """Before it was noted with which step an image is complete, it was known for the loosest alone."""
+    whole = int(record.number("population", 0))
+    if "settled" not in record.data:
+        every = ImageStep(whole, "", tuple(sample_key(line) for line in lines))
+        return (*[ImageStep(0, "", ())] * steps, every)
+    noted = [record.record("settled"), *record.records("steps")]
+    need = [line.number("step") for line in lines]
+    if len(noted) != steps + 1:
+        record.fail("steps", f"are {len(noted) - 1}, but there are {steps} nested sets")
+    made = tuple(
+        ImageStep(
+            int(part.number("population")),
+            _digest(part),
+            tuple(sample_key(line) for line, at in zip(lines, need, strict=True) if at <= step),
+        )
+        for step, part in enumerate(noted, start=-1)
+    )
+    sizes = [part.population for part in made]
+    if sizes != sorted(sizes) or made[-1] != ImageStep(whole, made[-1].digest, tuple(map(sample_key, lines))):
+        record.fail("steps", f"do not grow to the {whole} images, and {len(lines)} drawn ones, that there are")
+    if any(len(part.drawn) > part.population for part in made):
+        record.fail("steps", "hold fewer images than were drawn from them")
+    return made
+
+
+def _digest(record: Record) -> str:
+    return record.text("digest", "")
 
 
 def _drawn_from(record: Record, draw: str) -> int:

@@ -1,8 +1,9 @@
 """What the answers to all tasks come to: corrections, checks, findings about images, and what could not be used.
 
 Corrections are the standing answers, one a pose, and are laid over poses. Checks are laid over nothing: answers
-to planted and to blind tasks, and every answer to an audited pose beside the standing one. They have the form of
-corrections and a file of their own, so that nothing of them can be merged, trained on or exported.
+to planted and to blind tasks, and every answer to an audited pose or to a keypoint's task beside the standing one.
+They have the form of corrections and a file of their own, so that nothing of them can be merged, trained on or
+exported.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from autolabel.labelstudio.answers import Answer, correction, read_answer, why_v
 from autolabel.labelstudio.exports import Annotation
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.images import ImageCheck, image_check, why_void_image
-from autolabel.labelstudio.tasks import AUDIT, IMAGE, PLANTED, UNMERGED, TaskRecord, read_task_map
+from autolabel.labelstudio.tasks import AUDIT, IMAGE, KEYPOINT, PLANTED, UNMERGED, TaskRecord, read_task_map
 from autolabel.manifest import Manifest
 from autolabel.merge import Correction, latest
 from autolabel.poses import Pose
@@ -96,7 +97,7 @@ def read_answers(annotations: Mapping[str, Sequence[Annotation]], sent: Sent) ->
     notices: list[Notice] = []
     found: list[Correction] = []
     checks: list[Correction] = []
-    audited: list[Correction] = []
+    proving: list[Correction] = []
     audit = {record.pose for record in sent.records.values() if record.kind == AUDIT}
     for record, pose in _answered(annotations, sent):
         usable = [
@@ -110,10 +111,10 @@ def read_answers(annotations: Mapping[str, Sequence[Annotation]], sent: Sent) ->
             by = ", ".join(f"{c.by} at {c.when}" for c in usable)
             notices.append(Notice(record.task, record.pose, f"answered {len(usable)} times, last taken: {by}"))
         found += usable[-1:]
-        audited += usable if record.pose in audit else []
+        proving += usable if record.pose in audit or record.kind == KEYPOINT else []
     chosen, conflicts = latest(found)
     notices += [Notice(chosen[c.pose].task, c.pose, f"{c.what}: {c.detail}") for c in conflicts]
-    checks += [c for c in audited if c is not chosen[c.pose]]
+    checks += [c for c in proving if c is not chosen[c.pose]]
     return Answers(chosen, checks, _images(annotations, sent, notices), notices)
 
 

@@ -9,6 +9,7 @@ from autolabel.formats.records import Record, read_json
 from autolabel.labelstudio.folder import read_lines
 from autolabel.labelstudio.tasks import BLIND, DOUBTS, IMAGE, KINDS, PLANTED
 from autolabel.manifest import COMMIT, Manifest
+from pipelines.routing_seal import require_plants, require_unedited
 
 PLANTS = "plants"
 """The manifest of planted poses below a routing, and the stem of the list that says what they were made from."""
@@ -56,6 +57,7 @@ def read_routing(directory: Path) -> Routing:
     """Read a routing folder.
 
     Raises:
+        InputError: The routing, one of its lists or its planted poses are not what routing wrote.
         FormatError: A file is malformed, something is queued twice for one purpose, or a planted pose is not listed.
         ManifestError: The manifest has changed since.
     """
@@ -64,6 +66,8 @@ def read_routing(directory: Path) -> Routing:
     manifest = Manifest.open(directory / record.text("manifest"))
     if manifest.digest != record.text("manifest_digest"):
         raise ManifestError("is not the manifest that was routed", subject=str(manifest.path), remedy="Route it again.")
+    require_unedited(record.data, directory)
+    require_plants(record.data, directory)
     queue = _read_queue(directory / "queue.jsonl")
     planted = _read_planted(directory / f"{PLANTS}.jsonl")
     if unknown := sorted({entry.pose for entry in queue if entry.kind == PLANTED} - set(planted)):

@@ -110,7 +110,9 @@ class Draws:
         keypoints: Drawn keypoints: row of the pose and number of the keypoint.
         num_keypoints: How many they were drawn from.
         images: Numbers of the drawn images, ascending.
-        num_images: How many they were drawn from.
+        complete_at: (I,) the step with which each image is complete, as :meth:`Pool.complete_at`; empty where no proof
+            is drawn.
+        num_steps: How many steps there are: images of this number are in no step, and none is drawn.
         candidates: How many poses the uniform draw was from.
     """
 
@@ -118,8 +120,18 @@ class Draws:
     keypoints: list[tuple[int, int]]
     num_keypoints: int
     images: Indices
-    num_images: int
+    complete_at: Indices
+    num_steps: int
     candidates: int
+
+    @property
+    def num_images(self) -> int:
+        """Images that the drawn ones were drawn from."""
+        return len(self.complete(self.num_steps - 1))
+
+    def complete(self, step: int) -> Indices:
+        """Numbers of the images that are complete with a step, ascending; with -1 those that need none."""
+        return np.flatnonzero(self.complete_at <= step)
 
     @property
     def uniform(self) -> int:
@@ -145,8 +157,9 @@ def make_draws(
     audit = draw(proposal.accepted, proposal.audit if asked.audit else 0, asked.rng("audit"))
     blind = draw(audit, asked.blind, asked.rng("blind"))
     keypoints, num_keypoints = _keypoints(pool, asked)
-    complete = pool.complete(proposal.accepted) if asked.audit else np.empty(0, np.intp)
-    images = draw(complete, asked.images, asked.rng("images"))
+    sizes = [step.size for step in proposal.steps]
+    complete_at = pool.complete_at(proposal.accepted, sizes) if asked.audit else np.empty(0, np.intp)
+    images = draw(np.flatnonzero(complete_at < len(sizes)), asked.images, asked.rng("images"))
     keypoint_poses = np.unique(np.array([row for row, _ in keypoints], np.intp))
     candidates = np.flatnonzero(pool.open & pool.shown)
     if asked.audit:
@@ -162,7 +175,7 @@ def make_draws(
         "blind": blind,
         "keypoint": keypoint_poses,
     }
-    return Draws(tasks, keypoints, num_keypoints, images, len(complete), len(candidates))
+    return Draws(tasks, keypoints, num_keypoints, images, complete_at, len(sizes), len(candidates))
 
 
 def _keypoints(pool: Pool, asked: Asked) -> tuple[list[tuple[int, int]], int]:

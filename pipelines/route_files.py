@@ -53,7 +53,8 @@ def write_lists(
     lists = {f"{name}.txt": pool.ids[chosen].tolist() for name, chosen in rows.items()}
     names = manifest.skeleton.keypoints
     lists["keypoints.jsonl"] = [json.dumps({"pose": pool.ids[row], "keypoint": names[k]}) for row, k in draws.keypoints]
-    lists["images.jsonl"] = [json.dumps({"sample": list(key)}) for key in keys]
+    steps = draws.complete_at[draws.images].tolist()
+    lists["images.jsonl"] = [json.dumps({"sample": list(k), "step": s}) for k, s in zip(keys, steps, strict=True)]
     for name, lines in lists.items():
         write_text(out / name, "".join(f"{line}\n" for line in lines))
 

@@ -1,6 +1,6 @@
 """The columns that routing decides by, read from a scored manifest part by part."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -58,13 +58,21 @@ class Pool:
         """(N,) untouched keypoints of each pose."""
         return np.unpackbits(self.untouched, axis=1).sum(axis=1, dtype=np.int64)
 
-    def complete(self, accepted: NDArray[np.intp]) -> NDArray[np.intp]:
-        """The images all of whose poses are settled or accepted; those without poses too, rejected ones not."""
-        waiting = self.open.copy()
-        waiting[accepted] = False
-        barred = self.refused.copy()
-        barred[self.image[waiting]] = True
-        return np.flatnonzero(~barred)
+    def complete_at(self, accepted: NDArray[np.intp], sizes: Sequence[int]) -> NDArray[np.intp]:
+        """(I,) the strictest of S nested sets with which all poses of an image are settled or accepted.
+
+        It is -1 where that needs no accepted pose, as in an image without poses, and S where no set suffices, as in one
+        that was rejected.
+
+        Args:
+            accepted: (M,) rows in the order of doubt.
+            sizes: (S,) ascending; set s is the first ``sizes[s]`` accepted poses.
+        """
+        needs = np.full(len(self.ids), len(sizes), np.intp)
+        needs[accepted] = np.searchsorted(sizes, np.arange(len(accepted)), side="right")
+        found = np.where(self.refused, len(sizes), -1)
+        np.maximum.at(found, self.image[self.open], needs[self.open])
+        return found
 
 
 def read_pool(manifest: Manifest, progress: Progress, *, beside: Iterable[Sample] = ()) -> Pool:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autolabel.labelstudio.tasks import DOUBTS
 from autolabel.propose import Indices
@@ -53,9 +54,12 @@ def questions(pool: Pool, tasks: Mapping[str, Indices], max_gross: float, *, cal
     rows = np.unique(np.concatenate([*tasks.values(), np.empty(0, np.intp)]))
     doubt = pool.p_gross[rows].astype(np.float64)
     known = ~np.isnan(doubt)
-    for marks in range(DOUBTS, MOST + 1):
-        chosen = asked(doubt, 1.0, may=known, weakest=marks)
-        left = doubt[known & ~chosen]
-        if not calibrated or not len(left) or left.mean() <= max_gross:
-            break
-    return Questions(marks, int(chosen.sum()), len(left), float(left.mean()) if len(left) and calibrated else None)
+
+    def left_at(marks: int) -> NDArray[np.float64]:
+        return doubt[known & ~asked(doubt, 1.0, may=known, weakest=marks)]
+
+    marks, left = DOUBTS, left_at(DOUBTS)
+    while calibrated and marks < MOST and len(left) and left.mean() > max_gross:
+        marks, left = marks + 1, left_at(marks + 1)
+    expected = float(left.mean()) if len(left) and calibrated else None
+    return Questions(marks, int(known.sum()) - len(left), len(left), expected)

@@ -22,7 +22,8 @@ from autolabel.plants import Plants
 from autolabel.portions import KINDS
 from autolabel.propose import Policy, Proposal
 from pipelines.audit_chain import Link
-from pipelines.route_checked import Known
+from pipelines.route_checked import PLANTS, Known
+from pipelines.route_digests import image_digests, keypoints_digest
 from pipelines.route_draws import Asked, Draws
 from pipelines.route_pool import Pool
 from pipelines.route_promise import Promise
@@ -115,7 +116,7 @@ def record(
         **_promised(out, decision),
         **_setting(out, decision),
         **_numbers(decision, digests),
-        **_proof(decision),
+        **_proof(out, decision),
         "questions": decision.questions.to_dict(),
         "census": decision.price.to_dict(),
         "spent": {**_spent(tasks), "total": len(tasks)},
@@ -188,8 +189,9 @@ def _numbers(decision: Decision, digests: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _proof(decision: Decision) -> dict[str, Any]:
+def _proof(out: Path, decision: Decision) -> dict[str, Any]:
     draws, known, planted = decision.draws, decision.known, decision.planted
+    shown = {"digest": Manifest.open(out / PLANTS).digest} if sum(planted.values()) else {}
     return {
         "planned": {
             "audit": decision.proposal.audit,
@@ -200,11 +202,31 @@ def _proof(decision: Decision) -> dict[str, Any]:
             "poses": len(known.checked.bad) if known is not None else 0,
             "bad": int(known.checked.bad.sum()) if known is not None else 0,
         },
-        "plants": planted,
+        "plants": {**planted, **shown},
         "blind": len(draws.tasks["blind"]),
-        "keypoints": {"population": draws.num_keypoints, "drawn": len(draws.keypoints)},
-        "images": {"population": draws.num_images, "drawn": len(draws.images)},
+        "keypoints": _keypoints(decision),
+        "images": _images(decision),
     }
+
+
+def _keypoints(decision: Decision) -> dict[str, Any]:
+    """How many untouched keypoints were drawn from how many, and from which where any were."""
+    draws = decision.draws
+    drawn: dict[str, Any] = {"population": draws.num_keypoints, "drawn": len(draws.keypoints)}
+    return drawn | ({"digest": keypoints_digest(decision.manifest, decision.pool)} if draws.keypoints else {})
+
+
+def _images(decision: Decision) -> dict[str, Any]:
+    """The same of images, and for each step of those that are complete with it; ``settled`` needs no accepted pose."""
+    draws = decision.draws
+    drawn: dict[str, Any] = {"population": draws.num_images, "drawn": len(draws.images)}
+    if not len(draws.images):
+        return drawn
+    digests = image_digests(decision.manifest, draws)
+    settled, *steps = [
+        {"population": len(draws.complete(step)), "digest": digest} for step, digest in enumerate(digests, start=-1)
+    ]
+    return {**drawn, "settled": settled, "steps": steps}
 
 
 def _spent(tasks: Sequence[Mapping[str, Any]]) -> dict[str, int]:

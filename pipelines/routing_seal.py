@@ -1,4 +1,4 @@
-"""The seal of a routing: digests of its lists, and of ``routing.json`` itself.
+"""The seal of a routing: digests of its lists and of its planted poses, and of ``routing.json`` itself.
 
 What was accepted and what was drawn may not change once an answer is known. A seal does not stop somebody who wants to
 cheat; it stops an edit that nobody remembers from becoming part of a promise. Routings of before there was one carry
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from autolabel.errors import InputError
+from autolabel.manifest import Manifest
 from autolabel.run import file_digest
 
 FILES, SEAL = "files", "seal"
+PLANTS = "plants"
 LISTS = (
     "accepted.txt",
     "audit.txt",
@@ -61,6 +63,25 @@ def require_unedited(record: Mapping[str, Any], folder: Path) -> None:
         file = folder / name
         if (file_digest(file) if file.is_file() else None) != named.get(name):
             raise _edited(file)
+
+
+def require_plants(record: Mapping[str, Any], folder: Path) -> None:
+    """Refuse planted poses that are not those whose digest the record names; a record of before names none.
+
+    Args:
+        record: What ``routing.json`` holds.
+        folder: Where it lies; the planted poses are in its folder ``plants``.
+
+    Raises:
+        InputError: They were changed, or the record is malformed.
+        FormatError: There are none.
+    """
+    plants: Any = record.get("plants", {})
+    if not isinstance(plants, dict):
+        raise _edited(folder / "routing.json")
+    named = cast("dict[str, object]", plants).get("digest")
+    if named is not None and Manifest.open(folder / PLANTS).digest != named:
+        raise _edited(folder / PLANTS)
 
 
 def _digest(record: Mapping[str, Any]) -> str:

@@ -76,6 +76,14 @@ TESTED = {"reviewers": RATES, "delta": Delta(0.05, 0.05, 0.01)}
                 "have a box without a person",
                 "take reviewers to find every error",
             ],
+            ["drawn from is named"],
+        ),
+        (
+            {"beside": [keypoint_claim(0, 60, 900, 0.9, "e" * 64), *image_claims([0], [0], 50, 0.9, "f" * 64)]},
+            [
+                "(0 of 60 drawn were). What was drawn from is named by the digest " + "e" * 64 + ".",
+                "What was drawn from is named by the digest " + "f" * 64 + ".",
+            ],
             [],
         ),
         (

@@ -5,7 +5,7 @@ import pytest
 
 from autolabel.bounds import upper_bound
 from autolabel.errors import InputError
-from autolabel.side_claims import KEYPOINTS, MISSED, NOBODY, image_claims, keypoint_claim
+from autolabel.side_claims import KEYPOINTS, MISSED, NOBODY, SideClaim, image_claims, keypoint_claim
 
 
 def test_untouched_keypoints() -> None:
@@ -15,7 +15,7 @@ def test_untouched_keypoints() -> None:
     assert (made.found, made.drawn, made.population, made.confidence) == (1, 300, 12_000, 0.95)
     assert made.claim == (
         "At most 1.55 % of the 12,000 keypoints that reviewers left untouched are gross, with 95 % confidence "
-        "(1 of 300 drawn were)."
+        "where reviewers are taken to find every error (1 of 300 drawn were)."
     )
 
 
@@ -25,7 +25,13 @@ def test_images_are_counted_once_however_many_people_they_miss() -> None:
     assert missed.bound == upper_bound(2, 5, 50, 0.9)
     assert nobody.bound == upper_bound(1, 5, 50, 0.9)
     assert "2 of 5 drawn do, 4 in all" in missed.claim
-    assert "90 % confidence" in nobody.claim
+    assert "90 % confidence where reviewers are taken to find every error" in nobody.claim
+
+
+def test_a_population_has_a_digest_where_it_was_noted() -> None:
+    assert keypoint_claim(0, 5, 50, 0.9, "k").digest == "k"
+    assert [claim.digest for claim in image_claims([0], [0], 50, 0.9, "i")] == ["i", "i"]
+    assert SideClaim("missed people", "At most ...", 0.1, 0.9, 5, 0, 50).digest == "", "as older certificates have it"
 
 
 def test_everything_looked_at_leaves_nothing_to_chance() -> None:

@@ -59,6 +59,18 @@ def test_many_groups_are_no_strata() -> None:
     assert not [name for name in found if name.startswith(GROUP)]
 
 
+def test_what_is_small_was_fixed_before_it_was_known_which_poses_are_certified() -> None:
+    width = np.array([30, 31, 32, 33, 2, 3, 34, 35])
+    box = np.stack([np.full(8, 10), np.full(8, 10), 10 + width, np.full(8, 40)], axis=1)
+    assert members(box=box)[SMALL] == [4, 5]
+    assert SMALL not in members(box=box, first=4), "the smallest of the certified poses are not small"
+    assert members(box=box, first=5)[SMALL] == [4]
+    groups = np.array([f"g{i}" for i in range(MAX_GROUPS + 1)], object)
+    n = len(groups)
+    found = strata_of(np.tile(BOX[:1], (n, 1)), np.tile(SIZE[:1], (n, 1)), np.ones(n), groups, 2)
+    assert found == {}, "too many groups before are too many groups after"
+
+
 def test_no_poses_have_no_strata() -> None:
     assert strata_of(np.empty((0, 4)), np.empty((0, 2)), np.empty(0), np.empty(0, object)) == {}
 

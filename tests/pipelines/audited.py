@@ -83,10 +83,15 @@ class Audit:
         synthetic: int = 0,
         keypoints: Sequence[tuple[int, int]] = (),
         images: Sequence[int] = (),
+        need: Sequence[int] = (),
+        complete: Sequence[int] = (),
         seal: bool = False,
         **changes: object,
     ) -> Path:
-        """Write the routing's folder; without steps and drawn extras it is one of before there were any."""
+        """Write the routing's folder; without steps and drawn extras it is one of before there were any.
+
+        Each of the images needs a step to be complete, and so many are complete without any, with the first, ...
+        """
         self.routing.mkdir(exist_ok=True)
         manifest = Manifest.open(self.write("model", self.model))
         _lines(self.routing / "accepted.txt", self.ids(range(ACCEPTED)))
@@ -112,10 +117,14 @@ class Audit:
         if keypoints:
             drawn = [{"pose": self.ids([i])[0], "keypoint": SKELETON.keypoints[k]} for i, k in keypoints]
             _lines(self.routing / "keypoints.jsonl", map(json.dumps, drawn))
-            record["keypoints"] = {"population": 5 * K, "drawn": len(keypoints)}
+            record["keypoints"] = {"population": 5 * K, "drawn": len(keypoints), "digest": "of keypoints"}
         if images:
-            _lines(self.routing / "images.jsonl", (json.dumps({"sample": sample(i)}) for i in images))
-            record["images"] = {"population": 25, "drawn": len(images)}
+            noted = [{"step": step} for step in need] or [{}] * len(images)
+            drawn = [{"sample": sample(i), **more} for i, more in zip(images, noted, strict=True)]
+            _lines(self.routing / "images.jsonl", map(json.dumps, drawn))
+            record["images"] = {"population": complete[-1] if complete else 25, "drawn": len(images)}
+            levels = [{"population": n, "digest": f"of {n} images"} for n in complete]
+            record["images"] |= {"settled": levels[0], "steps": levels[1:]} if complete else {}
         record |= changes
         (self.routing / "routing.json").write_text(json.dumps(sealed(record, self.routing) if seal else record))
         return self.routing

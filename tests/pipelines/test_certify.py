@@ -126,6 +126,15 @@ def test_another_certificate_is_not_overwritten_and_the_audit_not_spent(audit: A
     assert audit.certify(answers, overwrite=True).issued
 
 
+def test_a_certificate_is_a_file(audit: Audit) -> None:
+    audit.route()
+    answers = audit.answer()
+    (audit.folder / "certificate.json").mkdir()
+    with pytest.raises(InputError, match=r"certificate\.json: is a folder.*name of a file"):
+        audit.certify(answers, overwrite=True)
+    assert not (audit.routing / "audit-spent.json").exists()
+
+
 def lists(folder: Path, name: str, *ids: str) -> None:
     (folder / name).write_text("".join(f"{pose}\n" for pose in ids))
 

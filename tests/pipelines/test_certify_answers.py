@@ -1,5 +1,6 @@
 """Answers that check other answers: second ones, blind ones, plants, drawn keypoints, whole images."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from autolabel.bounds import residual_bound, upper_bound
 from autolabel.certificate import Certificate
 from autolabel.errors import FormatError, InputError
 from autolabel.labelstudio.tasks import task_key
+from autolabel.manifest import Manifest
 from autolabel.merge import State
 from autolabel.poses import Poses
+from pipelines.routing_seal import sealed
 from tests.pipelines.audited import ACCEPTED, AUDITED, DIGEST, Audit, correction, image, wild
 
 
@@ -170,6 +173,23 @@ def test_untouched_keypoints_are_counted_one_by_one(audit: Audit) -> None:
     assert made.counts.audited == AUDITED
 
 
+def test_a_keypoint_is_gross_if_any_answer_says_so(audit: Audit) -> None:
+    audit.route(max_bad=0.3, keypoints=[(50, 0), (51, 0), (52, 0), (53, 0)])
+    kept = [audit.said(i, "keypoint", bad=False) for i in range(50, 54)]
+    others = [
+        audit.said(50, "keypoint", bad=True, by="eve"),  # the last answer let it pass
+        audit.said(51, "keypoint", bad=False, by="eve"),
+        audit.said(52, "keypoint", bad=False, by="eve", state=State.EXPERT),  # could not tell
+        correction(
+            audit.model.take([53]), wild(audit.model.take([53]), [0]), task_key("another", "pose53", "keypoint")
+        ),
+    ]
+    [claim] = audit.certify(audit.check(others, kept)).beside
+    assert (claim.found, claim.drawn, claim.digest) == (2, 4, "of keypoints")
+    with pytest.raises(InputError, match="judged before, with other answers"):
+        audit.certify(audit.check(others[1:], kept), overwrite=True)
+
+
 @pytest.mark.parametrize("kind", ["audit", "keypoint of another routing", "expert"])
 def test_a_drawn_keypoint_needs_an_answer_to_its_own_task(audit: Audit, kind: str) -> None:
     audit.route(keypoints=[(50, 0)])
@@ -196,6 +216,74 @@ def test_whole_images_are_judged_by_the_worst_that_anybody_saw(audit: Audit) -> 
 def test_an_image_without_an_answer_is_named(audit: Audit) -> None:
     with pytest.raises(InputError, match=r"1 of 3 drawn images have no answer, such as root/4\.png"):
         with_images(audit, image(3), image(5))
+
+
+SPREAD = [*range(20), *range(32, 42)]
+STEPS: dict[str, Any] = {"max_bad": 0.12, "steps": (32, ACCEPTED), "images": (3, 20, 27)}
+NEEDED = {"need": (0, 1, -1), "complete": (5, 18, 25)}
+"""Of the drawn images one is complete with the strict set, one with the loose one, and one holds no accepted pose."""
+
+
+@pytest.mark.parametrize(
+    ("bad", "more", "claims"),
+    [
+        ((), NEEDED, (1, 3, 25, "of 25 images")),
+        ((33, 34, 35, 36), NEEDED, (0, 2, 18, "of 18 images")),
+        ((0, 1, 2, 3), NEEDED, (0, 1, 5, "of 5 images")),
+        ((0, 1, 2, 3), {"need": (0, 1, 1), "complete": (0, 18, 25)}, None),  # every image needs an accepted pose
+        ((), {}, (1, 3, 25, "")),  # a routing that did not note which step an image needs
+        ((33, 34, 35, 36), {}, None),
+    ],
+)
+def test_images_are_claimed_as_far_as_the_certified_step_completes_them(
+    audit: Audit, bad: tuple[int, ...], more: dict[str, Any], claims: tuple[int, int, int, str] | None
+) -> None:
+    audit.audited = SPREAD
+    audit.err(*bad)
+    audit.route(**STEPS, **more)
+    made = audit.certify(audit.check(images=[image(3), image(20, missed=2), image(27)]))
+    if claims is None:
+        assert made.beside == ()
+        return
+    missed, nobody = made.beside
+    assert (missed.found, missed.drawn, missed.population, missed.digest) == claims
+    assert missed.bound == upper_bound(*claims[:3], 0.9)
+    assert (nobody.population, nobody.digest) == claims[2:]
+    if made.issued and claims[3]:
+        assert f"named by the digest {claims[3]}." in made.words()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"need": (0, 1, -1), "complete": (5, 18)}, "steps: are 1, but there are 2 nested sets"),
+        ({"need": (0, 1, -1), "complete": (5, 2, 25)}, "steps: do not grow to the 25 images"),
+        ({"need": (0, 2, -1), "complete": (5, 18, 25)}, "steps: do not grow to the 25 images, and 3 drawn"),
+        ({"need": (-1, 1, -1), "complete": (1, 18, 25)}, "steps: hold fewer images than were drawn"),
+    ],
+)
+def test_steps_of_images_that_contradict_each_other_are_refused(
+    audit: Audit, more: dict[str, Any], message: str
+) -> None:
+    audit.route(**STEPS, **more)
+    with pytest.raises(FormatError, match=message):
+        audit.certify(audit.check(images=[image(3), image(20), image(27)]))
+
+
+def test_other_plants_than_those_that_were_sealed_are_refused(audit: Audit) -> None:
+    shown = planted(audit)
+    audit.route(plants=shown)
+    digest = Manifest.open(audit.routing / "plants").digest
+    audit.route(max_bad=0.4, plants=shown, seal=True)
+    record = json.loads((audit.routing / "routing.json").read_text())
+    record = sealed({**record, "plants": {"natural": 10, "digest": digest}}, audit.routing)
+    (audit.routing / "routing.json").write_text(json.dumps(record))
+    audit.write("routing/plants", wild(shown, range(10), 6))  # easier to see
+    answers = audit.check([caught(audit, shown, i) for i in range(10)])
+    with pytest.raises(InputError, match="plants: is not what routing wrote"):
+        audit.certify(answers)
+    audit.write("routing/plants", shown)
+    assert audit.certify(answers).issued
 
 
 @pytest.mark.parametrize("missed", [-1, 0.5, "two"])

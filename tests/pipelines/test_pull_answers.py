@@ -134,6 +134,16 @@ def test_every_further_answer_to_an_audited_pose_is_a_check(review_case: Any) ->
     ], "pose 1 is not audited: of its answers the last counts"
 
 
+def test_every_further_answer_to_a_keypoints_task_is_a_check(review_case: Any) -> None:
+    desk = Desk(review_case, {"pose": "pose-0", "kind": "keypoint"}, {"pose": "pose-0"})
+    desk.answer("keypoint", "pose-0", nose(3.0), nose(4.0), minute=1)
+    desk.answer("review", "pose-0", nose(5.0), nose(6.0), minute=8)
+    result = desk.pull()
+    (standing,) = read_corrections(result.corrections, 17)
+    assert standing.when.startswith("2026-11-22T20:09")
+    assert sorted(c.when[:16] for c in checks(result)) == ["2026-11-22T20:01", "2026-11-22T20:02"]
+
+
 def test_what_cannot_be_used_is_no_check(review_case: Any) -> None:
     desk = Desk(review_case, QUEUED, AUDIT)
     desk.answer("planted", "plant-1", list.clear)

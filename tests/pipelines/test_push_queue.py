@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import FormatError, SkeletonError
+from autolabel.errors import FormatError, InputError, SkeletonError
 from autolabel.manifest import write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
 from pipelines.push_queue import read_routing
+from pipelines.routing_seal import sealed
+from tests.pipelines.plants import QUEUED, plant
 
 
 def test_poses_and_images_in_their_order(review_case: Any) -> None:
@@ -51,4 +53,20 @@ def test_plants_of_another_skeleton_are_refused(review_case: Any) -> None:
     roots = {"images": review_case.folder / "images"}
     write_manifest(folder / "plants", [sample], Skeleton.load("lsp14"), roots, stage="test")
     with pytest.raises(SkeletonError):
+        read_routing(folder)
+
+
+def test_an_edited_queue_and_other_plants_are_refused(review_case: Any) -> None:
+    folder = review_case.route(QUEUED)
+    digest = plant(review_case, folder).digest
+    record = json.loads((folder / "routing.json").read_text()) | {"plants": {"natural": 1, "digest": digest}}
+    (folder / "routing.json").write_text(json.dumps(sealed(record, folder)))
+    assert [entry.pose for entry in read_routing(folder).queue] == ["plant-1"]
+    other = {**record, "plants": {"natural": 1, "digest": "another"}}
+    (folder / "routing.json").write_text(json.dumps(sealed(other, folder)))
+    with pytest.raises(InputError, match="plants: is not what routing wrote"):
+        read_routing(folder)
+    (folder / "routing.json").write_text(json.dumps(sealed(record, folder)))
+    (folder / "queue.jsonl").write_text("")
+    with pytest.raises(InputError, match=r"queue\.jsonl: is not what routing wrote"):
         read_routing(folder)

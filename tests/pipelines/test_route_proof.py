@@ -13,12 +13,15 @@ from autolabel.errors import ConfigError, InputError
 from autolabel.manifest import Manifest, ManifestWriter, Parent, write_manifest
 from autolabel.planner import Past
 from autolabel.poses import Origin, Poses, Sample, Visibility
+from autolabel.progress import SILENT
 from autolabel.run import file_digest
 from autolabel.skeleton import Skeleton
 from pipelines.certify_read import read_routing
 from pipelines.check import check
 from pipelines.push_queue import read_routing as read_queue
 from pipelines.route import RouteResult, route
+from pipelines.route_digests import keypoints_digest
+from pipelines.route_pool import read_pool
 
 K = 17
 SKELETON = Skeleton.load("coco17")
@@ -99,7 +102,8 @@ def test_everything_that_proves_something_is_drawn_and_charged(case: Path) -> No
     assert {task["pose"] for task in kinds["blind"]} == set(lines(folder, "blind.txt")) < set(audit)
     assert [task["blind"] for task in queue] == [task["kind"] == "blind" for task in queue]
     keypoints = lines(folder, "keypoints.jsonl")
-    assert record["keypoints"] == {"population": 40 * 10, "drawn": 15}
+    assert record["keypoints"]["population"] == 40 * 10
+    assert record["keypoints"]["drawn"] == 15
     assert len({(line["pose"], line["keypoint"]) for line in keypoints}) == 15
     assert {task["pose"] for task in kinds["keypoint"]} == {line["pose"] for line in keypoints}
     assert {line["keypoint"] for line in keypoints} <= set(SKELETON.keypoints[7:]), "people moved the others"
@@ -107,7 +111,7 @@ def test_everything_that_proves_something_is_drawn_and_charged(case: Path) -> No
     images = [line["sample"] for line in lines(folder, "images.jsonl")]
     assert sorted(task["image"] for task in kinds["image"]) == sorted(images)
     complete = {int(pose[1:]) for pose in accepted} | set(range(0, N, 10))
-    assert record["images"] == {"population": len(complete), "drawn": 9}
+    assert (record["images"]["population"], record["images"]["drawn"]) == (len(complete), 9)
     assert {int(image[0][1:]) for image in images} <= complete
     assert sum(record["portions"]["drawn"].values()) == sum(
         spent.get(kind, 0) for kind in ("development", "calibration", "gate")
@@ -147,7 +151,7 @@ def test_plants_are_known_errors_with_ids_of_their_own(case: Path) -> None:
     judged = check(Manifest.open(case / "checked"), Manifest.open(case / "truth"))
     bad = dict(zip(judged.poses.id.tolist(), judged.bad.tolist(), strict=True))
     oks = dict(zip(judged.poses.id.tolist(), judged.oks.tolist(), strict=True))
-    assert record["plants"] == {"natural": 10, "synthetic": 0}
+    assert record["plants"] == {"natural": 10, "synthetic": 0, "digest": plants.digest}
     assert set(plants.poses(0).id) == set(told)
     assert set(told).isdisjoint(bad)
     assert all(bad[line["of"]] and not line["synthetic"] for line in told.values())
@@ -228,6 +232,61 @@ def test_all_untouched_keypoints_and_all_complete_images_can_be_drawn(case: Path
     assert drawn == {(f"p{i:04}", name) for i in range(0, N, 10) for name in SKELETON.keypoints[7:]}
     assert record["images"]["drawn"] == record["images"]["population"] == len(lines(case / "routing", "images.jsonl"))
     assert record["spent"]["keypoint"] == 40
+
+
+def test_images_are_noted_with_the_step_that_completes_them(case: Path) -> None:
+    record, folder = run(case, whole_images=10_000, keypoints=5, budget=30_000).record, case / "routing"
+    assert len(record["steps"]) > 1, "or this test says nothing"
+    accepted = lines(folder, "accepted.txt")
+    settled = {f"r{i}" for i in range(0, N, 10)}
+    sets = [settled | {f"r{int(pose[1:])}" for pose in accepted[: step["size"]]} for step in record["steps"]]
+    found = {line["sample"][0]: line["step"] for line in lines(folder, "images.jsonl")}
+    assert {name for name, step in found.items() if step == -1} == settled
+    for i, mine in enumerate(sets):
+        assert {name for name, step in found.items() if step <= i} == mine
+    noted = record["images"]["steps"]
+    assert record["images"]["settled"]["population"] == len(settled)
+    assert [step["population"] for step in noted] == [len(mine) for mine in sets]
+    assert len({step["digest"] for step in [record["images"]["settled"], *noted]}) == len(sets) + 1
+    read = read_routing(folder)
+    assert [(at.population, len(at.drawn)) for at in read.images_at] == [(len(s), len(s)) for s in [settled, *sets]]
+    assert read.images_at[-1].digest == noted[-1]["digest"]
+    assert read.keypoints_digest == record["keypoints"]["digest"]
+
+
+def test_an_image_needs_the_loosest_of_its_poses(tmp_path: Path) -> None:
+    model, _ = figures(8, "p", 0)
+    moved = model.replace(xy=model.xy + np.arange(8)[:, None, None] * np.float32(300))
+    settled = moved.replace(attributes=[{"state": "reviewed"} if i in (0, 1, 2) else {} for i in range(8)])
+
+    def pairs() -> Iterator[Sample]:
+        for i in range(5):
+            state = {"state": "rejected"} if i == 3 else {}
+            mine = settled.take([2 * i, 2 * i + 1] if i < 4 else [])
+            yield Sample(f"r{i}", "r", f"{i}.png", (9, 9), mine, attributes=state)
+
+    write_manifest(tmp_path / "m", pairs(), SKELETON, {"r": tmp_path}, stage="score", part_size=2)
+    pool = read_pool(Manifest.open(tmp_path / "m"), SILENT)
+    assert pool.complete_at(np.array([3, 4, 5]), [1, 2, 3]).tolist() == [-1, 0, 2, 3, -1]
+    assert pool.complete_at(np.array([4, 3]), [1, 2]).tolist() == [-1, 1, 2, 2, -1]
+    assert pool.complete_at(np.empty(0, np.intp), []).tolist() == [-1, 0, 0, 0, -1]
+
+
+def test_the_digest_of_untouched_keypoints_says_which_and_where_they_are(case: Path) -> None:
+    def of(name: str, poses: Poses, part_size: int = 150) -> str:
+        write_manifest(case / name, samples(poses, "r"), SKELETON, {"r": case}, stage="score", part_size=part_size)
+        manifest = Manifest.open(case / name)
+        return keypoints_digest(manifest, read_pool(manifest, SILENT))
+
+    scored = Manifest.open(case / "scored")
+    poses = Poses.concat([scored.poses(i) for i in range(scored.num_parts)])
+    before = of("same", poses, 7)
+    assert before == keypoints_digest(scored, read_pool(scored, SILENT))
+    moved, touched, open_ = poses.xy.copy(), poses.origin.copy(), poses.xy.copy()
+    moved[10, 9], touched[10, 9], open_[11, 9] = 7, Origin.HUMAN, 7
+    assert of("moved", poses.replace(xy=moved)) != before
+    assert of("touched", poses.replace(origin=touched)) != before
+    assert of("open", poses.replace(xy=open_)) == before, "nobody reviewed that one"
 
 
 def test_images_without_poses_are_complete_and_rejected_ones_are_not(tmp_path: Path) -> None:
