@@ -17,6 +17,7 @@ class Price:
         audit: Accepted poses that are audited.
         planted: Planted errors.
         blind: Audited poses that are placed once more without a pre-label.
+        beside: Keypoints and whole images that are looked at beside the promise.
         development: Checked poses that helped to choose what to accept; they are spent already.
     """
 
@@ -25,12 +26,17 @@ class Price:
     audit: int
     planted: int = 0
     blind: int = 0
+    beside: int = 0
     development: int = 0
 
     @property
     def promise(self) -> int:
         """Poses to open from now on until every pose is accepted or seen."""
-        return self.audit + self.planted + self.blind + self.open - self.accepted
+        return self.audit + self.planted + self.blind + self.beside + self.open - self.accepted
+
+    @property
+    def _extra(self) -> tuple[tuple[int, str], ...]:
+        return (self.planted, "planted"), (self.blind, "blind"), (self.beside, "keypoints and whole images")
 
     @property
     def pays(self) -> bool:
@@ -43,9 +49,9 @@ class Price:
             return "No pose is open, so there is nothing to decide."
         census = f"opening every open pose takes {self.open:,} tasks"
         if not self.accepted:
-            return f"Nothing can be accepted unseen: {census}, and then nothing has to be proven."
+            return f"Nothing is accepted unseen: {census}, and then nothing has to be proven."
         parts = [f"{self.audit:,} audited"]
-        parts += [f"{count:,} {name}" for count, name in ((self.planted, "planted"), (self.blind, "blind")) if count]
+        parts += [f"{count:,} {name}" for count, name in self._extra if count]
         parts.append(f"{self.open - self.accepted:,} others")
         told = f"The promise takes {self.promise:,} tasks ({', '.join(parts)}); {census}."
         if not self.pays:

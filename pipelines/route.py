@@ -29,7 +29,7 @@ from autolabel.route import Order
 from autolabel.run import Run, RunState, file_digest
 from pipelines.audit_chain import ROUTING, Link, chain, claim, require_replaceable
 from pipelines.audit_ledger import require_undrawn
-from pipelines.route_checked import Known, choose_plants, planted_before, read_checked, write_plants
+from pipelines.route_checked import Known, choose_plants, open_checked, planted_before, read_checked, write_plants
 from pipelines.route_draws import Asked, make_draws
 from pipelines.route_files import QUEUE, population_digests, queue, write_lists, write_queue
 from pipelines.route_pool import Pool, read_pool, sample_keys
@@ -139,8 +139,11 @@ def route(
     if plants and checked is None:
         raise InputError("plants need poses that people checked", remedy="Give --checked and --truth.")
     source = Manifest.open(manifest)
+    opened = open_checked(source, checked, truth)
     inputs = {"manifest": source.digest, **({"after": failed} if failed else {})}
-    inputs |= {n: Manifest.open(p).digest for n, p in (("checked", checked), ("truth", truth)) if p is not None}
+    if opened is not None:
+        inputs |= {"checked": opened[0].digest, "truth": opened[1].digest}
+    past = _history(Path(history)) if history is not None else None
     if history is not None:
         inputs["history"] = file_digest(history)
     config = {
@@ -157,9 +160,8 @@ def route(
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "route", config=config, inputs=inputs, existing=existing, commit=ROUTING) as run:
         if run.state is not RunState.DONE:
-            known = read_checked(source, checked, truth, progress)
+            known = read_checked(*opened, progress) if opened is not None else None
             decision = _decide(source, asked, policy, promise, known, earlier, progress)
-            past = [Past.from_dict(line) for line in read_lines(Path(history))] if history is not None else None
             _write(run.path, decision, past)
         made = read_json(run.path / ROUTING)
     if made["reason"]:
@@ -167,6 +169,20 @@ def route(
     if audit:
         progress.note(made["advice"])
     return RouteResult(Path(out), made)
+
+
+def _history(path: Path) -> list[Past]:
+    """The rounds of a history.
+
+    Raises:
+        InputError: It cannot be read, or a line is no round.
+    """
+    if not path.is_file():
+        raise InputError("there is no such file", subject=str(path), remedy="The loop keeps one in rounds/NN.")
+    try:
+        return [Past.from_dict(line) for line in read_lines(path)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"holds a line that is no round: {error!r}", subject=str(path)) from error
 
 
 def _decide(
@@ -191,7 +207,13 @@ def _decide(
     if not len(proposal.accepted):
         plants = None
     draws = make_draws(
-        manifest, pool, proposal, asked, planted=len(plants or ()), maturity=known.maturity if known is not None else 0
+        manifest,
+        pool,
+        proposal,
+        asked,
+        planted=len(plants or ()),
+        maturity=known.maturity if known is not None else 0,
+        progress=progress,
     )
     asking = questions(pool, draws.tasks, asked.max_gross, calibrated=_calibrated(manifest))
     after = earlier[0] if earlier else None
@@ -213,7 +235,10 @@ def _proposal(
 ) -> Proposal:
     """What may be accepted. Where no audit is drawn yet, one of any size could follow."""
     if not _calibrated(manifest):
-        return nothing("p_bad is a prior, not a probability, until `autolabel calibrate` has seen checked poses")
+        return nothing(
+            "p_bad is no calibrated probability here: fit a calibrator with `autolabel calibrate`, or after a merge "
+            "score once more with `autolabel score --calibrator`"
+        )
     return propose(
         pool.trusted,
         pool.open,
@@ -235,6 +260,7 @@ def _price(pool: Pool, proposal: Proposal, asked: Asked, plants: Plants | None, 
         audit=proposal.audit,
         planted=len(plants or ()) if accepted else 0,
         blind=min(asked.blind, proposal.audit),
+        beside=asked.keypoints + asked.images if accepted else 0,
         development=len(known.checked.bad) if known is not None else 0,
     )
 

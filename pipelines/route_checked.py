@@ -58,13 +58,13 @@ class Known:
         return Development(doubt, self.checked.bad)
 
 
-def read_checked(
-    scored: Manifest, checked: str | Path | None, truth: str | Path | None, progress: Progress
-) -> Known | None:
-    """Read the checked poses; None where there are none.
+def open_checked(
+    scored: Manifest, checked: str | Path | None, truth: str | Path | None
+) -> tuple[Manifest, Manifest] | None:
+    """The checked poses and their truth, not read yet; None where there are none.
 
     Raises:
-        InputError: One of the two is missing, they share no pose, or they were not scored as ``scored`` was.
+        InputError: One of the two is missing, or they were not scored as ``scored`` was.
         SkeletonError: They have another skeleton.
     """
     if checked is None and truth is None:
@@ -80,8 +80,17 @@ def read_checked(
         raise InputError(
             f"was not scored by the calibrator of {scored.path}",
             subject=str(poses.path),
-            remedy="Score both with the same calibrator: doubts of two calibrators cannot be compared.",
+            remedy="Score both with `autolabel score` and the same calibrator: doubts of two cannot be compared.",
         )
+    return poses, true
+
+
+def read_checked(poses: Manifest, true: Manifest, progress: Progress) -> Known:
+    """Read what :func:`open_checked` opened.
+
+    Raises:
+        InputError: They share no pose.
+    """
     judged = check(poses, true, progress)
     image, worst = _images(poses, judged.poses.id.tolist())
     return Known(poses, true, judged, image, worst)

@@ -6,7 +6,7 @@ no other draw. After a failed audit the failed routing's digest is a part of it:
 
 import hashlib
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from autolabel.errors import InputError
 from autolabel.manifest import Manifest
 from autolabel.portions import deal
+from autolabel.poses import Sample
+from autolabel.progress import SILENT, Progress
 from autolabel.propose import Indices, Proposal
 from autolabel.repeats import Repeats
 from autolabel.route import Order, draw
-from autolabel.select import clean_up, errors_per_second, learning_batch
+from autolabel.select import clean_up, errors_per_second, learning_batch, uniform_draw
 from pipelines.route_pool import Pool
 
 LEARNABLE = 20_000
@@ -67,6 +69,9 @@ class Asked:
     after: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("budget", "seed"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}", remedy="Give a whole number, 0 or more.")
         if not 0 <= self.random_share <= 1:
             raise InputError(f"random_share is {self.random_share}", remedy="Give a share from 0 to 1.")
         if not 0 <= self.max_gross <= 1:
@@ -114,6 +119,7 @@ class Draws:
             is drawn.
         num_steps: How many steps there are: images of this number are in no step, and none is drawn.
         candidates: How many poses the uniform draw was from.
+        probability: By row, the probability with which a pose got into the uniform draw.
     """
 
     tasks: dict[str, Indices]
@@ -123,6 +129,7 @@ class Draws:
     complete_at: Indices
     num_steps: int
     candidates: int
+    probability: Mapping[int, float]
 
     @property
     def num_images(self) -> int:
@@ -140,7 +147,14 @@ class Draws:
 
 
 def make_draws(
-    manifest: Manifest, pool: Pool, proposal: Proposal, asked: Asked, *, planted: int, maturity: float
+    manifest: Manifest,
+    pool: Pool,
+    proposal: Proposal,
+    asked: Asked,
+    *,
+    planted: int,
+    maturity: float,
+    progress: Progress = SILENT,
 ) -> Draws:
     """Draw the proof first, then what is measured by, then review with what is left.
 
@@ -153,6 +167,7 @@ def make_draws(
         asked: How many of each.
         planted: Tasks that go to planted errors.
         maturity: How good the network is, 0..1.
+        progress: Where to report.
     """
     audit = draw(proposal.accepted, proposal.audit if asked.audit else 0, asked.rng("audit"))
     blind = draw(audit, asked.blind, asked.rng("blind"))
@@ -165,17 +180,32 @@ def make_draws(
     if asked.audit:
         candidates = np.setdiff1d(candidates, proposal.accepted, assume_unique=True)
     left = max(asked.budget - len(audit) - len(blind) - len(keypoint_poses) - len(images) - planted, 0)
-    uniform = draw(candidates, round(asked.uniform_share * left), asked.rng("uniform"))
+    repeats = _repeats(manifest, progress) if left and len(candidates) else Repeats.none(len(pool.ids))
+    uniform, chance = uniform_draw(candidates, round(asked.uniform_share * left), asked.rng("uniform"), repeats)
     portion = deal(pool.group, asked.portions)[pool.image[uniform]]
     rest = np.setdiff1d(candidates, uniform, assume_unique=True)
     tasks = {
-        "review": _reviews(manifest, pool, rest, left - len(uniform), asked, maturity),
+        "review": _reviews(manifest, pool, rest, left - len(uniform), asked, maturity, repeats),
         **{kind: uniform[portion == kind] for kind in ("development", "calibration", "gate")},
         "audit": audit,
         "blind": blind,
         "keypoint": keypoint_poses,
     }
-    return Draws(tasks, keypoints, num_keypoints, images, complete_at, len(sizes), len(candidates))
+    probability = dict(zip(uniform.tolist(), chance.tolist(), strict=True))
+    return Draws(tasks, keypoints, num_keypoints, images, complete_at, len(sizes), len(candidates), probability)
+
+
+def _repeats(manifest: Manifest, progress: Progress) -> Repeats:
+    """Which poses repeat each other; reads the manifest once more."""
+    with progress.task("repeats", len(manifest), "image") as task:
+
+        def samples() -> Iterator[Sample]:
+            for i in range(manifest.num_parts):
+                part = manifest.part(i)
+                yield from part
+                task.advance(len(part))
+
+        return Repeats.of(samples())
 
 
 def _keypoints(pool: Pool, asked: Asked) -> tuple[list[tuple[int, int]], int]:
@@ -191,27 +221,30 @@ def _keypoints(pool: Pool, asked: Asked) -> tuple[list[tuple[int, int]], int]:
     return list(zip(rows.tolist(), columns.tolist(), strict=True)), total
 
 
-def _reviews(manifest: Manifest, pool: Pool, rest: Indices, count: int, asked: Asked, maturity: float) -> Indices:
+def _reviews(
+    manifest: Manifest, pool: Pool, rest: Indices, count: int, asked: Asked, maturity: float, repeats: Repeats
+) -> Indices:
     """What to review, first things first; what the model alone rejected is to be confirmed before all others."""
     first = rest[pool.second[rest]][:count]
     others, count = rest[~pool.second[rest]], count - len(first)
     if asked.order is Order.RANDOM:
         chosen = asked.rng("review").permutation(others)[:count]
     elif asked.order is Order.LEARN:
-        chosen = _to_learn(manifest, pool, others, count, asked, maturity)
+        chosen = _to_learn(manifest, pool, others, count, asked, maturity, repeats)
     else:
         worth = errors_per_second(pool.p_bad, pool.p_gross) if asked.order is Order.CLEAN else pool.p_bad
-        chosen = clean_up(worth, others, count, Repeats.of(manifest))
+        chosen = clean_up(worth, others, count, repeats)
     return np.concatenate([first, chosen])
 
 
-def _to_learn(manifest: Manifest, pool: Pool, others: Indices, count: int, asked: Asked, maturity: float) -> Indices:
+def _to_learn(
+    manifest: Manifest, pool: Pool, others: Indices, count: int, asked: Asked, maturity: float, repeats: Repeats
+) -> Indices:
     """A batch that is doubtful and unlike what people have seen."""
     rng = asked.rng("learn")
     seen = draw(np.flatnonzero(~pool.open & pool.shown), REMEMBERED, rng)
     pick = draw(others, max(LEARNABLE, count), rng)
     embedding = _embeddings(manifest, np.concatenate([pick, seen]))
-    repeats = Repeats.of(manifest)
     chosen = learning_batch(
         embedding[: len(pick)],
         pool.p_bad[pick],

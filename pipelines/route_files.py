@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from autolabel.digests import digest_of, pose_digests
 from autolabel.manifest import Manifest, write_text
+from autolabel.portions import KINDS as PORTIONS
 from autolabel.propose import Indices, Proposal
 from autolabel.route import Order, mixed_priorities
 from pipelines.route_draws import Asked, Draws
@@ -78,10 +79,14 @@ def queue(
         doubt = np.nan_to_num(pool.p_bad[review].astype(np.float64), nan=1.0)
         urgency = np.where(pool.second[review], 1.0, doubt).tolist()
     tasks = [_task(pose, "review", urgent) for pose, urgent in zip(pool.ids[review].tolist(), urgency, strict=True)]
-    drawn = [(pose, kind) for kind in draws.tasks if kind != "review" for pose in pool.ids[draws.tasks[kind]].tolist()]
-    drawn += [(pose, "planted") for pose in planted]
+    rows = [(row, kind) for kind in draws.tasks if kind != "review" for row in draws.tasks[kind].tolist()]
+    drawn = [(pool.ids[row], kind) for row, kind in rows] + [(pose, "planted") for pose in planted]
+    chances = [draws.probability.get(row) if kind in PORTIONS else None for row, kind in rows] + [None] * len(planted)
     places = mixed_priorities(urgency, len(drawn) + len(keys), asked.rng("places"))
-    tasks += [_task(pose, kind, place) for (pose, kind), place in zip(drawn, places, strict=False)]
+    tasks += [
+        {**_task(pose, kind, place), **({"probability": chance} if chance is not None else {})}
+        for (pose, kind), place, chance in zip(drawn, places, chances, strict=False)
+    ]
     tasks += [
         {**_task("", "image", place), "image": list(key)} for key, place in zip(keys, places[len(drawn) :], strict=True)
     ]

@@ -80,6 +80,15 @@ class Decision:
     def advice(self) -> list[str]:
         """What a person should know before spending the budget."""
         told, planted = [self.price.words()], sum(self.planted.values())
+        if not len(self.proposal.accepted) and self.proposal.reason:
+            told = [f"{self.price.words()} The reason: {self.proposal.reason}."]
+        drawn = (
+            ("untouched keypoints of reviewed poses", self.asked.keypoints, len(self.draws.keypoints)),
+            ("complete images", self.asked.images, len(self.draws.images)),
+            ("audited poses to show blind", self.asked.blind, len(self.draws.tasks["blind"])),
+        )
+        told += [f"Only {got} of {wanted} {name} could be drawn: there are no more." for name, wanted, got in drawn
+                 if got < wanted and len(self.proposal.accepted)]  # fmt: skip
         if planted < self.asked.planted and len(self.proposal.accepted):
             told.append(f"Only {planted} of {self.asked.planted} errors could be planted: check more poses.")
         if self.planted["synthetic"]:
@@ -184,7 +193,6 @@ def _numbers(decision: Decision, digests: Sequence[str]) -> dict[str, Any]:
             "shares": dict(decision.asked.portions),
             "drawn": portions,
             "drawn_from": draws.candidates,
-            "probability": draws.uniform / draws.candidates if draws.candidates else None,
         },
     }
 
