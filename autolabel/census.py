@@ -6,6 +6,9 @@ what it does not accept has to be reviewed all the same. On a small corpus that 
 
 from dataclasses import asdict, dataclass
 
+WORTH = 0.9
+"""A promise that saves less than a tenth of the openings is not worth the chance that its audit fails."""
+
 
 @dataclass(frozen=True)
 class Price:
@@ -32,16 +35,12 @@ class Price:
     @property
     def promise(self) -> int:
         """Poses to open from now on until every pose is accepted or seen."""
-        return self.audit + self.planted + self.blind + self.beside + self.open - self.accepted
-
-    @property
-    def _extra(self) -> tuple[tuple[int, str], ...]:
-        return (self.planted, "planted"), (self.blind, "blind"), (self.beside, "keypoints and whole images")
+        return self.audit + self.planted + self.blind + self.open - self.accepted
 
     @property
     def pays(self) -> bool:
-        """Whether that is less than to open every pose."""
-        return self.promise < self.open
+        """Whether that is clearly less than to open every pose."""
+        return self.open > 0 and self.promise <= WORTH * self.open
 
     def words(self) -> str:
         """The comparison in a sentence or two."""
@@ -51,11 +50,12 @@ class Price:
         if not self.accepted:
             return f"Nothing is accepted unseen: {census}, and then nothing has to be proven."
         parts = [f"{self.audit:,} audited"]
-        parts += [f"{count:,} {name}" for count, name in self._extra if count]
+        parts += [f"{count:,} {name}" for count, name in ((self.planted, "planted"), (self.blind, "blind")) if count]
         parts.append(f"{self.open - self.accepted:,} others")
-        told = f"The promise takes {self.promise:,} tasks ({', '.join(parts)}); {census}."
+        beside = f", and {self.beside:,} keypoints and whole images beside it" if self.beside else ""
+        told = f"The promise takes {self.promise:,} tasks ({', '.join(parts)}){beside}; {census}."
         if not self.pays:
-            return f"{told} Check them all: that is not dearer, and it leaves nothing to prove."
+            return f"{told} Check them all: that is hardly dearer, and it leaves nothing to prove."
         if self.development and self.promise + self.development >= self.open:
             return f"{told} With the {self.development:,} poses that it was developed on, it has not paid off."
         return told

@@ -260,9 +260,14 @@ def _price(pool: Pool, proposal: Proposal, asked: Asked, plants: Plants | None, 
         audit=proposal.audit,
         planted=len(plants or ()) if accepted else 0,
         blind=min(asked.blind, proposal.audit),
-        beside=asked.keypoints + asked.images if accepted else 0,
+        beside=_beside(pool, asked) if accepted else 0,
         development=len(known.checked.bad) if known is not None else 0,
     )
+
+
+def _beside(pool: Pool, asked: Asked) -> int:
+    """Keypoints and images that can be looked at beside the promise, at most."""
+    return min(asked.keypoints, int(pool.untouched_counts().sum())) + min(asked.images, len(pool.group))
 
 
 def _write(out: Path, decision: Decision, past: list[Past] | None) -> None:

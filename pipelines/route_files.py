@@ -80,7 +80,7 @@ def queue(
         urgency = np.where(pool.second[review], 1.0, doubt).tolist()
     tasks = [_task(pose, "review", urgent) for pose, urgent in zip(pool.ids[review].tolist(), urgency, strict=True)]
     rows = [(row, kind) for kind in draws.tasks if kind != "review" for row in draws.tasks[kind].tolist()]
-    drawn = [(pool.ids[row], kind) for row, kind in rows] + [(pose, "planted") for pose in planted]
+    drawn = [(str(pool.ids[row]), kind) for row, kind in rows] + [(pose, "planted") for pose in planted]
     chances = [draws.probability.get(row) if kind in PORTIONS else None for row, kind in rows] + [None] * len(planted)
     places = mixed_priorities(urgency, len(drawn) + len(keys), asked.rng("places"))
     tasks += [

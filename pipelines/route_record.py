@@ -80,7 +80,7 @@ class Decision:
     def advice(self) -> list[str]:
         """What a person should know before spending the budget."""
         told, planted = [self.price.words()], sum(self.planted.values())
-        if not len(self.proposal.accepted) and self.proposal.reason:
+        if not len(self.proposal.accepted) and self.proposal.reason not in told[0]:
             told = [f"{self.price.words()} The reason: {self.proposal.reason}."]
         drawn = (
             ("untouched keypoints of reviewed poses", self.asked.keypoints, len(self.draws.keypoints)),

@@ -94,7 +94,7 @@ def test_everything_that_proves_something_is_drawn_and_charged(case: Path) -> No
     record, folder = proven(case, budget=190).record, case / "routing"
     queue = lines(folder, "queue.jsonl")
     spent = record["spent"]
-    assert len(queue) == spent.pop("total") == 190 == sum(spent.values())
+    assert len(queue) == spent.pop("total") == sum(spent.values()) <= 190
     kinds = {kind: [task for task in queue if task["kind"] == kind] for kind in spent}
     assert (spent["planted"], spent["blind"], spent["image"]) == (12, 7, 9)
     accepted, audit = lines(folder, "accepted.txt"), lines(folder, "audit.txt")
@@ -134,12 +134,12 @@ def test_what_was_drawn_can_be_read_by_push_and_certify(case: Path) -> None:
     assert doubts == sorted(doubts), "strict first"
     assert record["population_digest"] == routing.steps[-1].digest
     assert all(file_digest(folder / name) == digest for name, digest in record["files"].items())
-    assert len(record["files"]) == 9
+    assert len(record["files"]) == 10
     assert routing.delta.total == pytest.approx(0.1)
     assert routing.delta.reviewers == pytest.approx(0.02)
     assert routing.delta.draw == pytest.approx(record["planned"]["confidence"]) == pytest.approx(0.92)
     sent = read_queue(folder)
-    assert len(sent.queue) == 190
+    assert len(sent.queue) == record["spent"]["total"]
     assert sent.plants is not None
     assert set(sent.planted) == {entry.pose for entry in sent.queue if entry.kind == "planted"}
 
@@ -300,15 +300,15 @@ def test_images_without_poses_are_complete_and_rejected_ones_are_not(tmp_path: P
             )
 
     write_manifest(tmp_path / "scored", some(), SKELETON, {"r": tmp_path}, stage="score", parents=PARENTS)
-    record = run(tmp_path, whole_images=60, budget=200).record
+    record = run(tmp_path, whole_images=60, budget=200, max_bad=0.2).record
     assert record["counts"]["accepted"] == 54
     drawn = {line["sample"][0] for line in lines(tmp_path / "routing", "images.jsonl")}
     assert drawn == {f"r{i}" for i in range(59)}
 
 
 def test_asking_for_more_proof_changes_no_other_draw(case: Path) -> None:
-    run(case, "plain")
-    run(case, "more", whole_images=5, keypoints=5)
+    run(case, "plain", budget=150)
+    run(case, "more", budget=160, whole_images=5, keypoints=5)
     assert lines(case / "plain", "audit.txt") == lines(case / "more", "audit.txt")
 
 
@@ -478,7 +478,7 @@ def test_an_audit_larger_than_the_pool_is_not_drawn(case: Path) -> None:
     write_manifest(case / "few", samples(sure, "r"), SKELETON, {"r": case}, stage="score", parents=PARENTS)
     record = run(case, manifest="few", max_bad=0.01, confidence=0.99).record
     assert record["counts"]["accepted"] == record["counts"]["audit"] == 0
-    assert "smaller than the audit that could prove it" in record["reason"]
+    assert "no audit smaller than what could be accepted" in record["reason"]
     assert record["counts"]["review"] == 20
 
 
