@@ -122,8 +122,3 @@ def shown_bad(poses: Poses, answers: Poses, rejected: Bools, skeleton: Skeleton,
     ks = pair_similarity(poses, answers, skeleton)
     gross = gross_keypoints(poses, answers, ks, rule) & ~rejected[:, None]
     return bad_poses(mean_similarity(ks), gross, rule) | rejected, gross
-
-
-def count_audit(poses: Poses, answers: Poses, rejected: Bools, skeleton: Skeleton, rule: BadRule) -> AuditCounts:
-    """What :func:`find` finds, counted."""
-    return find(poses, answers, rejected, skeleton, rule).counts()

@@ -6,6 +6,7 @@ next forecast learns from. A round whose doubts are no probabilities is not fore
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from autolabel.formats.records import read_json
 from autolabel.manifest import Manifest, write_text
 from autolabel.merge import CORRECTIONS, SETTLED, State, read_corrections
 from autolabel.planner import Forecast, Past, Record, check
+from autolabel.portions import KINDS as PORTIONS
 from autolabel.poses import Poses
 from autolabel.similarity import BadRule
 from pipelines.certify_population import poses_in_order
@@ -33,7 +35,9 @@ def history(loop: Loop, n: int) -> Path | None:
         return None
     here = loop.round(n)
     here.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(record["past"]) for record in _checked(loop, n)]
+    checked = _checked(loop, n)
+    lines = [json.dumps(record["past"]) for record in checked]
+    lines += [json.dumps({**record["uniform"], "uniform": True}) for record in checked if record["uniform"]]
     write_text(here / _HISTORY, "".join(f"{line}\n" for line in lines))
     return here / _HISTORY
 
@@ -51,11 +55,18 @@ def check_forecast(loop: Loop, n: int, pulled: Manifest) -> None:
     if foretold is None or (here / FORECAST).is_file():
         return
     promised = Forecast.from_dict({name: value for name, value in foretold.items() if name != "words"})
-    past = _past(loop, n, pulled)
-    record: dict[str, Any] = {"words": foretold["words"], "forecast": promised.to_dict(), "past": past.to_dict()}
+    past, uniform = _past(loop, n, pulled, FORETOLD), _past(loop, n, pulled, PORTIONS)
+    record: dict[str, Any] = {
+        "words": foretold["words"],
+        "forecast": promised.to_dict(),
+        "past": past.to_dict(),
+        "uniform": uniform.to_dict() if uniform.reviews else None,
+    }
     if past.reviews == promised.reviews - promised.unforeseen:
         held = check(promised, past)
         record["held"] = {"bad": held.bad, "gross": held.gross, "seconds": held.seconds}
+    else:
+        loop.progress.note(f"the forecast was about {promised.reviews} reviews, of which {past.reviews} are answered")
     write_text(here / FORECAST, json.dumps(record, indent=2) + "\n")
     loop.progress.note(f"{foretold['words']}. Found: {past.bad} bad poses, {past.gross} gross keypoints.")
     if pairs := forecasts(loop, n + 1):
@@ -76,10 +87,10 @@ def _checked(loop: Loop, n: int) -> list[dict[str, Any]]:
     return [read_json(file) for file in files if file.is_file()]
 
 
-def _past(loop: Loop, n: int, pulled: Manifest) -> Past:
-    """What people found in the poses that the forecast was about."""
+def _past(loop: Loop, n: int, pulled: Manifest, kinds: Collection[str]) -> Past:
+    """What people found in the poses that they opened for the first time, in tasks of these kinds."""
     routing = read_routing(loop.round(n) / "routing")
-    asked = tuple(entry.pose for entry in routing.queue if entry.kind in FORETOLD)
+    asked = tuple(entry.pose for entry in routing.queue if entry.kind in kinds)
     answers = _of(pulled, asked)
     states = [attributes.get("state") for attributes in answers.attributes]
     answers = answers.take(np.array([state in SETTLED for state in states], bool))

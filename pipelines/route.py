@@ -116,7 +116,8 @@ def route(
         max_gross: Expected share of gross ones among the keypoints of reviewed poses that people are not asked about.
         attempts: Among how many audits δ is shared, decided before the first.
         after: The routing whose audit failed, when this is not the first one.
-        history: JSON lines of past rounds (:class:`autolabel.planner.Past`), to forecast what the reviews should buy.
+        history: JSON lines of past rounds (:class:`autolabel.planner.Past`), to forecast what the reviews should buy;
+            those that say ``"uniform": true`` are of poses drawn uniformly, and speak for the corpus.
         seed: Of all draws.
         overwrite: Replace another routing in ``out``, unless its audit was judged or its tasks were pushed.
         progress: Where to report.
@@ -171,7 +172,15 @@ def route(
     return RouteResult(Path(out), made)
 
 
-def _history(path: Path) -> list[Past]:
+@dataclass(frozen=True)
+class _History:
+    """Past rounds, and what was drawn uniformly in them."""
+
+    rounds: tuple[Past, ...]
+    uniform: tuple[Past, ...]
+
+
+def _history(path: Path) -> _History:
     """The rounds of a history.
 
     Raises:
@@ -180,9 +189,10 @@ def _history(path: Path) -> list[Past]:
     if not path.is_file():
         raise InputError("there is no such file", subject=str(path), remedy="The loop keeps one in rounds/NN.")
     try:
-        return [Past.from_dict(line) for line in read_lines(path)]
+        lines = [(line.pop("uniform", False) is True, Past.from_dict(line)) for line in read_lines(path)]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"holds a line that is no round: {error!r}", subject=str(path)) from error
+    return _History(*(tuple(past for drawn, past in lines if drawn is kind) for kind in (False, True)))
 
 
 def _decide(
@@ -270,7 +280,7 @@ def _beside(pool: Pool, asked: Asked) -> int:
     return min(asked.keypoints, int(pool.untouched_counts().sum())) + min(asked.images, len(pool.group))
 
 
-def _write(out: Path, decision: Decision, past: list[Past] | None) -> None:
+def _write(out: Path, decision: Decision, past: _History | None) -> None:
     """Write the lists; ``routing.json`` last, it is the commit."""
     draws, proposal, pool = decision.draws, decision.proposal, decision.pool
     planted: list[str] = []
@@ -293,10 +303,17 @@ def _write(out: Path, decision: Decision, past: list[Past] | None) -> None:
     write_text(out / ROUTING, json.dumps(sealed(made, out), indent=2, ensure_ascii=False) + "\n")
 
 
-def _forecast(decision: Decision, past: list[Past]) -> dict[str, Any]:
+def _forecast(decision: Decision, past: _History) -> dict[str, Any]:
     """What the reviews of open poses should buy, by the rounds so far."""
     pool, tasks = decision.pool, decision.draws.tasks
     rows = np.flatnonzero(pool.open)
     reviewed = np.searchsorted(rows, np.concatenate([tasks[kind] for kind in FORETOLD]))
-    made = forecast(pool.p_bad[rows], pool.p_gross[rows], reviewed, history=past, settled=len(pool.ids) - len(rows))
+    made = forecast(
+        pool.p_bad[rows],
+        pool.p_gross[rows],
+        reviewed,
+        history=past.rounds,
+        uniform=past.uniform,
+        settled=len(pool.ids) - len(rows),
+    )
     return {**made.to_dict(), "words": made.words()}

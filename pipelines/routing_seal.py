@@ -93,5 +93,5 @@ def _edited(file: Path) -> InputError:
     return InputError(
         "is not what routing wrote",
         subject=str(file),
-        remedy="Route again: what was frozen and drawn may not be changed.",
+        remedy="Put back what was routed and drawn: it may not be changed once it is frozen.",
     )

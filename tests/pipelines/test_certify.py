@@ -213,7 +213,7 @@ def test_an_edited_routing_is_refused(audit: Audit, edited: Callable[[Path], Non
     audit.audited = SPREAD
     folder = audit.route(steps=(32, ACCEPTED), seal=True)
     edited(folder)
-    with pytest.raises(InputError, match=rf"{name}: is not what routing wrote. Route again"):
+    with pytest.raises(InputError, match=rf"{name}: is not what routing wrote. Put back"):
         audit.certify(audit.answer())
 
 

@@ -114,3 +114,25 @@ def test_without_a_calibrator_nothing_is_foretold(tmp_path: Path) -> None:
     assert "forecast" not in rounds.route(1)
     check_forecast(rounds.loop, 1, rounds.answer(1, np.zeros(REVIEWED, bool)))
     assert not (rounds.loop.round(1) / FORECAST).exists()
+
+
+def test_what_was_drawn_uniformly_speaks_for_the_corpus(tmp_path: Path) -> None:
+    rounds = Rounds(tmp_path, np.full(N, 0.3))
+    here = rounds.loop.round(1)
+    route(rounds.loop.round(0) / "scored", out=here / "routing", max_bad=0.1, budget=REVIEWED, audit=False,
+          random_share=0.5, history=history(rounds.loop, 1))  # fmt: skip
+    queue = [json.loads(line) for line in (here / "routing" / "queue.jsonl").read_text().splitlines()]
+    ids = [task["pose"] for task in queue]
+    poses = rounds.poses.take(np.flatnonzero(np.isin(rounds.poses.id, ids)))
+    drawn = np.isin(poses.id, [task["pose"] for task in queue if task["kind"] != "review"])
+    xy = poses.xy.copy()
+    xy[drawn, :3] += 60
+    manifest = rounds.write(here / "pulled", poses.replace(xy=xy, attributes=[{"state": "reviewed"}] * len(poses)))
+    write_corrections(manifest.path / CORRECTIONS, [])
+    check_forecast(rounds.loop, 1, manifest)
+    uniform = found(rounds, 1)["uniform"]
+    assert isinstance(uniform, dict) and uniform["bad"] == drawn.sum() == 30
+    lines = [json.loads(line) for line in (history(rounds.loop, 2) or here).read_text().splitlines()]
+    assert [line.get("uniform", False) for line in lines] == [False, True]
+    corpus = rounds.route(2)["forecast"]
+    assert isinstance(corpus, dict) and corpus["corpus_bad"]["expected"] > 0.4, "30 of 30 were bad, 9 were foretold"
