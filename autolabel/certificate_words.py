@@ -53,7 +53,7 @@ def no_claim(max_bad: float, population: int) -> str:
         max_bad: Share that was to be shown.
         population: Accepted poses.
     """
-    return f"Nothing is claimed: it was not shown that at most {percent(max_bad)} of {population:,} poses are bad."
+    return f"It was not shown that at most {percent(max_bad)} of {population:,} poses are bad, so nothing is claimed."
 
 
 def _claim(made: "Certificate") -> str:

@@ -197,8 +197,9 @@ def test_rounds_end_when_nothing_is_left_to_review(drawn_case: Any, tiny_weights
     pool = drawn_case.truth.counts["poses"]
     assert result.effort.poses_opened == pool
     assert set(states(poses_of(project / "dataset")).values()) == {"reviewed"}
-    assert record(project, 1)["trained_on"] - record(project, 0)["trained_on"] == (pool if share == 0 else 0)
-    assert (project / "rounds" / "01" / "model").exists() == (share == 0), "nothing to learn from, nothing trained"
+    tasks = json.loads((project / "rounds" / "01" / "routing" / "routing.json").read_text())["counts"]
+    assert tasks["review"] == (pool if share == 0 else pool - drawn_case.truth.counts["samples"]), "one of each image"
+    assert record(project, 1)["trained_on"] - record(project, 0)["trained_on"] == tasks["review"]
     assert result.certificate is not None
     assert not result.certificate.issued
     assert loop.run(project) == result

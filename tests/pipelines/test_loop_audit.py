@@ -139,7 +139,7 @@ def test_a_certificate_covers_what_is_accepted(case: Case) -> None:
 
 
 def test_reviewers_and_images_are_checked_beside(case: Case) -> None:
-    project = case.project("checked", test="../made-up/known", max_bad=0.5, audit=50, plants=8, blind=2, images=3)
+    project = case.project("checked", test="../made-up/known", max_bad=0.5, audit=60, plants=8, blind=2, images=12)
     result = loop.run(project, reviewer=case.reviewer(~case.doubtful, "truth-checked"))
     certificate = result.certificate
     assert certificate is not None
@@ -147,7 +147,8 @@ def test_reviewers_and_images_are_checked_beside(case: Case) -> None:
     assert rates is not None
     assert (rates.planted, rates.planted_caught, rates.blind) == (8, 8, 2)
     assert rates.sensitivity < 1
-    assert [(claim.drawn, claim.found) for claim in certificate.beside] == [(3, 0), (3, 0)]
+    assert certificate.issued and len(certificate.beside) == 2, "of the images that the certified set completes"
+    assert all(0 < claim.drawn <= 12 and claim.found == 0 for claim in certificate.beside)
     poses = dataset(project)
     assert set(poses.id) == {f"pose-{i:03}" for i in range(POSES, 2 * POSES)}, "no planted pose is exported"
     proven = set(accepted(project)[: certificate.population_before]) if certificate.issued else set()
@@ -156,9 +157,9 @@ def test_reviewers_and_images_are_checked_beside(case: Case) -> None:
     assert {kind: effort["tasks"][kind] for kind in ("planted", "blind", "image")} == {
         "planted": 8,
         "blind": 2,
-        "image": 3,
+        "image": 12,
     }
-    assert effort["effort"]["poses_opened"] == sum(effort["tasks"].values()) <= 50
+    assert effort["effort"]["poses_opened"] == sum(effort["tasks"].values()) <= 60
 
 
 def test_plants_need_checked_poses(case: Case) -> None:

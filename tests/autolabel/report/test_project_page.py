@@ -129,7 +129,7 @@ def test_where_poses_went_includes_what_we_have_no_name_for(page: Page) -> None:
     [
         (None, "open", "Nothing is promised yet"),
         (1, "kept", "The promise is proven: at most 5 % of the 120 accepted poses are bad"),
-        (30, "refused", "The promise is not proven: at most 5 % of the 120 accepted poses are bad"),
+        (30, "refused", "The promise is not proven: it was not shown that at most 5 % of 120 poses are bad"),
     ],
 )
 def test_the_first_sentence_is_the_promise(bad: int | None, kind: str, sentence: str) -> None:
