@@ -113,7 +113,9 @@ def read_answers(annotations: Mapping[str, Sequence[Annotation]], sent: Sent) ->
         found += usable[-1:]
         proving += usable if record.pose in audit or record.kind == KEYPOINT else []
     chosen, conflicts = latest(found)
-    notices += [Notice(chosen[c.pose].task, c.pose, f"{c.what}: {c.detail}") for c in conflicts]
+    # A keypoint task asks for a second look: that it stands is no conflict.
+    told = [c for c in conflicts if sent.records[chosen[c.pose].task].kind != KEYPOINT]
+    notices += [Notice(chosen[c.pose].task, c.pose, f"{c.what}: {c.detail}") for c in told]
     checks += [c for c in proving if c is not chosen[c.pose]]
     return Answers(chosen, checks, _images(annotations, sent, notices), notices)
 

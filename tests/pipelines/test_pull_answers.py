@@ -144,6 +144,14 @@ def test_every_further_answer_to_a_keypoints_task_is_a_check(review_case: Any) -
     assert sorted(c.when[:16] for c in checks(result)) == ["2026-11-22T20:01", "2026-11-22T20:02"]
 
 
+@pytest.mark.parametrize(("second", "told"), [("keypoint", 0), ("random", 1)])
+def test_a_second_look_that_was_asked_for_is_no_conflict(review_case: Any, second: str, told: int) -> None:
+    desk = Desk(review_case, {"pose": "pose-0"}, {"pose": "pose-0", "kind": second})
+    for minute, kind in enumerate(("review", second), start=1):
+        desk.answer(kind, "pose-0", nose(2.0 + minute), minute=minute)
+    assert desk.pull().notices == told
+
+
 def test_what_cannot_be_used_is_no_check(review_case: Any) -> None:
     desk = Desk(review_case, QUEUED, AUDIT)
     desk.answer("planted", "plant-1", list.clear)
