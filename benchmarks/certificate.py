@@ -197,7 +197,7 @@ def main() -> int:
     if options.runs >= RUNS and set(options.only) == {*PLANS, PLANTED}:
         command = f"python -m benchmarks.certificate --out DIR --data ../shared/data --network {options.network}"
         arms = [{"pool": pool["pool"], **row} for pool in pools for row in pool["arms"]]
-        rest = [{name: value for name, value in pool.items() if name != "arms"} for pool in pools]
+        rest = [{name: value for name, value in pool.items() if name not in ("arms", "points")} for pool in pools]
         packages = ("numpy", "scipy", "scikit-learn", "lightgbm")
         command += f" --runs {options.runs}"
         write_result("certificate", arms, command=command, packages=packages, bars=held, planted=planted, pools=rest)

@@ -99,7 +99,7 @@ def main() -> int:
 
 def _write(cases: Sequence[dict[str, Any]], held: Sequence[dict[str, Any]], options: argparse.Namespace) -> None:
     arms = [{"case": case["case"], **one} for case in cases for one in case["arms"]]
-    rest = [{name: value for name, value in case.items() if name != "arms"} for case in cases]
+    rest = [{name: value for name, value in case.items() if name not in ("arms", "curves")} for case in cases]
     write_result(
         "effort",
         arms,
