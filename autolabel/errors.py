@@ -11,6 +11,7 @@
     │   ├── ConfigError         an unknown or impossible setting
     │   └── ExistsError         a result that stands already and may not be overwritten
     └── WorkError               exit code 1: the input was fine, the work failed
+        └── UnsureError         a request was sent, and nobody can tell whether it was done
 
 Every message says what is wrong; ``subject`` says where, ``remedy`` what to do next.
 """
@@ -37,7 +38,8 @@ class AutolabelError(Exception):
         """One line: where, what, and what to do."""
         # A file's name may hold a line break; the message is one line all the same.
         where = "{}: ".format(self.subject.replace("\n", "\\n")) if self.subject else ""
-        then = f". {self.remedy}" if self.remedy else ""
+        stop = "" if self.message.endswith((".", "…", "!", "?")) else "."  # others' words may bring their own
+        then = f"{stop} {self.remedy}" if self.remedy else ""
         return f"{where}{self.message}{then}"
 
 
@@ -116,3 +118,7 @@ class ExistsError(InputError):
 
 class WorkError(AutolabelError):
     """The input was fine, the work failed."""
+
+
+class UnsureError(WorkError):
+    """A request that may not be repeated was sent, and nobody can tell whether it was done: look before going on."""

@@ -4,8 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autolabel.errors import ConfigError
 from autolabel.settings import Settings
@@ -44,7 +45,8 @@ class Promise(Settings):
             accepted.
         plants: Known errors among them, which tell how many errors reviewers find; without any, and without blind
             tasks, reviewers are assumed to find all.
-        blind: Audited poses that are also placed without a pre-label, which tells how much a pre-label persuades.
+        blind: Audited poses that are also placed without a pre-label, which tells how much a pre-label persuades. As
+            many poses to review are too, as decoys, out of what the audit leaves: N opens 2 N tasks.
         keypoints: Keypoints of reviewed poses that nobody touched, drawn singly, which are looked at again.
         images: Whole images on which people look for somebody without a box.
     """
@@ -107,6 +109,59 @@ class Network(Settings):
     flip_test: bool = True
 
 
+class LabelStudio(Settings):
+    """Where people review.
+
+    Attributes:
+        url: Address of the Label Studio server; empty works through files alone, imported and exported by hand.
+        project: The server's number of the project; 0 until the first ``push`` makes one and writes its number here.
+        delivery: How images reach the annotators: ``upload`` to the server; ``local-files``, which the server's machine
+            reads itself; ``url-prefix``, which are served elsewhere.
+        prefix: What stands before a crop's name with ``url-prefix``, such as ``https://host/folder`` or
+            ``s3://bucket/folder``; with ``local-files`` where the folder with the link to the crops lies below the
+            server's document root, empty where it is the root.
+        annotators: How many people answer each task.
+        rule: What counts of several answers to one task: the ``latest``, or their ``consensus``.
+    """
+
+    url: str = ""
+    project: int = Field(default=0, ge=0)
+    delivery: Literal["upload", "local-files", "url-prefix"] = "upload"
+    prefix: str = ""
+    annotators: int = Field(default=1, ge=1)
+    rule: Literal["latest", "consensus"] = "latest"
+
+    @field_validator("url")
+    @classmethod
+    def _plain_address(cls, url: str) -> str:
+        """An address without what would leak or mislead; the slash at its end is dropped."""
+        if not url:
+            return url
+        wrong = "give the server's address, such as http://127.0.0.1:8080"
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError as error:
+            raise ValueError(wrong) from error
+        if not usable or re.search(r"\s", url):
+            raise ValueError(wrong)
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("give the address alone, without a password, ? or #")
+        if re.search(r"/(projects|api|user)(/|$)", parts.path):
+            raise ValueError(f"give the server's address alone, without {parts.path}")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _prefix_where_it_is_used(self) -> Self:
+        if self.delivery == "url-prefix" and not re.match(r"(https?|s3|gs|azure-blob)://.", self.prefix):
+            raise ValueError('delivery "url-prefix" needs prefix = "https://..." or "s3://bucket/folder"')
+        if self.delivery == "local-files" and "://" in self.prefix:
+            raise ValueError('with delivery "local-files" prefix is a folder below the server\'s document root')
+        if self.delivery == "upload" and self.prefix:
+            raise ValueError('prefix is used with delivery = "url-prefix" or "local-files" only')
+        return self
+
+
 class Project(Settings):
     """The content of ``autolabel.toml``.
 
@@ -116,6 +171,7 @@ class Project(Settings):
         promise: See :class:`Promise`.
         rounds: See :class:`Rounds`.
         network: See :class:`Network`.
+        labelstudio: See :class:`LabelStudio`.
         training: Fields of ``model.train.Training`` for the first network.
         finetuning: Fields that differ when a round fine-tunes on corrections.
     """
@@ -125,8 +181,23 @@ class Project(Settings):
     promise: Promise = Promise()
     rounds: Rounds = Rounds()
     network: Network = Network()
+    labelstudio: LabelStudio = LabelStudio()
     training: dict[str, Any] = Field(default_factory=dict[str, Any])
     finetuning: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+
+def require_folder(folder: str | Path) -> None:
+    """Refuse a project folder that is not there; one without settings may still have a review folder.
+
+    Raises:
+        ConfigError: There is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError(
+            "there is no such project folder",
+            subject=str(folder),
+            remedy="Correct --project, or make a project with `autolabel init`.",
+        )
 
 
 def read_project(folder: str | Path) -> Project:

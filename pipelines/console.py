@@ -34,9 +34,18 @@ INTERRUPTED = 130
 
 SECONDS_BETWEEN_LINES = 5.0
 
-# The world said no: the message is what a user can act on, and a traceback would only hide it. Any other
-# OSError is a mistake of ours and keeps its traceback.
-_WORLD = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+# The world said no: the message and what to do are what a user can act on, and a traceback would only hide it. Any
+# other OSError is a mistake of ours and keeps its traceback.
+_FULL = "Free space there, then run the command again."
+_FORBIDDEN = "See who owns it and who may read and write it, or name another place."
+_WORLD = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "Raise the limit of a file's size (`ulimit -f`), then run the command again.",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "Make the disk writable, or name another place.",
+}
 
 
 # What a file's name may hold and a terminal would obey: control characters other than tab and newline, marks that
@@ -75,8 +84,12 @@ def run_job(work: Callable[[Progress], R], *, as_json: bool, show: Callable[[R],
     except OSError as error:
         if error.errno not in _WORLD:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        _leave(f"error: {where}{error.strerror}", AutolabelError.exit_code)
+        told = AutolabelError(
+            error.strerror or "the system refuses it",
+            subject=str(error.filename) if error.filename else None,
+            remedy=_WORLD[error.errno],
+        )
+        _leave(f"error: {told}", AutolabelError.exit_code)
     describe = to_json if as_json else readable
     text = show(result) if show and not as_json else describe(_summary(result))
     if _speaks():

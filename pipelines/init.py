@@ -24,7 +24,7 @@ skeleton = {skeleton}
 # confidence = 0.95     # ... with this confidence over the audit's draw
 # audit = 500           # tasks of the last step: the audit, what follows, the rest of them review
 # plants = 0            # known errors among them: 60 show what share of errors reviewers find; 0 assumes all
-# blind = 0             # audited poses that are also placed without a pre-label: 20 show whether it persuades
+# blind = 0             # audited poses placed without a pre-label too: 20 tell if it persuades; with decoys 40 tasks
 # keypoints = 0         # untouched keypoints of reviewed poses that are looked at again
 # images = 0            # whole images on which people look for somebody without a box
 
@@ -41,6 +41,14 @@ skeleton = {skeleton}
 # size = "s"            # of a network trained from corpus.labelled: s, b, l, h
 # dataset = ""          # expert and head of a ViTPose++: coco, aic, mpii, ap10k, apt36k, wholebody
 # flip_test = true
+
+[labelstudio]
+# url = ""              # a Label Studio server, http://...; else tasks and answers go through files, by hand
+# project = 0           # its number there; 0: the first push makes one and writes its number here
+# delivery = "upload"   # images are uploaded; or "local-files" (the server's machine has them), "url-prefix"
+# prefix = ""           # with url-prefix: what stands before a crop's name, https://... or s3://bucket/folder
+# annotators = 1        # how many people answer each task
+# rule = "latest"       # what counts of several answers to one task; or "consensus"
 
 [training]
 # steps = 5000

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autolabel.errors import ConfigError
-from autolabel.project import Project, read_project, to_toml, toml_value
+from autolabel.project import LabelStudio, Project, read_project, to_toml, toml_value
 
 texts = st.text(st.characters(exclude_categories=("Cs",)))
 scalars = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | texts
@@ -86,3 +86,47 @@ def test_impossible_settings_are_refused(tmp_path: Path, line: str, message: str
 def test_a_folder_without_a_project_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"has no autolabel\.toml.*autolabel init"):
         read_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("", ""),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("https://label.example.org/", "https://label.example.org"),
+        ("https://example.org/labels//", "https://example.org/labels"),
+        ("http://[::1]:80", "http://[::1]:80"),
+    ],
+)
+def test_a_server_s_address(given: str, kept: str) -> None:
+    assert LabelStudio.parse({"url": given}, subject="x").url == kept
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"url": "127.0.0.1:8080"}, "url: give the server's address, such as"),
+        ({"url": "ftp://host"}, "give the server's address"),
+        ({"url": "http://"}, "give the server's address"),
+        ({"url": "http://[::1"}, "give the server's address"),
+        ({"url": "http://host:99999"}, "give the server's address"),
+        ({"url": "http://ho st"}, "give the server's address"),
+        ({"url": "http://me:secret@host"}, "without a password"),
+        ({"url": "http://host?token=secret"}, "without a password"),
+        ({"url": "http://host/projects/3/data"}, "alone, without /projects/3/data"),
+        ({"url": "http://host/api"}, "alone, without /api"),
+        ({"url": "http://host/user/login/"}, "alone, without /user/login/"),
+        ({"project": -1}, "project: .*greater than or equal to 0"),
+        ({"annotators": 0}, "annotators: .*greater than or equal to 1"),
+        ({"rule": "majority"}, "rule: "),
+        ({"delivery": "s3"}, "delivery: "),
+        ({"delivery": "url-prefix"}, "needs prefix = "),
+        ({"delivery": "url-prefix", "prefix": "/crops"}, "needs prefix = "),
+        ({"prefix": "https://host/crops"}, "prefix is used with delivery"),
+        ({"token": "secret"}, "unknown key 'token'"),
+    ],
+)
+def test_a_wrong_server_is_refused(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text) as caught:
+        LabelStudio.parse(settings, subject="x")
+    assert "secret" not in str(caught.value)
