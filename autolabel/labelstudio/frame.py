@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from autolabel.poses import Pose
 
@@ -29,6 +29,13 @@ MIN_PART = 8
 """Image pixels: the least part worth showing, for boxes without extent."""
 
 JPEG_QUALITY = 92
+
+BOX_COLOR = "#a855f7"
+"""Of boxes, whether the editor draws them or the crop's file does."""
+
+_LINES = 500
+"""The longer side of a crop in widths of the box's line: thin on the screen, and still there when a huge crop is made
+to fit."""
 
 Floats = NDArray[np.float64]
 
@@ -99,20 +106,33 @@ def whole(image_size: tuple[int, int]) -> Frame:
     return _frame(np.zeros(2), np.array(image_size, np.float64))
 
 
-def cut(image: NDArray[np.uint8], frame: Frame) -> bytes:
+def cut(image: NDArray[np.uint8], frame: Frame, box: ArrayLike | None = None) -> bytes:
     """The crop as a JPEG file.
 
     Args:
         image: (H, W, 3) RGB.
         frame: A part of it.
+        box: (4,) xyxy, drawn around what it holds, where a region of the editor would take the clicks on it; NaN
+            draws nothing.
     """
     (x, y), (width, height) = frame.origin, frame.size
     part = Image.fromarray(np.ascontiguousarray(image[y : y + height, x : x + width]))
     if part.size != frame.shown:
         part = part.resize(frame.shown, Image.Resampling.BICUBIC)
+    if box is not None and not np.isnan(box).any():
+        _outline(part, frame.box_to_percent(box))
     file = io.BytesIO()
     part.save(file, "JPEG", quality=JPEG_QUALITY)
     return file.getvalue()
+
+
+def _outline(part: Image.Image, percent: list[float]) -> None:
+    (x, y, width, height), line = percent, max(1, round(max(part.size) / _LINES))
+    scale = np.array(part.size) / 100.0
+    low, high = np.array([x, y]) * scale, np.array([x + width, y + height]) * scale
+    # Outwards from the box, as far as the crop reaches: its edge hides no joint.
+    low, high = np.maximum(np.floor(low) - line, 0), np.minimum(np.ceil(high) + line - 1, np.array(part.size) - 1)
+    ImageDraw.Draw(part).rectangle([*low.tolist(), *high.tolist()], outline=BOX_COLOR, width=line)
 
 
 def _frame(low: Floats, high: Floats) -> Frame:

@@ -22,17 +22,21 @@ from autolabel.labelstudio import form
 from autolabel.labelstudio.answers import Answer, Submitted
 from autolabel.labelstudio.folder import read_lines
 from autolabel.labelstudio.frame import Floats
-from autolabel.labelstudio.tasks import IMAGE, TaskRecord, rectangle, task_key, task_of
+from autolabel.labelstudio.tasks import IMAGE, TaskRecord, canvas, rectangle, task_key, task_of
 from autolabel.merge import State, Verdict
 from autolabel.poses import Pose, Sample
 
 HEADER = (
-    f"Whole picture: draw a box (key {form.BOX_KEY}) around everybody who has none, and delete boxes that hold nobody; "
-    f'where none of the given boxes is left, also tick "{Verdict.NO_PERSON}"'
+    f"Whole picture: draw a box (key {form.BOX_KEY}; hold Ctrl when you begin inside another box) around everybody who "
+    f'has none, and delete boxes that hold nobody; where none of the given boxes is left, tick "{Verdict.NO_PERSON}"'
 )
 
 IMAGES = "images.jsonl"
 """The file of answers about whole images, in the folder of a pulled manifest."""
+
+
+TREMBLE = 1.0
+"""Percent of the picture: by less a box is moved only by a click that slips."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,14 @@ def image_task(record: TaskRecord, sample: Sample) -> dict[str, Any]:
     places = [place_of(sample.poses[row[pose]]) for pose in record.poses]
     # Small ones on top: a large box would swallow the press on a small one inside it.
     order = sorted(range(len(places)), key=lambda i: float(np.prod(places[i][2:] - places[i][:2])))
-    return task_of(record, HEADER, [rectangle(record, image_region(record.task, i), places[i]) for i in order])
+    boxes = [rectangle(record, image_region(record.task, i), places[i]) for i in order]
+    return task_of(record, HEADER, [*boxes, _about(record)])
+
+
+def _about(record: TaskRecord) -> dict[str, Any]:
+    """What tells the form to show nothing of joints."""
+    choice = {"type": "choices", "from_name": form.ABOUT, "value": {"choices": [form.WHOLE]}}
+    return {"id": f"{record.task[:12]}-about", **canvas(record), **choice}
 
 
 def image_region(task: str, i: int) -> str:
@@ -166,6 +177,26 @@ def image_check(submitted: Submitted, answer: Answer, record: TaskRecord) -> Ima
         clicks=2 * added + len(nobody) + len(answer.verdict) + 1,
         task=record.task,
     )
+
+
+def moved_boxes(answer: Answer, record: TaskRecord, sample: Sample) -> list[str]:
+    """Ids of the poses whose rectangle was moved or resized by more than the hand trembles.
+
+    Each is still taken for the same person, but whoever begins to draw inside a box moves it instead.
+
+    Args:
+        answer: What was submitted.
+        record: The task.
+        sample: The image as it was sent.
+    """
+    row = {pose: i for i, pose in enumerate(sample.poses.id.tolist())}
+    moved: list[str] = []
+    for i, pose in enumerate(record.poses):
+        answered = answer.boxes.get(image_region(record.task, i))
+        if answered is not None and pose in row:
+            sent = record.frame.box_to_percent(place_of(sample.poses[row[pose]]))
+            moved += [pose] * bool(np.abs(np.subtract(answered, sent)).max() > TREMBLE)
+    return moved
 
 
 def _kept(answer: Answer, record: TaskRecord) -> set[int]:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from autolabel.errors import FormatError
 from autolabel.labelstudio import form
-from autolabel.labelstudio.folder import read_lines
+from autolabel.labelstudio.folder import is_digest, read_lines
 from autolabel.labelstudio.frame import Floats, Frame
 from autolabel.poses import Pose, Visibility
 from autolabel.skeleton import Skeleton
@@ -30,27 +30,29 @@ MODEL_VERSION = "autolabel"
 because the project takes it from the first import and keeps it; which model it was stands in the task map."""
 
 CROP_URL = "/data/local-files/?d=crops/"
-"""Served by Label Studio's local files, with the review folder as document root and ``crops`` as local
-storage."""
+"""Served by Label Studio's local files, where a document root of its own holds a link to the folder ``crops``, which is
+connected as local storage. Never the review folder itself: annotators could read all of it."""
 
 MARKER = {"schema": 1, "points": "percent of (x + 0.5) / width"}
 """Says in every task's ``meta`` how its points are meant; what others write without it is percent of x /
 width."""
 
-AUDIT, PLANTED, BLIND, KEYPOINT, IMAGE = "audit", "planted", "blind", "keypoint", "image"
-KINDS = ("review", "random", AUDIT, "calibration", "development", "gate", PLANTED, BLIND, KEYPOINT, IMAGE)
+REVIEW, AUDIT, PLANTED, BLIND, KEYPOINT, IMAGE = "review", "audit", "planted", "blind", "keypoint", "image"
+KINDS = (REVIEW, "random", AUDIT, "calibration", "development", "gate", PLANTED, BLIND, KEYPOINT, IMAGE)
 """What a task is for.
 
 ``review`` corrects; ``random``, ``calibration``, ``development`` and ``gate`` are drawn to measure the network by;
 ``audit`` is an accepted pose; ``planted`` one that is known to be bad; ``blind`` an audited pose without its
-pre-label; ``keypoint`` a pose one of whose untouched keypoints was drawn; ``image`` a whole image.
+pre-label, or a decoy of it; ``keypoint`` a pose one of whose untouched keypoints was drawn; ``image`` a whole image.
 """
 
 UNMERGED = frozenset({PLANTED, BLIND, IMAGE})
 """Kinds whose answers check reviewers or images: they are laid over no pose."""
 
 DOUBTS = 2
-_RADIUS = {form.DOUBT: 1.2, form.SURE: 0.6, form.GONE: 0.6}
+
+_RADIUS = {form.DOUBT: 1.1, form.SURE: 0.45, form.GONE: 0.45}
+"""Percent of the crop's longer side, which takes up about as much of the screen whatever the crop's shape."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class TaskRecord:
         of: Of a planted pose, id of the checked pose that it was made from.
         poses: Of a whole image, ids of the poses that it shows, in the order of their rectangles.
         marks: How many of its keypoints are asked about, the weakest; the same for all tasks of a routing.
+        priority: In (0, 1], higher first: its place in the routing's queue.
     """
 
     task: str
@@ -82,6 +85,7 @@ class TaskRecord:
     of: str = ""
     poses: tuple[str, ...] = ()
     marks: int = DOUBTS
+    priority: float = 1.0
 
     @property
     def crop(self) -> str:
@@ -94,7 +98,14 @@ class TaskRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "TaskRecord":
-        """The inverse of :meth:`to_dict`, which also takes lists for tuples."""
+        """The inverse of :meth:`to_dict`, which also takes lists for tuples.
+
+        Raises:
+            FormatError: ``routing`` is no digest: it names files.
+            KeyError, TypeError, ValueError or AttributeError: The fields are not those of a record.
+        """
+        if not is_digest(data["routing"]):
+            raise FormatError(f"is {data['routing']!r}, expected 64 hexadecimal digits", field="routing")
         a, b, c = data["sample"]
         frame = Frame(**{name: (pair[0], pair[1]) for name, pair in data["frame"].items()})
         poses = tuple(str(pose) for pose in data.get("poses", ()))
@@ -112,6 +123,8 @@ def read_task_map(path: Path) -> dict[str, TaskRecord]:
     for number, data in enumerate(read_lines(path), start=1):
         try:
             record = TaskRecord.from_dict(data)
+        except FormatError as error:
+            raise FormatError(error.message, record=f"line {number}", subject=str(path)) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FormatError(f"{error!r}", record=f"line {number}", subject=str(path)) from error
         records[record.task] = record
@@ -124,6 +137,19 @@ def task_key(routing: str, pose: str, kind: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
+def asked(pose: Pose, record: TaskRecord) -> NDArray[np.bool_]:
+    """(K,) keypoints that the task is about; an answer says nothing about the others.
+
+    All of them, as long as each has a key of its own. Of a larger skeleton only the ``record.marks`` weakest that
+    have a place, because nobody looks at a hundred points; where nothing tells which these are, all again.
+    """
+    everything = np.ones(len(pose.xy), bool)
+    if len(everything) <= form.PALETTE:
+        return everything
+    weakest = _weakest_first(pose, ~np.isnan(pose.xy[:, 0]))[: record.marks]
+    return np.isin(np.arange(len(everything)), weakest) if len(weakest) else everything
+
+
 def sent_points(pose: Pose, record: TaskRecord) -> Floats:
     """(K, 2) percent of every keypoint as it was sent; NaN where none was.
 
@@ -131,7 +157,7 @@ def sent_points(pose: Pose, record: TaskRecord) -> Floats:
     """
     if record.blind:
         return np.full(pose.xy.shape, np.nan)
-    return record.frame.to_percent(pose.xy)
+    return np.where(asked(pose, record)[:, None], record.frame.to_percent(pose.xy), np.nan)
 
 
 def sent_visibility(pose: Pose, record: TaskRecord) -> NDArray[np.uint8]:
@@ -139,24 +165,31 @@ def sent_visibility(pose: Pose, record: TaskRecord) -> NDArray[np.uint8]:
 
     What nobody stated is filled in from the presence: absent below one half, else visible.
     """
-    guess = np.where(pose.presence < 0.5, Visibility.ABSENT, Visibility.VISIBLE)
-    stated = np.where(pose.visibility == Visibility.UNLABELLED, guess, pose.visibility)
     shown = ~np.isnan(sent_points(pose, record)[:, 0])
-    return np.where(shown, stated, Visibility.UNLABELLED).astype(np.uint8)
+    return np.where(shown, _stated_or_guessed(pose), Visibility.UNLABELLED).astype(np.uint8)
 
 
 def doubtful(pose: Pose, record: TaskRecord) -> list[int]:
-    """The keypoints that are asked about, of those that are shown: the weakest, worst first.
+    """The keypoints that are marked, of those that are shown: the weakest, worst first.
 
     Those of highest ``p_gross``; where the pose is unscored those of lowest score, the ones taken for absent last,
     because their score is low by nature. None where it has neither.
     """
-    shown = sent_visibility(pose, record)
-    doubt, absent = pose.p_gross, np.zeros(shown.shape, bool)
+    shown = sent_visibility(pose, record) != Visibility.UNLABELLED
+    return _weakest_first(pose, shown)[: record.marks]
+
+
+def _stated_or_guessed(pose: Pose) -> NDArray[np.uint8]:
+    guess = np.where(pose.presence < 0.5, Visibility.ABSENT, Visibility.VISIBLE)
+    return np.where(pose.visibility == Visibility.UNLABELLED, guess, pose.visibility).astype(np.uint8)
+
+
+def _weakest_first(pose: Pose, among: NDArray[np.bool_]) -> list[int]:
+    doubt, absent = pose.p_gross, np.zeros(among.shape, bool)
     if np.isnan(doubt).all():
-        doubt, absent = -pose.score, shown == Visibility.ABSENT
-    known = np.flatnonzero(~np.isnan(doubt) & (shown != Visibility.UNLABELLED))
-    return known[np.lexsort((-doubt[known], absent[known]))][: record.marks].tolist()
+        doubt, absent = -pose.score, _stated_or_guessed(pose) == Visibility.ABSENT
+    known = np.flatnonzero(~np.isnan(doubt) & among)
+    return known[np.lexsort((-doubt[known], absent[known]))].tolist()
 
 
 def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str, Any]:
@@ -167,7 +200,7 @@ def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str,
         *_limb_items(record, pose, skeleton),
         *_box_items(record, pose),
     ]
-    return task_of(record, _header(record, [skeleton.keypoints[k] for k in doubts[:DOUBTS]]), items)
+    return task_of(record, _header(record, pose, [skeleton.keypoints[k] for k in doubts[:DOUBTS]], skeleton), items)
 
 
 def task_of(record: TaskRecord, header: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -179,8 +212,9 @@ def task_of(record: TaskRecord, header: str, items: Sequence[Mapping[str, Any]])
         items: The regions that are filled in, the one on top first.
     """
     crop = record.crop
+    data = {"image": CROP_URL + crop, "crop": crop, "task_key": record.task, "header": header}
     return {
-        "data": {"image": CROP_URL + crop, "crop": crop, "task_key": record.task, "header": header},
+        "data": {**data, "priority": record.priority},
         "meta": {"autolabel": MARKER},
         "predictions": [{"model_version": MODEL_VERSION, "result": list(items)}],
     }
@@ -217,18 +251,20 @@ def limb_trees(edges: Sequence[tuple[int, int]], drawn: set[int]) -> list[list[t
     return trees
 
 
-def _header(record: TaskRecord, doubts: Sequence[str]) -> str:
+def _header(record: TaskRecord, pose: Pose, doubts: Sequence[str], skeleton: Skeleton) -> str:
     """One wording whatever a task is for; only a blind one, which shows nothing, says so."""
-    if record.blind:
-        return "Place every joint, hidden ones too; leave out only what lies outside the picture"
-    return f"Check these first: {', '.join(doubts) or 'every joint'}"
+    if not record.blind:
+        return f"Check these first: {', '.join(doubts) or 'every joint'}"
+    about = asked(pose, record)
+    what = "every joint" if about.all() else ", ".join(np.array(skeleton.keypoints)[about].tolist())
+    return f"Place {what}, hidden ones too; leave out only what lies outside the picture"
 
 
 def _keypoint_items(record: TaskRecord, pose: Pose, skeleton: Skeleton, doubts: Sequence[int]) -> list[dict[str, Any]]:
     percent = sent_points(pose, record).tolist()
     visibility = sent_visibility(pose, record)
     names = {value: name for name, value in form.VISIBILITY_CHOICES.items()}
-    parent = {} if np.isnan(pose.box[0]) else {"parentID": box_region(record.task)}
+    parent = _parent(record, pose)
     items: list[dict[str, Any]] = []
     # The doubtful ones first: they lie on top.
     for k in [*doubts, *(k for k in range(len(percent)) if k not in doubts)]:
@@ -237,7 +273,7 @@ def _keypoint_items(record: TaskRecord, pose: Pose, skeleton: Skeleton, doubts: 
         tag = form.GONE if visibility[k] == Visibility.ABSENT else form.SURE
         tag = form.DOUBT if k in doubts else tag
         region = {"id": keypoint_region(record.task, k), **parent, **canvas(record)}
-        place = {"x": percent[k][0], "y": percent[k][1], "width": _RADIUS[tag]}
+        place = {"x": percent[k][0], "y": percent[k][1], "width": _radius(record, tag)}
         label = {**place, "keypointlabels": [skeleton.keypoints[k]]}
         choice = {**place, "choices": [names[Visibility(visibility[k])]]}
         # Two items of one id: this is how Label Studio ties an answer to a region.
@@ -246,10 +282,24 @@ def _keypoint_items(record: TaskRecord, pose: Pose, skeleton: Skeleton, doubts: 
     return items
 
 
+def _radius(record: TaskRecord, tag: str) -> float:
+    """The size of a point as Label Studio wants it, in percent of the crop's width."""
+    width, height = record.frame.shown
+    return _RADIUS[tag] * max(width, height) / width
+
+
+def _parent(record: TaskRecord, pose: Pose) -> dict[str, str]:
+    """What hangs a region below the box, in the editor's list of regions."""
+    return {} if np.isnan(pose.box[0]) else {"parentID": box_region(record.task)}
+
+
 def _limb_items(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> list[dict[str, Any]]:
-    percent = sent_points(pose, record).tolist()
-    visibility = sent_visibility(pose, record)
-    drawn = set(np.flatnonzero(np.isin(visibility, (Visibility.HIDDEN, Visibility.VISIBLE))).tolist())
+    if record.blind:
+        return []
+    # Keypoints that are not asked about as well: they show which joint is which.
+    percent = record.frame.to_percent(pose.xy).tolist()
+    there = ~np.isnan(pose.xy[:, 0]) & (_stated_or_guessed(pose) != Visibility.ABSENT)
+    drawn = set(np.flatnonzero(there).tolist())
     items: list[dict[str, Any]] = []
     for i, tree in enumerate(limb_trees(skeleton.edges, drawn)):
         vertices = [
@@ -263,13 +313,14 @@ def _limb_items(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> list[dict
             for k, parent in tree
         ]
         value = {"closed": False, "vectorlabels": [form.LIMBS], "vertices": vertices}
-        region = {"id": f"{record.task[:12]}-limb{i}", "readonly": True, **canvas(record)}
+        region = {"id": f"{record.task[:12]}-limb{i}", "readonly": True, **_parent(record, pose), **canvas(record)}
         items.append({**region, "type": "vectorlabels", "from_name": form.LIMBS, "value": value})
     return items
 
 
 def _box_items(record: TaskRecord, pose: Pose) -> list[dict[str, Any]]:
-    if np.isnan(pose.box[0]):
+    # A blind task has its box in the crop: a region would take the clicks that place joints on it.
+    if record.blind or np.isnan(pose.box[0]):
         return []
     return [{"readonly": True, **rectangle(record, box_region(record.task), pose.box)}]
 

@@ -2,16 +2,17 @@
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from string import ascii_lowercase
 
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from autolabel.labelstudio.form import VISIBILITY_CHOICES, labelling_form
+from autolabel.labelstudio.form import labelling_form
 from autolabel.merge import Verdict
 from autolabel.skeleton import Skeleton, builtin_skeletons
 
-# Tools of the editor that a choice or label must not take over (move, pan, keypoint, box, ...).
-EDITOR_KEYS = set("vhkropbeu")
+# What the editor listens to by itself: tools, and what it does with regions and tasks.
+EDITOR_KEYS = {*"vhkropbeumw[]", "enter", "escape", "backspace", "delete", "shift+1", "shift+2"}
 
 
 def labels(form: str, tag: str) -> list[str]:
@@ -27,13 +28,34 @@ def test_every_keypoint_can_be_said_to_be_doubtful_sure_or_gone(name: str) -> No
         assert labels(form, tag) == list(skeleton.keypoints)
 
 
-@pytest.mark.parametrize("name", ["coco17", "wholebody133"])
-def test_keys_are_unique_and_leave_the_editor_its_own(name: str) -> None:
-    keys = [e.get("hotkey", "") for e in ET.fromstring(labelling_form(Skeleton.load(name))).iter() if e.get("hotkey")]
+def keys_of(form: str) -> list[str]:
+    return [e.get("hotkey", "") for e in ET.fromstring(form).iter() if e.tag in ("Label", "Choice")]
+
+
+@pytest.mark.parametrize("name", ["coco17", "bodyfeet25", "wholebody133"])
+def test_every_label_and_choice_has_a_key_and_the_editor_keeps_its_own(name: str) -> None:
+    skeleton = Skeleton.load(name)
+    keys = keys_of(labelling_form(skeleton))
+    assert all(keys), "the editor gives a key to whatever has none"
     assert len(keys) == len(set(keys))
     assert not EDITOR_KEYS & set(keys)
-    assert not [key for key in keys if key.startswith("shift+") and key[-1].isdigit()], "these zoom"
-    assert len(keys) == min(Skeleton.load(name).num_keypoints, 26) + len(VISIBILITY_CHOICES) + len(Verdict) + 1
+    pressable = [key for key in keys if ord(key[0]) < 256]
+    letters = [f"shift+{letter}" for letter in ascii_lowercase[: skeleton.num_keypoints]]
+    expected = letters if skeleton.num_keypoints <= 26 else []
+    assert pressable == [*expected, "y", "s", "n", "i", "q", "z", "x", "c"]
+
+
+@pytest.mark.parametrize(("count", "folded"), [(7, False), (26, False), (27, True)])
+def test_the_palette_of_a_large_skeleton_is_folded_away(count: int, folded: bool) -> None:
+    skeleton = Skeleton.from_dict({"name": "many", "keypoints": [f"k{i}" for i in range(count)]})
+    root = ET.fromstring(labelling_form(skeleton))
+    assert [tag.get("name") for panel in root.iter("Panel") for tag in panel] == ["doubt"] * folded
+
+
+def test_labels_carry_the_order_of_the_keypoints() -> None:
+    skeleton = Skeleton.load("lsp14")
+    for control in ET.fromstring(labelling_form(skeleton)).iter("KeyPointLabels"):
+        assert [label.get("model_index") for label in control] == [str(i) for i in range(14)]
 
 
 def test_label_studio_reads_the_controls() -> None:
@@ -46,6 +68,7 @@ def test_label_studio_reads_the_controls() -> None:
         "gone": "KeyPointLabels",
         "limbs": "VectorLabels",
         "box": "RectangleLabels",
+        "about": "Choices",
     }
     assert {name: form.get_control(name).tag for name in expected} == expected
     assert set(form.get_control("verdict").labels) == set(Verdict)
@@ -55,8 +78,16 @@ def test_label_studio_reads_the_controls() -> None:
 def test_only_the_palettes_of_doubt_and_of_the_box_are_on_screen() -> None:
     root = ET.fromstring(labelling_form(Skeleton.load("coco17")))
     (hidden,) = [view for view in root.iter("View") if "display:none" in view.get("style", "")]
-    assert [control.get("name") for control in hidden] == ["sure", "gone", "limbs"]
-    assert [label.get("hotkey") for label in root.iter("Label") if label.get("value") == "box"] == ["y"]
+    assert [control.get("name") for control in hidden] == ["sure", "gone", "limbs", "about"]
+    (box,) = root.iter("RectangleLabels")
+    assert [label.get("hotkey") for label in box] == ["y"]
+
+
+def test_a_whole_image_hides_what_is_about_joints() -> None:
+    root = ET.fromstring(labelling_form(Skeleton.load("coco17")))
+    hidden = [view for view in root.iter("View") if view.get("visibleWhen") == "choice-unselected"]
+    assert {(view.get("whenTagName"), view.get("whenChoiceValue")) for view in hidden} == {("about", "whole picture")}
+    assert [control.get("name") for view in hidden for control in view] == ["doubt", "visibility"]
 
 
 def test_names_that_xml_gives_a_meaning_come_through() -> None:
@@ -67,5 +98,11 @@ def test_names_that_xml_gives_a_meaning_come_through() -> None:
 
 def test_sides_have_their_colours() -> None:
     skeleton = Skeleton.load("coco17")
-    (sure,) = [c for c in ET.fromstring(labelling_form(skeleton)).iter("KeyPointLabels") if c.get("name") == "sure"]
-    assert [label.get("background") for label in sure] == list(skeleton.colors)
+    for control in ET.fromstring(labelling_form(skeleton)).iter("KeyPointLabels"):
+        colors = [label.get("background") for label in control]
+        assert colors == list(skeleton.colors) or (control.get("name") == "gone" and len(set(colors)) == 1)
+
+
+def test_the_style_has_nothing_that_the_editor_escapes() -> None:
+    (style,) = ET.fromstring(labelling_form(Skeleton.load("coco17"))).iter("Style")
+    assert style.text and not set(style.text) & set("<>&\"'$")

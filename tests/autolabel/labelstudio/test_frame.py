@@ -99,6 +99,28 @@ def test_a_percentage_points_at_the_pixel_that_is_seen_there(x: int, y: int) -> 
     assert np.abs(seen - expected).max() < 0.5
 
 
+@pytest.mark.parametrize(
+    ("frame", "line"), [(Frame((10, 20), (50, 200), (160, 640)), 1), (Frame((0, 0), (80, 120), (1000, 1500)), 3)]
+)
+def test_a_box_is_drawn_thinly_around_what_it_holds(frame: Frame, line: int) -> None:
+    box = (20.0, 60.0, 50.0, 110.0)
+    image = np.full((300, 80, 3), 255, np.uint8)
+    plain, boxed = (np.asarray(Image.open(io.BytesIO(cut(image, frame, given))), int)[..., 1] for given in (None, box))
+    assert (plain == 255).all()
+    x, y, width, height = (np.array(frame.box_to_percent(box)) / 100 * np.tile(frame.shown, 2)).round().astype(int)
+    inside = boxed[y + 8 : y + height - 8, x + 8 : x + width - 8]
+    assert (inside > 245).all(), "nothing of the person is painted over"
+    for across in (boxed[y + height // 2], boxed[:, x + width // 2]):
+        assert line * 2 <= (across < 200).sum() <= line * 2 + 2
+
+
+def test_a_box_at_the_edge_of_the_crop_is_drawn_and_one_that_is_unknown_is_not() -> None:
+    image, frame = np.full((300, 80, 3), 255, np.uint8), Frame((10, 20), (50, 200), (160, 640))
+    boxed = np.asarray(Image.open(io.BytesIO(cut(image, frame, (-5, 0, 500, 500)))), int)[..., 1]
+    assert all((edge < 200).all() for edge in (boxed[0], boxed[-1], boxed[:, 0], boxed[:, -1]))
+    assert cut(image, frame, (NAN,) * 4) == cut(image, frame)
+
+
 def test_a_crop_that_needs_no_resizing_shows_the_very_pixels() -> None:
     image = np.full((700, 700, 3), (200, 30, 90), np.uint8)
     crop = np.asarray(Image.open(io.BytesIO(cut(image, Frame((10, 20), (640, 400), (640, 400))))))

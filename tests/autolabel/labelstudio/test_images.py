@@ -13,7 +13,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from autolabel.errors import FormatError
-from autolabel.labelstudio.answers import read_answer
+from autolabel.labelstudio.answers import Answer, read_answer
 from autolabel.labelstudio.form import labelling_form
 from autolabel.labelstudio.frame import whole
 from autolabel.labelstudio.images import (
@@ -22,6 +22,7 @@ from autolabel.labelstudio.images import (
     image_key,
     image_region,
     image_task,
+    moved_boxes,
     read_images,
     shown_poses,
     why_void_image,
@@ -59,7 +60,7 @@ def made(poses: Poses) -> tuple[TaskRecord, dict[str, Any]]:
 
 
 def drop(*rows: int) -> Callable[[Items], Items]:
-    return lambda items: [item for item in items if int(item["id"].rpartition("-p")[2]) not in rows]
+    return lambda items: [item for item in items if not item["id"].endswith(tuple(f"-p{row}" for row in rows))]
 
 
 def drawn(name: str = "fo_l1oAHdz") -> Callable[[Items], Items]:
@@ -74,26 +75,41 @@ def tick(*verdicts: str) -> Callable[[Items], Items]:
 
 
 def drag(items: Items) -> Items:
-    return [{**item, "value": {**item["value"], "x": 0.0, "width": 99.0}} for item in items]
+    sides = {"x": 0.0, "width": 99.0}
+    return [{**item, "value": {**item["value"], **sides}} if "x" in item["value"] else item for item in items]
+
+
+def shift(row: int, by: float) -> Callable[[Items], Items]:
+    def act(items: Items) -> Items:
+        (item,) = [item for item in items if item["id"].endswith(f"-p{row}")]
+        item["value"]["y"] += by
+        return items
+
+    return act
 
 
 def turn(items: Items) -> Items:
     return [{**item, "image_rotation": 90} for item in items]
 
 
-def answered(poses: Poses, *acts: Callable[[Items], Items]) -> tuple[str, ImageCheck]:
-    record, task = made(poses)
+def answer_of(task: dict[str, Any], *acts: Callable[[Items], Items]) -> Answer:
     items: Items = copy.deepcopy(task["predictions"][0]["result"])
     for act in acts:
         items = act(items)
-    answer = read_answer(items, SKELETON, place="result", subject="test")
+    return read_answer(items, SKELETON, place="result", subject="test")
+
+
+def answered(poses: Poses, *acts: Callable[[Items], Items]) -> tuple[str, ImageCheck]:
+    record, task = made(poses)
+    answer = answer_of(task, *acts)
     return why_void_image(answer, record), image_check(Who(), answer, record)
 
 
 def test_everybody_has_a_rectangle_that_can_be_moved_and_the_small_ones_lie_on_top() -> None:
     record, task = made(people())
-    items = task["predictions"][0]["result"]
+    *items, about = task["predictions"][0]["result"]
     assert [item["id"] for item in items] == [image_region(record.task, i) for i in (1, 2, 0)]
+    assert about["value"] == {"choices": ["whole picture"]}, "else the form shows joints"
     assert not [item for item in items if "readonly" in item]
     assert [items[2]["value"][side] for side in ("x", "y", "width", "height")] == pytest.approx(
         [5, 20 / 3, 90, 260 / 3]
@@ -127,7 +143,7 @@ def test_whom_people_rejected_and_who_has_no_place_is_not_shown() -> None:
     )
     record, task = made(poses)
     assert record.poses == ("large",)
-    assert len(task["predictions"][0]["result"]) == 1
+    assert len(task["predictions"][0]["result"]) == 2, "one box, and that it is a whole image"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +167,22 @@ def test_what_is_found(
     assert (why, found.missed, found.nobody, found.shown, found.clicks) == ("", missed, nobody, 3, clicks)
     assert (found.by, found.when, found.seconds) == ("annotator-7", "2026-11-22T20:00:00Z", 4.5)
     assert ImageCheck.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+@pytest.mark.parametrize(
+    ("acts", "moved"),
+    [
+        ((), []),
+        ((shift(1, 0.9),), []),
+        ((shift(1, 1.1),), ["small"]),
+        ((drag, drop(0)), ["small", "boxless"]),
+        ((drawn(),), []),
+    ],
+)
+def test_given_boxes_that_were_moved_are_named(acts: tuple[Callable[[Items], Items], ...], moved: list[str]) -> None:
+    record, task = made(people())
+    sample = Sample("s", "root", "a/b.jpg", SIZE, people())
+    assert moved_boxes(answer_of(task, *acts), record, sample) == moved
 
 
 def test_findings_are_read_back_and_damage_is_named(tmp_path: Path) -> None:

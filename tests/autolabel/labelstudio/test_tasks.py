@@ -20,6 +20,7 @@ from autolabel.labelstudio.frame import frame_of
 from autolabel.labelstudio.tasks import (
     KINDS,
     TaskRecord,
+    asked,
     doubtful,
     limb_trees,
     read_task_map,
@@ -28,6 +29,7 @@ from autolabel.labelstudio.tasks import (
     sent_visibility,
     task_key,
 )
+from autolabel.labelstudio.validate import problems
 from autolabel.poses import Pose, Poses, Visibility
 from autolabel.skeleton import Skeleton, builtin_skeletons
 
@@ -141,7 +143,7 @@ def test_label_studio_accepts_the_prediction(name: str, blind: bool) -> None:
         LabelInterface(labelling_form(skeleton)).validate_prediction(task["predictions"][0], return_errors=True) == []
     )
     ids = Counter((item["id"], item["type"]) for item in task["predictions"][0]["result"])
-    assert set(ids.values()) == {1}
+    assert set(ids.values()) == (set() if blind else {1})
 
 
 @pytest.mark.parametrize(
@@ -177,11 +179,12 @@ def test_what_was_never_predicted_is_not_shown() -> None:
     assert "v5" not in drawn
 
 
-def test_a_blind_task_shows_the_box_and_nothing_else() -> None:
+def test_a_blind_task_has_no_region_that_could_take_a_click() -> None:
     pose = make_pose()
     record = make_record(pose, blind=True)
     task = review_task(record, pose, SKELETON)
-    assert [item["type"] for item in task["predictions"][0]["result"]] == ["rectanglelabels"]
+    assert task["predictions"][0]["result"] == []
+    assert problems(task, SKELETON) == []
     assert "every joint" in task["data"]["header"]
     assert (sent_visibility(pose, record) == Visibility.UNLABELLED).all()
 
@@ -261,3 +264,82 @@ def test_a_damaged_task_map_is_refused(tmp_path: Path, damage: dict[str, Any]) -
     append_lines(tmp_path / "taskmap.jsonl", [record, {**record, **damage}])
     with pytest.raises(FormatError, match="line 2"):
         read_task_map(tmp_path / "taskmap.jsonl")
+
+
+@pytest.mark.parametrize("routing", ["", "../../x", "ab", 7, None, ["ab" * 32]])
+def test_a_routing_that_is_no_digest_is_refused(tmp_path: Path, routing: Any) -> None:
+    """It names the folder in which the poses that were sent are looked for."""
+    record = make_record(make_pose()).to_dict()
+    append_lines(tmp_path / "taskmap.jsonl", [record, {**record, "routing": routing}])
+    with pytest.raises(FormatError, match=r"taskmap.jsonl: line 2: routing: is .*, expected 64 hexadecimal digits"):
+        read_task_map(tmp_path / "taskmap.jsonl")
+
+
+def make_large(**given: Any) -> Pose:
+    """A pose of 133 keypoints, the later the weaker."""
+    k, rng = 133, np.random.default_rng(5)
+    values = {
+        "id": "pose-1",
+        "xy": rng.uniform((60, 50), (140, 250), (k, 2)),
+        "box": (50, 40, 150, 260),
+        "score": np.linspace(0.9, 0.2, k),
+    }
+    return Poses.create(k, **{name: [value] for name, value in {**values, **given}.items()})[0]
+
+
+LARGE = Skeleton.load("wholebody133")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, [131, 132]),
+        ({"p_gross": np.linspace(0.5, 0.1, 133)}, [0, 1]),
+        ({"xy": np.where(np.arange(133)[:, None] > 100, np.nan, (100.0, 90.0))}, [99, 100]),
+        ({"score": np.full(133, np.nan)}, list(range(133))),  # nothing tells which are weak
+    ],
+)
+def test_of_a_large_skeleton_only_the_weakest_are_asked_about(given: dict[str, Any], expected: list[int]) -> None:
+    pose = make_large(**given)
+    record = make_record(pose)
+    assert np.flatnonzero(asked(pose, record)).tolist() == expected
+    sent = np.flatnonzero(~np.isnan(sent_points(pose, record)[:, 0]))
+    assert sent.tolist() == [k for k in expected if not np.isnan(pose.xy[k, 0])]
+    assert set(doubtful(pose, record)) <= set(expected)
+    unasked = ~asked(pose, record)
+    assert (sent_visibility(pose, record)[unasked] == Visibility.UNLABELLED).all()
+
+
+def test_a_large_skeleton_is_drawn_whole_and_its_task_is_sound() -> None:
+    pose = make_large()
+    for blind in (False, True):
+        task = review_task(make_record(pose, blind=blind), pose, LARGE)
+        assert problems(task, LARGE) == []
+        points = [item["value"]["keypointlabels"][0] for item in items_of(task, "keypointlabels")]
+        assert points == ([] if blind else [LARGE.keypoints[132], LARGE.keypoints[131]])
+        limbs = [item for item in items_of(task, "vectorlabels") if item["value"]["vectorlabels"] == ["limbs"]]
+        vertices = {vertex["id"] for item in limbs for vertex in item["value"]["vertices"]}
+        edges = {f"v{k}" for edge in LARGE.edges for k in edge}
+        assert vertices == (set() if blind else edges)
+
+
+@pytest.mark.parametrize(
+    ("pose", "skeleton", "header"),
+    [
+        (make_pose(), SKELETON, "Place every joint, hidden ones too"),
+        (make_large(), LARGE, f"Place {LARGE.keypoints[131]}, {LARGE.keypoints[132]}, hidden ones too"),
+    ],
+)
+def test_a_blind_task_says_what_to_place(pose: Pose, skeleton: Skeleton, header: str) -> None:
+    assert review_task(make_record(pose, blind=True), pose, skeleton)["data"]["header"].startswith(header)
+
+
+def test_points_are_as_large_on_the_screen_whatever_the_shape_of_the_crop() -> None:
+    pose = make_pose()
+    tall = make_record(pose)
+    wide = replace(tall, frame=replace(tall.frame, size=(400, 100), shown=(1600, 400)))
+    drawn = []
+    for record in (tall, wide):
+        (first, *_) = items_of(review_task(record, pose, SKELETON), "keypointlabels")
+        drawn.append(first["value"]["width"] * record.frame.shown[0] / max(record.frame.shown))
+    assert drawn[0] == pytest.approx(drawn[1])
