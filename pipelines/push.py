@@ -1,35 +1,48 @@
 """``autolabel push``: routed poses and images become Label Studio tasks in the project's review folder.
 
+A manifest is pushed as well, with every pose of it in the queue: so people whom reviewers boxed get a task each.
+
 Repeatable: what a routing sends is decided by its digest, so pushing it again adds nothing, and a push that
 was killed goes on where it stopped. Tasks are written in files of 1,000, each of which exists only when its
 crops and its lines in the task map do. The poses are kept as they were sent, so that answers can be read
 without the manifest that was routed; planted poses lie among them, under roots of their own where a name
-means another folder.
+means another folder. Beside them stands who else has a pose in these images (``people.jsonl``).
+
+Where the project has a ``[labelstudio] url``, the tasks then go to that server (``push_server.py``); else they are
+imported by hand.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import ImageError, ManifestError
+from autolabel.errors import ImageError, InputError, ManifestError
 from autolabel.formats.records import read_json
 from autolabel.images import read_image
+from autolabel.labelstudio.boxed import PEOPLE, people_line
 from autolabel.labelstudio.folder import ReviewFolder, append_lines
 from autolabel.labelstudio.form import labelling_form
 from autolabel.labelstudio.frame import cut, frame_of, whole
 from autolabel.labelstudio.images import image_key, image_task, shown_poses
+from autolabel.labelstudio.lock import alone_in
+from autolabel.labelstudio.sync import SyncResult
 from autolabel.labelstudio.tasks import IMAGE, PLANTED, TaskRecord, read_task_map, review_task, task_key
-from autolabel.manifest import COMMIT, Existing, Manifest, Parent, write_manifest, write_text
+from autolabel.manifest import COMMIT, Existing, Manifest, Parent, make_folder, write_manifest, write_text
+from autolabel.phrases import counted
 from autolabel.poses import Pose, Poses, Sample
 from autolabel.progress import SILENT, Progress
+from autolabel.project import require_folder
 from autolabel.skeleton import Skeleton
+from autolabel.writing import naming
 from pipelines.audit_chain import PUSHED, leave
-from pipelines.push_queue import PLANTS, Queued, Routing, read_routing
+from pipelines.push_queue import PLANTS, Queued, Routing, read_queue, without_asked
+from pipelines.push_server import send, server_access
 
 TASKS_A_FILE = 1000
 
@@ -44,6 +57,7 @@ class PushResult:
         tasks: Tasks of this routing that are ready to import.
         added: Those that this call made.
         set_aside: What is queued and has no task, because its image could not be read.
+        server: What became of the tasks on the project's server; None where it has none.
     """
 
     folder: Path
@@ -51,6 +65,7 @@ class PushResult:
     tasks: int
     added: int
     set_aside: int
+    server: SyncResult | None = None
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -60,25 +75,46 @@ class PushResult:
             "tasks": self.tasks,
             "added": self.added,
             "set_aside": self.set_aside,
+            **({"server": asdict(self.server)} if self.server else {}),
         }
 
 
 def push(directory: str | Path, *, project: str | Path, progress: Progress = SILENT) -> PushResult:
-    """Write a routing's queue as Label Studio tasks.
+    """Write a queue as Label Studio tasks, and bring them to the project's server where it has one.
+
+    Two pushes into one project go one after the other.
 
     Args:
-        directory: The routing folder.
+        directory: The routing folder; or a manifest, each pose of which is then queued for review, boxed people who
+            have a task already left out.
         project: The project folder; the tasks go to its ``labelstudio``.
         progress: Where to report.
 
     Raises:
-        FormatError: The routing folder is malformed.
+        FormatError: The routing folder is malformed, or a written task was edited; nothing was sent.
         ManifestError: The manifest is not the one that was routed.
         SkeletonError: The project has tasks of another skeleton.
-        WorkError: The routing's folder takes no note that its tasks were pushed.
+        InputError: There is no such project folder, no queued image can be read, the server has no such project or does
+            not take the token, or its form was edited by hand so that answers would not be ours.
+        WorkError: The routing's folder takes no note that its tasks were pushed, or the server failed. Pushing again
+            goes on where this one stopped.
     """
-    routing = read_routing(Path(directory))
+    require_folder(project)
+    routing = read_queue(Path(directory))
+    access = server_access(project)
     folder = ReviewFolder.of(project)
+    with alone_in(folder, progress):
+        before_this = {r.pose for r in read_task_map(folder.taskmap).values() if r.routing != routing.digest}
+        routing = without_asked(routing, before_this)
+        written = _write_tasks(routing, Path(directory), folder, progress)
+        if access is None:
+            return written
+        skeleton = routing.manifest.skeleton
+        return replace(written, server=send(access, project, routing.digest, skeleton, progress=progress))
+
+
+def _write_tasks(routing: Routing, directory: Path, folder: ReviewFolder, progress: Progress) -> PushResult:
+    """The review folder's half: form, crops, task map and tasks."""
     for made in (folder.crops, folder.exports, folder.tasks):
         made.mkdir(parents=True, exist_ok=True)
     for other in sorted(folder.path.glob(f"sent/*/{COMMIT}")):
@@ -86,18 +122,28 @@ def push(directory: str | Path, *, project: str | Path, progress: Progress = SIL
     write_text(folder.form, labelling_form(routing.manifest.skeleton))
     sent = _sent(routing, folder)
     found = _Found.of(sent)
-    leave(Path(directory) / PUSHED, {"routing": routing.digest})
-    before = _count(folder, routing)
+    if routing.routed:
+        leave(directory / PUSHED, {"routing": routing.digest})
+    before, added = _count(folder, routing), False
     with progress.task("push", len(routing.queue), "task") as task:
         for i, start in enumerate(range(0, len(routing.queue), TASKS_A_FILE)):
             part = routing.queue[start : start + TASKS_A_FILE]
             file = folder.task_file(routing.digest, i)
             if not file.exists():
-                items = [found.item(entry, routing) for entry in part]
-                tasks = _tasks(items, sent, folder, progress)
-                write_text(file, json.dumps(tasks, ensure_ascii=False) + "\n")
+                items = [
+                    found.item(entry, routing, _priority(j, len(routing.queue))) for j, entry in enumerate(part, start)
+                ]
+                if tasks := _tasks(items, sent, folder, progress):  # without any, the next push looks again
+                    added = True
+                    write_text(file, json.dumps(tasks, ensure_ascii=False) + "\n")
             task.advance(len(part))
-    now = _count(folder, routing)
+    now = _count(folder, routing) if added else before
+    if routing.queue and not now:
+        raise InputError(
+            f"nothing to send: no image of the {counted(len(routing.queue), 'queued task')} can be read",
+            subject=str(directory),
+            remedy=f"Put the images back below {', '.join(map(str, sent.roots.values()))}, then push again.",
+        )
     return PushResult(folder.path, routing.digest, now, now - before, len(routing.queue) - now)
 
 
@@ -108,6 +154,10 @@ class _Item:
     record: TaskRecord
     sample: Sample
     row: int
+
+    def crop(self, image: NDArray[np.uint8]) -> bytes:
+        """The crop's file; in a task without keypoints the box is drawn into it."""
+        return cut(image, self.record.frame, self.sample.poses.box[self.row] if self.record.blind else None)
 
     def task(self, skeleton: Skeleton) -> dict[str, object]:
         """In Label Studio's import format."""
@@ -128,12 +178,17 @@ class _Found:
         samples = {sample.key: sample for sample in sent}
         return cls({pose: (s, i) for s in samples.values() for i, pose in enumerate(s.poses.id.tolist())}, samples)
 
-    def item(self, entry: Queued, routing: Routing) -> _Item:
+    def item(self, entry: Queued, routing: Routing, priority: float) -> _Item:
         if entry.kind == IMAGE:
             sample = self.images[entry.image]
-            return _Item(_image_record(routing, sample), sample, -1)
+            return _Item(replace(_image_record(routing, sample), priority=priority), sample, -1)
         sample, row = self.poses[entry.pose]
-        return _Item(_record(routing, entry, sample, sample.poses[row]), sample, row)
+        return _Item(replace(_record(routing, entry, sample, sample.poses[row]), priority=priority), sample, row)
+
+
+def _priority(place: int, count: int) -> float:
+    """From 1 for the first of a queue downwards. Drawn tasks stand at random places, so theirs tell nothing."""
+    return (count - place) / count
 
 
 def _sent(routing: Routing, folder: ReviewFolder) -> Manifest:
@@ -144,9 +199,13 @@ def _sent(routing: Routing, folder: ReviewFolder) -> Manifest:
         if routing.plants is not None:
             parents.append(Parent("plants", routing.plants.digest))
         plants, roots = _plants(routing)
+        people: list[dict[str, Any]] = []
+        shown = list(_shown(routing, plants, people))
+        make_folder(path)
+        write_text(path / PEOPLE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in people))
         write_manifest(
             path,
-            _shown(routing, plants),
+            shown,
             routing.manifest.skeleton,
             {**routing.manifest.roots, **roots},
             stage="push",
@@ -158,8 +217,13 @@ def _sent(routing: Routing, folder: ReviewFolder) -> Manifest:
     return sent
 
 
-def _shown(routing: Routing, plants: dict[tuple[str, str, str], Sample]) -> Iterator[Sample]:
-    """The queued poses and images, sample by sample; planted poses of an image stand beside its own."""
+def _shown(
+    routing: Routing, plants: dict[tuple[str, str, str], Sample], people: list[dict[str, Any]]
+) -> Iterator[Sample]:
+    """The queued poses and images, sample by sample; planted poses of an image stand beside its own.
+
+    Adds to ``people`` who else is in these images.
+    """
     poses = {entry.pose for entry in routing.queue if entry.kind not in (IMAGE, PLANTED)}
     images = {entry.image for entry in routing.queue if entry.kind == IMAGE}
     for sample in routing.manifest:
@@ -168,6 +232,7 @@ def _shown(routing: Routing, plants: dict[tuple[str, str, str], Sample]) -> Iter
         planted = plants.pop(sample.key, None)
         if not (rows or planted or sample.key in images):
             continue
+        people.append(people_line(sample))
         mine = sample.poses.take(rows)
         yield sample.with_poses(Poses.concat([mine, planted.poses]) if planted else mine)
     yield from plants.values()
@@ -266,7 +331,7 @@ def _write_crops(items: Sequence[_Item], sent: Manifest, folder: ReviewFolder, p
             failed.update(item.record.task for item in mine)
             continue
         for item in mine:
-            _write(folder.crops / item.record.crop, cut(image, item.record.frame))
+            _write(folder.crops / item.record.crop, item.crop(image))
     return failed
 
 
@@ -280,11 +345,11 @@ def _image(sent: Manifest, sample: Sample) -> NDArray[np.uint8]:
 
 def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
+    with naming(path):
+        temporary.write_bytes(data)
     temporary.replace(path)
 
 
 def _count(folder: ReviewFolder, routing: Routing) -> int:
     """Tasks of a routing in the files to import."""
-    files = [file for file in folder.task_files() if file.name.startswith(routing.digest[:12])]
-    return sum(len(read_json(file)) for file in files)
+    return sum(len(read_json(file)) for file in folder.task_files(routing.digest))

@@ -1,14 +1,22 @@
-"""Reading what ``autolabel route`` wrote, as far as it concerns reviewers: the queue and the planted errors."""
+"""What is to be asked: the queue of a routing and its planted errors, or every pose of a manifest.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+A manifest is its own queue: each pose that is no crowd and that nobody has rejected is reviewed, the most doubtful
+first. It is for people whom reviewers boxed, who were in no routing, and for poses that somebody chose by hand.
+"""
+
+import math
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from autolabel.errors import FormatError, ManifestError
 from autolabel.formats.records import Record, read_json
-from autolabel.labelstudio.folder import read_lines
-from autolabel.labelstudio.tasks import BLIND, DOUBTS, IMAGE, KINDS, PLANTED
+from autolabel.labelstudio.folder import is_digest, read_lines
+from autolabel.labelstudio.tasks import BLIND, DOUBTS, IMAGE, KINDS, PLANTED, REVIEW
 from autolabel.manifest import COMMIT, Manifest
+from autolabel.merge import BOXED, State
 from pipelines.routing_seal import require_plants, require_unedited
 
 PLANTS = "plants"
@@ -43,6 +51,7 @@ class Routing:
         plants: The poses that are planted; None where none are.
         planted: By id of a planted pose, the checked pose that it was made from.
         marks: How many keypoints each task asks about.
+        routed: Whether it is a routing; False where it is a manifest.
     """
 
     digest: str
@@ -51,6 +60,57 @@ class Routing:
     plants: Manifest | None
     planted: Mapping[str, str]
     marks: int = DOUBTS
+    routed: bool = True
+
+
+def read_queue(source: Path) -> Routing:
+    """Read what is to be asked.
+
+    Args:
+        source: A routing folder, or a manifest.
+
+    Raises:
+        InputError: As :func:`read_routing`.
+        FormatError: Likewise.
+        ManifestError: Likewise, or the manifest cannot be read.
+    """
+    if (source / COMMIT).is_file() and not (source / "routing.json").is_file():
+        return manifest_queue(Manifest.open(source))
+    return read_routing(source)
+
+
+def manifest_queue(manifest: Manifest) -> Routing:
+    """Every pose of a manifest, to be reviewed; its digest is the manifest's.
+
+    A pose without keypoints is shown without any, and whoever answers places all of them.
+    """
+    queue: list[tuple[float, Queued]] = []
+    for i in range(manifest.num_parts):
+        poses = manifest.poses(i)
+        rejected = [attributes.get("state") == State.REJECTED for attributes in poses.attributes]
+        ids, p_bad = poses.id.tolist(), poses.p_bad.tolist()
+        placed = set(np.flatnonzero(np.isfinite(poses.xy[..., 0]).any(axis=1)).tolist())
+        for row in np.flatnonzero(~(poses.crowd | np.array(rejected, bool))).tolist():
+            queue.append((p_bad[row], Queued(ids[row], REVIEW, blind=row not in placed)))
+    queue.sort(key=lambda entry: 1.0 if math.isnan(entry[0]) else -entry[0])
+    entries = tuple(entry for _, entry in queue)
+    if len({entry.pose for entry in entries}) < len(entries):
+        raise ManifestError("holds two poses of one id", subject=str(manifest.path))
+    return Routing(manifest.digest, manifest, entries, None, {}, routed=False)
+
+
+def without_asked(routing: Routing, asked: Container[str]) -> Routing:
+    """A manifest's queue without the boxed people who have a task already, from another push; a routing as it is."""
+    if routing.routed:
+        return routing
+    parts = (routing.manifest.poses(i) for i in range(routing.manifest.num_parts))
+    boxed = {
+        pose
+        for poses in parts
+        for pose, attributes in zip(poses.id.tolist(), poses.attributes, strict=True)
+        if BOXED in attributes
+    }
+    return replace(routing, queue=tuple(e for e in routing.queue if e.pose not in boxed or e.pose not in asked))
 
 
 def read_routing(directory: Path) -> Routing:
@@ -63,6 +123,8 @@ def read_routing(directory: Path) -> Routing:
     """
     path = directory / "routing.json"
     record = Record(read_json(path), "", str(path))
+    if not is_digest(digest := record.text("digest")):
+        record.fail("digest", f"is {digest!r}, expected 64 hexadecimal digits", "Route again, into another folder.")
     manifest = Manifest.open(directory / record.text("manifest"))
     if manifest.digest != record.text("manifest_digest"):
         raise ManifestError("is not the manifest that was routed", subject=str(manifest.path), remedy="Route it again.")
@@ -77,7 +139,7 @@ def read_routing(directory: Path) -> Routing:
         plants = Manifest.open(directory / PLANTS)
         plants.skeleton.require_same(manifest.skeleton, str(plants.path))
     asked = Record(record.data.get("questions", {"marks": DOUBTS}), "questions", str(path))
-    return Routing(record.text("digest"), manifest, queue, plants, planted, int(asked.number("marks")))
+    return Routing(digest, manifest, queue, plants, planted, int(asked.number("marks")))
 
 
 def _read_queue(path: Path) -> tuple[Queued, ...]:

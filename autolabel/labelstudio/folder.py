@@ -7,6 +7,7 @@
     labelstudio/sent/ROUTING/             manifest of the poses as they were sent
     labelstudio/exports/*.json            what came back
     labelstudio/journal.jsonl             every annotation ever pulled
+    labelstudio/server.jsonl              what a server was sent
 
 A process may die in the middle of an append. A last line without its newline therefore does not count:
 readers leave it out, and the next append removes it first.
@@ -14,12 +15,14 @@ readers leave it out, and the next append removes it first.
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autolabel.formats.records import json_line
+from autolabel.writing import naming
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class ReviewFolder:
         return self.path / "journal.jsonl"
 
     @property
+    def server(self) -> Path:
+        """What a server was sent."""
+        return self.path / "server.jsonl"
+
+    @property
     def exports(self) -> Path:
         """The folder where exports are put."""
         return self.path / "exports"
@@ -71,13 +79,18 @@ class ReviewFolder:
         """The i-th file of a routing's tasks."""
         return self.tasks / f"{routing[:12]}-{i:05d}.json"
 
-    def task_files(self) -> list[Path]:
-        """All files of tasks, in order."""
-        return sorted(self.tasks.glob("*-[0-9]*.json"))
+    def task_files(self, routing: str = "") -> list[Path]:
+        """All files of tasks, or those of one routing, in order."""
+        return sorted(self.tasks.glob(f"{routing[:12] or '*'}-[0-9]*.json"))
 
     def sent(self, routing: str) -> Path:
         """The manifest of a routing's poses as they were sent."""
         return self.path / "sent" / routing[:12]
+
+
+def is_digest(text: object) -> bool:
+    """Whether it is a routing's digest, which names files and folders here: 64 hexadecimal digits."""
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -85,7 +98,7 @@ def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     if not text:
         return
-    with path.open("ab") as file:
+    with naming(path), path.open("ab") as file:
         file.truncate(_whole_lines(path))
         file.write(text.encode())
         file.flush()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import pipelines.push as pushing
-from autolabel.errors import FormatError, ManifestError, SkeletonError
+from autolabel.errors import ConfigError, FormatError, InputError, ManifestError, SkeletonError
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.tasks import read_task_map
 from autolabel.manifest import Manifest, write_manifest
@@ -20,8 +20,8 @@ from tests.pipelines.plants import QUEUED, plant, whole
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes, except the sent manifest's, which are compared by digest elsewhere."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file() and "sent" not in file.parts]
+    """Every file's bytes, except the sent manifest's, which are compared by digest elsewhere, and the lock's."""
+    files = [file for file in sorted(folder.rglob("[!.]*")) if file.is_file() and "sent" not in file.parts]
     return {str(file.relative_to(folder)): file.read_bytes() for file in files}
 
 
@@ -137,6 +137,26 @@ def test_an_unreadable_image_is_set_aside(review_case: Any) -> None:
     assert result.summary()["set_aside"] == 2
 
 
+def test_without_any_image_that_can_be_read_there_is_nothing_to_send(review_case: Any) -> None:
+    """As with a disk that is not there today: when it is back, the same push does it."""
+    routing, images = review_case.route(), review_case.folder / "images"
+    images.rename(review_case.folder / "gone")
+    with pytest.raises(
+        InputError, match=rf"no image of the 6 queued tasks can be read\. Put the images back below {images}"
+    ):
+        push(routing, project=review_case.project)
+    assert not ReviewFolder.of(review_case.project).task_files()
+    (review_case.folder / "gone").rename(images)
+    result = push(routing, project=review_case.project)
+    assert (result.tasks, result.added, result.set_aside) == (6, 6, 0)
+
+
+def test_a_project_folder_that_is_not_there_is_not_made(review_case: Any) -> None:
+    with pytest.raises(ConfigError, match=r"nope: there is no such project folder.*autolabel init"):
+        push(review_case.route(), project=review_case.folder / "nope")
+    assert not (review_case.folder / "nope").exists()
+
+
 def test_an_image_that_has_changed_size_is_set_aside(review_case: Any) -> None:
     routing = review_case.route()
     Image.new("RGB", (50, 50)).save(review_case.folder / "images" / "0.png")
@@ -148,7 +168,7 @@ def test_a_manifest_that_has_changed_is_refused(review_case: Any) -> None:
     review_case.write("routing-scored", review_case.truth)
     with pytest.raises(ManifestError, match="not the manifest that was routed"):
         push(routing, project=review_case.project)
-    assert not review_case.project.exists()
+    assert not list(review_case.project.iterdir())
 
 
 def test_a_queued_pose_that_the_manifest_lacks_is_refused(review_case: Any) -> None:
@@ -284,7 +304,22 @@ def test_an_image_without_poses_can_be_shown(review_case: Any) -> None:
     review_case.model = review_case.model.replace(attributes=[{}] * 4 + [{"state": "rejected"}] * 2)
     result = push(review_case.route(whole(2)), project=review_case.project)
     (task,) = tasks_of(result.folder)
-    assert task["predictions"][0]["result"] == []
+    assert [item["from_name"] for item in task["predictions"][0]["result"]] == ["about"]
+
+
+def test_the_crop_of_a_blind_task_shows_the_box_and_that_of_its_twin_does_not(review_case: Any) -> None:
+    queue = [{"pose": "pose-0", "kind": "blind", "blind": True}, {"pose": "pose-0", "kind": "audit"}]
+    folder = ReviewFolder(push(review_case.route(*queue), project=review_case.project).folder)
+    records = {record.kind: record for record in read_task_map(folder.taskmap).values()}
+    assert records["blind"].frame == records["audit"].frame
+    shown = {kind: np.asarray(Image.open(folder.crops / record.crop), int) for kind, record in records.items()}
+    frame = records["audit"].frame
+    x, y, width, height = np.array(frame.box_to_percent(review_case.model.box[0])) / 100 * np.tile(frame.shown, 2)
+    differ = (np.abs(shown["blind"] - shown["audit"]) > 40).any(axis=2)
+    rows, columns = differ.nonzero()
+    assert [columns.min(), rows.min(), columns.max(), rows.max()] == pytest.approx([x, y, x + width, y + height], abs=4)
+    inside = differ[int(y) + 8 : int(y + height) - 8, int(x) + 8 : int(x + width) - 8]
+    assert not inside.any()
 
 
 def test_a_queued_image_that_the_manifest_lacks_is_refused(review_case: Any) -> None:

@@ -1,15 +1,18 @@
 """Reading a routing's queue: what is refused, and where the error says it is."""
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from autolabel.errors import FormatError, InputError, SkeletonError
+from autolabel.errors import FormatError, InputError, ManifestError, SkeletonError
 from autolabel.manifest import write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
-from pipelines.push_queue import read_routing
+from pipelines.push import push
+from pipelines.push_queue import read_queue, read_routing, without_asked
 from pipelines.routing_seal import sealed
 from tests.pipelines.plants import QUEUED, plant
 
@@ -38,6 +41,19 @@ def test_poses_and_images_in_their_order(review_case: Any) -> None:
 def test_a_malformed_queue_is_refused(review_case: Any, entry: dict[str, Any], place: str) -> None:
     with pytest.raises(FormatError, match=place):
         read_routing(review_case.route({"pose": "pose-0", **entry}))
+
+
+@pytest.mark.parametrize("digest", ["", "ab", "../../../../tmp/x", "AB" * 32, "ab" * 32 + "/..", "ab" * 32 + "\n", 5])
+def test_a_digest_that_names_no_routing_is_refused(review_case: Any, digest: Any) -> None:
+    """It names files and folders of the project."""
+    folder = review_case.route()
+    record = json.loads((folder / "routing.json").read_text())
+    (folder / "routing.json").write_text(json.dumps({**record, "digest": digest}))
+    with pytest.raises(FormatError, match=r"routing.json: digest: is .*, expected"):
+        read_routing(folder)
+    with pytest.raises(FormatError):
+        push(folder, project=review_case.project)
+    assert not (review_case.project / "labelstudio" / "sent").exists()
 
 
 def test_an_image_may_not_be_queued_twice(review_case: Any) -> None:
@@ -70,3 +86,42 @@ def test_an_edited_queue_and_other_plants_are_refused(review_case: Any) -> None:
     (folder / "queue.jsonl").write_text("")
     with pytest.raises(InputError, match=r"queue\.jsonl: is not what routing wrote"):
         read_routing(folder)
+
+
+def test_a_manifest_is_its_own_queue(review_case: Any) -> None:
+    nobody = np.where(np.arange(6) == 4, np.nan, 1.0)[:, None, None] * review_case.model.xy
+    poses = review_case.model.replace(
+        xy=nobody,
+        visibility=np.where(np.arange(6)[:, None] == 4, 0, review_case.model.visibility),
+        p_bad=[0.2, np.nan, 0.9, 0.5, np.nan, 0.4],
+        crowd=[False] * 5 + [True],
+        attributes=[{"state": "reviewed"}, {}, {}, {"state": "rejected"}, {"boxed": "task"}, {}],
+    )
+    manifest = review_case.write("chosen", poses)
+    routing = read_queue(manifest.path)
+    assert [(e.pose, e.kind, e.blind) for e in routing.queue] == [
+        ("pose-2", "review", False),
+        ("pose-0", "review", False),
+        ("pose-1", "review", False),
+        ("pose-4", "review", True),
+    ]
+    assert (routing.digest, routing.manifest.path, routing.routed) == (manifest.digest, manifest.path, False)
+    left = without_asked(routing, {"pose-0", "pose-4"})
+    assert [e.pose for e in left.queue] == ["pose-2", "pose-0", "pose-1"], "only boxed people are not asked about twice"
+
+
+def test_a_routing_is_asked_about_as_it_is(review_case: Any) -> None:
+    routing = read_queue(review_case.route({"pose": "pose-3"}))
+    assert routing.routed
+    assert without_asked(routing, {"pose-3"}) is routing
+
+
+def test_what_is_neither_a_routing_nor_a_manifest_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"routing\.json"):
+        read_queue(tmp_path)
+
+
+def test_two_poses_of_one_id_are_refused(review_case: Any) -> None:
+    manifest = review_case.write("doubled", review_case.model.replace(id=["same"] * 6))
+    with pytest.raises(ManifestError, match="two poses of one id"):
+        read_queue(manifest.path)

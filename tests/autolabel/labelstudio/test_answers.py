@@ -304,12 +304,17 @@ def rotated(items: Items) -> Items:
     return [{**item, "image_rotation": 90} for item in items]
 
 
+def rectangle_elsewhere(items: Items) -> Items:
+    value = {"x": 1.0, "y": 2.0, "width": 30.0, "height": 40.0, "rectanglelabels": ["box"]}
+    return [*items, {"id": "r", "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}]
+
+
 @pytest.mark.parametrize(
     ("act", "blind", "why"),
     [
         (lambda items: [], False, "empty"),  # the prediction was not shown
-        (lambda items: items, True, "empty"),  # the box of a blind task, and nothing placed
-        (lambda items: [], True, "empty"),
+        (lambda items: items, True, "no joint placed"),  # such a task shows no region
+        (rectangle_elsewhere, True, "no joint placed"),
         (rotated, False, "rotated"),
         (verdict("reject image"), True, ""),
         (lambda items: items, False, ""),

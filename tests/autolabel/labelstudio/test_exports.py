@@ -1,4 +1,4 @@
-"""Exports as Label Studio 1.23 writes them, their errors, and what the journal makes of several."""
+"""Exports as Label Studio 1.23 writes them, their errors, and which of several versions stands."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autolabel.errors import FormatError
-from autolabel.labelstudio.exports import Annotation, ExportedTask, new_entries, read_export, standing
+from autolabel.labelstudio.exports import Annotation, ExportedTask, read_export, standing
 from autolabel.skeleton import Skeleton
 
 SKELETON = Skeleton.load("coco17")
@@ -91,15 +91,42 @@ def test_a_real_export_is_read(tmp_path: Path) -> None:
         seconds=10.907,
         skipped=False,
         result=tuple(ANNOTATION["result"]),
+        created="2026-11-22T20:52:03.444458Z",
     )
 
 
 @pytest.mark.parametrize(
     ("who", "by"),
-    [(3, "annotator-3"), ({"id": 3, "email": "ann@example.com"}, "ann@example.com"), ({"id": 3}, "annotator-3")],
+    [
+        (3, "annotator-3"),
+        ({"id": 3, "email": "ann@example.com"}, "ann@example.com"),
+        ({"id": 3}, "annotator-3"),
+        (None, "annotator-unknown"),
+    ],
 )
 def test_who_answered(tmp_path: Path, who: object, by: str) -> None:
     assert read(tmp_path, with_annotation(completed_by=who))[0].annotations[0].by == by
+
+
+@pytest.mark.parametrize(
+    ("who", "updated_by", "after", "by", "first"),
+    [
+        (3, 4, 60, "annotator-4", "annotator-3"),
+        (3, 4, 0, "annotator-3", ""),  # sent by 4 on 3's behalf
+        (3, 3, 60, "annotator-3", ""),
+        ({"id": 3, "email": "ann@example.com"}, 3, 60, "ann@example.com", ""),
+        (3, None, 60, "annotator-3", ""),
+        (3, [{"user_id": 4}], 60, "annotator-3", ""),
+        (None, 4, 60, "annotator-4", "annotator-unknown"),
+    ],
+)
+def test_who_reworked_it_signs_it(
+    tmp_path: Path, who: object, updated_by: object, after: int, by: str, first: str
+) -> None:
+    times = {"created_at": "2026-11-22T20:00:00Z", "updated_at": f"2026-11-22T20:{after // 60:02}:00.00003Z"}
+    content = with_annotation(completed_by=who, updated_by=updated_by, **times)
+    (annotation,) = read(tmp_path, content)[0].annotations
+    assert (annotation.by, annotation.first) == (by, first)
 
 
 def test_without_a_unique_id_the_number_serves(tmp_path: Path) -> None:
@@ -134,9 +161,10 @@ def test_a_skip_is_recognised_and_its_result_not_judged(tmp_path: Path) -> None:
         (with_annotation(result=None), r"tasks\[0\]\.annotations\[0\]\.result: is null"),
         (with_annotation(was_cancelled="no"), r"annotations\[0\]\.was_cancelled"),
         (with_annotation(updated_at="yesterday"), r"annotations\[0\]\.updated_at: is 'yesterday'"),
+        (with_annotation(created_at="once"), r"annotations\[0\]\.created_at: is 'once'"),
         (with_annotation(updated_at=None), r"annotations\[0\]\.updated_at: is null"),
         (with_annotation(lead_time="long"), r"annotations\[0\]\.lead_time"),
-        (with_annotation(completed_by=None), r"annotations\[0\]\.completed_by"),
+        (with_annotation(completed_by=[3]), r"annotations\[0\]\.completed_by"),
         (with_annotation(completed_by={"name": "x"}), r"annotations\[0\]\.completed_by\.id: is missing"),
         (
             with_annotation(result=[{**ANNOTATION["result"][0], "value": {"x": 1, "keypointlabels": ["nose"]}}]),
@@ -160,30 +188,6 @@ def version(minute: int, annotation: str = "a", **changes: Any) -> Annotation:
     return replace(entry, **changes)
 
 
-def exported(*annotations: Annotation) -> list[ExportedTask]:
-    return [ExportedTask("t1", "tasks[0]", annotations, True)]
-
-
-def test_nothing_is_written_twice() -> None:
-    first, second = version(1), version(2)
-    assert new_entries([], exported(first, first, second)) == [first, second]
-    assert new_entries([first, second], exported(first, second)) == []
-
-
-def test_an_older_export_read_later_changes_nothing() -> None:
-    assert new_entries([version(5)], exported(version(1))) == []
-
-
-def test_a_version_of_the_same_time_with_another_content_is_not_lost() -> None:
-    other = version(5, result=({"id": "x"},))
-    assert new_entries([version(5)], exported(other)) == [other]
-
-
-def test_the_journal_survives_json() -> None:
-    entry = version(1, result=({"id": "x", "value": {"x": 0.1}},), seconds=None)
-    assert Annotation.from_dict(json.loads(json.dumps(entry.to_dict()))) == entry
-
-
 def test_the_last_version_of_each_annotation_stands() -> None:
     a1, a2, b = version(1), version(3), version(2, "b")
     assert standing([a1, b, a2]) == {"t1": [b, a2]}
@@ -201,3 +205,8 @@ def test_skipped_annotations_do_not_stand() -> None:
     assert standing([version(1, skipped=True)]) == {}
     assert standing([version(1), version(2, skipped=True)]) == {}, "taken back"
     assert standing([version(1), version(2, "b", skipped=True)]) == {"t1": [version(1)]}
+
+
+def test_deleted_annotations_do_not_stand() -> None:
+    assert standing([version(1), version(1, deleted=True)]) == {}, "of one time, what came last"
+    assert standing([version(1), version(1, deleted=True), version(1)]) == {"t1": [version(1)]}, "it came back"
