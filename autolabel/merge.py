@@ -1,8 +1,9 @@
 """Corrections: what people changed, and how it is laid over poses.
 
 A correction holds what was stated about a pose before and after, so that it can be applied, explained and,
-where the pose has changed in between, reported. The list of them is the ledger. Human wins over model; where
-two people differ, the later one wins, and what was only accepted never overrules what somebody else placed.
+where the pose has changed in between, reported. One a pose stands; the answers before it are kept in the ledger
+(``autolabel/ledger.py``). Human wins over model; where two people differ, the later one wins, and what was only
+accepted never overrules what somebody else placed.
 """
 
 import json
@@ -72,6 +73,17 @@ and a list or an object can be looked for in a tuple alone.
 SEEN = tuple(State)
 """A person opened the pose, whatever came of it: what it states is no longer a network's word alone."""
 
+BOXED = "boxed"
+"""State of a pose that is a box alone: a person drew it around somebody who has no pose, and nobody has seen keypoints
+there yet, so that its image is not complete. Also the name of the attribute that says in which task it was drawn.
+"""
+
+BOXES = "boxes"
+"""The manifest of these people below the folder of a manifest of corrections."""
+
+RETRACTED = "retracted.jsonl"
+"""Beside it, people who were boxed once and are no more: a line names the pose and the task it was drawn in."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stated:
@@ -95,6 +107,10 @@ class Stated:
     def differs(self, other: "Stated") -> NDArray[np.bool_]:
         """(K,) keypoints with another place or visibility."""
         return _moved(self.xy, other.xy) | (self.visibility != other.visibility)
+
+    def distance(self, other: "Stated") -> NDArray[np.float64]:
+        """(K,) image pixels between the places of each keypoint; NaN where one of them is missing."""
+        return apart(self.xy, other.xy)
 
     def same(self, other: "Stated") -> bool:
         """Whether both say the same, bit by bit."""
@@ -134,6 +150,11 @@ class Correction:
     seconds: float | None
     clicks: int
     task: str
+
+    @property
+    def distance(self) -> NDArray[np.float64]:
+        """(K,) image pixels that each keypoint was moved: 0 where it was not, NaN where it had or has no place."""
+        return self.before.distance(self.after)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form: coordinates in the shortest digits that give the same float back."""
@@ -191,6 +212,12 @@ class Conflict:
     detail: str
 
 
+def apart(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """(..., K) distances between two sets of places (..., K, 2), in their unit; NaN where one of them is missing."""
+    offset = b.astype(np.float64) - a.astype(np.float64)
+    return np.hypot(offset[..., 0], offset[..., 1])
+
+
 def read_time(text: str) -> datetime:
     """An ISO 8601 time; one without a zone is taken as UTC.
 
@@ -202,8 +229,9 @@ def read_time(text: str) -> datetime:
 
 
 def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
-    """Write corrections, one a line."""
-    write_text(path, "".join(json.dumps(c.to_dict(), ensure_ascii=False) + "\n" for c in corrections))
+    """Write corrections, one a line, each with its distances for readers."""
+    lines = ({**c.to_dict(), "distance": _shortest(c.distance.astype(np.float32))} for c in corrections)
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def read_corrections(path: Path, num_keypoints: int) -> list[Correction]:

@@ -3,20 +3,22 @@
 The base is streamed part by part and keeps its order, its parts and its features. What did not fit is listed in
 ``conflicts.jsonl``: a pose that somebody else has changed since a person saw it, one that is no longer in the base
 (it is put back at the end of its image: what a person labelled never vanishes), one whose image is not there at all.
+People whom reviewers boxed are added to their images, with their answered poses or as people who wait for one; they
+are listed in ``boxed.jsonl``, as are those who waited in the base and were boxed by mistake: they are taken out.
+The ledgers beside both are carried on (:mod:`autolabel.ledger`).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from autolabel.labelstudio.folder import read_lines
+from autolabel.ledger import carry_on
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent, write_text
 from autolabel.merge import (
     CORRECTIONS,
+    RETRACTED,
     Conflict,
     Correction,
     changed_since,
@@ -24,16 +26,14 @@ from autolabel.merge import (
     latest,
     read_corrections,
 )
-from autolabel.poses import Poses, Sample
 from autolabel.prediction_record import carry_over
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
+from pipelines.merge_boxed import ADDED, TAKEN_OUT, WAITING, Brought, SampleKey, Theirs, boxes_of, complete, left_over
 
 CONFLICTS = "conflicts.jsonl"
+BROUGHT = "boxed.jsonl"
 _MISSING = "its image is not in the base"
-_PUT_BACK = "no longer in the base; put back"
-
-Features = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,17 @@ class MergeResult:
         manifest: The base with the corrections.
         corrected: Poses that were corrected.
         conflicts: Corrections that did not fit; listed in ``conflicts.jsonl``.
+        added: Boxed people whom the base lacked and whose pose was answered; they are among the corrected.
+        waiting: Boxed people without an answered pose: their images are not complete.
+        taken_out: People who waited in the base and are boxed no more.
     """
 
     manifest: Manifest
     corrected: int
     conflicts: int
+    added: int
+    waiting: int
+    taken_out: int
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -58,6 +64,9 @@ class MergeResult:
             "digest": self.manifest.digest,
             "corrected": self.corrected,
             "conflicts": self.conflicts,
+            "added": self.added,
+            "waiting": self.waiting,
+            "taken_out": self.taken_out,
         }
 
 
@@ -88,16 +97,28 @@ def merge(
     file = pulled.path / CORRECTIONS
     chosen, conflicts = latest(read_corrections(file, base.skeleton.num_keypoints))
     inputs = {"base": base.digest, "corrections": file_digest(file)}
+    if (boxes := boxes_of(pulled)) is not None:
+        inputs["boxes"] = boxes.digest
+    if (gone := pulled.path / RETRACTED).is_file() and gone.stat().st_size:
+        inputs["retracted"] = file_digest(gone)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "merge", config={}, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
             _work(run, base, pulled, chosen, conflicts, progress)
+        # Not only in new work: answers that change no correction are history all the same.
+        carry_on(run.path, base.path, pulled.path)
         manifest = Manifest.open(run.path)
     listed = [json.loads(line) for line in (run.path / CONFLICTS).read_text(encoding="utf-8").splitlines()]
     if listed:
         progress.note(f"{len(listed)} corrections did not fit as they were: see {run.path / CONFLICTS}")
     missing = sum(conflict["what"] == _MISSING for conflict in listed)
-    return MergeResult(manifest, len(chosen) - missing, len(listed))
+    boxed = [line["what"] for line in read_lines(manifest.path / BROUGHT)]
+    added, waiting, taken_out = (boxed.count(what) for what in (ADDED, WAITING, TAKEN_OUT))
+    if waiting:
+        progress.note(f"{waiting} boxed people wait for a pose: their images are not complete")
+    if taken_out:
+        progress.note(f"{taken_out} people were taken out who waited for a pose: nobody boxes them any more")
+    return MergeResult(manifest, len(chosen) - missing, len(listed), added, waiting, taken_out)
 
 
 def _work(
@@ -110,63 +131,37 @@ def _work(
 ) -> None:
     """Write the parts that are not there yet, then the conflicts, then the commit."""
     parents = [Parent("base", base.digest), Parent("corrections", pulled.digest)]
+    if (boxes := boxes_of(pulled)) is not None:
+        parents.append(Parent("boxes", boxes.digest))
     writer = ManifestWriter(
         run.path, base.skeleton, base.roots, stage="merge", parents=parents, existing=Existing.RESUME
     )
     carry_over(base.path, run.path)
     done = writer.finished_parts()
-    found, conflicts, human = set[str](), list(conflicts), _answered(pulled, corrections)
+    found, conflicts, theirs = set[str](), list(conflicts), Theirs.of(pulled, corrections)
+    seen, brought = set[SampleKey](), list[Brought]()
     with progress.task("merge", len(base), "image") as task:
         for i in range(base.num_parts):
-            samples, features, vanished = _put_back(base.part(i), base.features(i), human)
-            conflicts += [Conflict(pose, _PUT_BACK, f"by {corrections[pose].by}") for pose in vanished]
-            for sample in samples:
+            part = complete(base.part(i), base.features(i), theirs, base.skeleton)
+            conflicts += part.conflicts
+            brought += part.brought
+            for sample in part.samples:
+                seen.add(sample.key)
                 found.update(corrections.keys() & set(sample.poses.id.tolist()))
                 conflicts += changed_since(sample.poses, corrections, base.skeleton.keypoints)
             if i not in done:
-                writer.write_part(i, [correct(sample, corrections) for sample in samples], features)
-            task.advance(len(samples))
+                writer.write_part(i, [correct(sample, corrections) for sample in part.samples], part.features)
+            task.advance(len(part.samples))
     lost = [c for pose, c in corrections.items() if pose not in found]
     conflicts += [Conflict(c.pose, _MISSING, f"by {c.by} at {c.when}, image {c.sample[2]}") for c in lost]
-    lines = [json.dumps(asdict(conflict), ensure_ascii=False) + "\n" for conflict in conflicts]
-    write_text(run.path / CONFLICTS, "".join(lines))
+    conflicts += left_over(theirs, seen)
+    _write_lines(run.path / CONFLICTS, conflicts)
+    _write_lines(run.path / BROUGHT, brought)
     writer.commit()
 
 
-def _answered(pulled: Manifest, corrections: Mapping[str, Correction]) -> dict[tuple[str, str, str], Poses]:
-    """The corrected poses as people left them, by the key of their sample."""
-    chosen = (sample.with_poses(sample.poses.take([p in corrections for p in sample.poses.id])) for sample in pulled)
-    return {sample.key: sample.poses for sample in chosen if len(sample.poses)}
-
-
-def _put_back(
-    samples: list[Sample], features: Features | None, human: Mapping[tuple[str, str, str], Poses]
-) -> tuple[list[Sample], Features | None, list[str]]:
-    """Add the poses that people answered and that these samples of a part no longer hold.
-
-    Returns:
-        The samples; the features, unknown for added poses; the ids of those.
-    """
-    whole, rows, vanished, first = list[Sample](), list[int](), list[str](), 0
-    for sample in samples:
-        rows += range(first, first + len(sample.poses))
-        first += len(sample.poses)
-        if theirs := human.get(sample.key):
-            lost = theirs.take(~np.isin(theirs.id, sample.poses.id))
-            vanished += lost.id.tolist()
-            rows += [-1] * len(lost)
-            sample = sample.with_poses(Poses.concat([sample.poses, lost]))
-        whole.append(sample)
-    if vanished and features is not None:
-        features = {name: _spread(array, np.array(rows)) for name, array in features.items()}
-    return whole, features, vanished
-
-
-def _spread(values: NDArray[Any], rows: NDArray[np.intp]) -> NDArray[Any]:
-    """The values at these rows, NaN where a row is -1."""
-    spread = np.full((len(rows), *values.shape[1:]), np.nan, values.dtype)
-    spread[rows >= 0] = values[rows[rows >= 0]]
-    return spread
+def _write_lines(path: Path, values: Iterable[Conflict] | Iterable[Brought]) -> None:
+    write_text(path, "".join(json.dumps(asdict(value), ensure_ascii=False) + "\n" for value in values))
 
 
 def _opened(manifest: str | Path | Manifest) -> Manifest:

@@ -4,34 +4,62 @@ Corrections are the standing answers, one a pose, and are laid over poses. Check
 to planted and to blind tasks, and every answer to an audited pose or to a keypoint's task beside the standing one.
 They have the form of corrections and a file of their own, so that nothing of them can be merged, trained on or
 exported.
+
+Of several answers to one task the latest counts, or their consensus (autolabel/consensus.py). The consensus is never
+made of answers that a certificate counts singly: those to audited poses, and to the tasks of drawn keypoints.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
+from autolabel.consensus import consensus
 from autolabel.errors import InputError
-from autolabel.labelstudio.answers import Answer, correction, read_answer, why_void
+from autolabel.labelstudio.answers import Answer, correction
 from autolabel.labelstudio.exports import Annotation
 from autolabel.labelstudio.folder import ReviewFolder
-from autolabel.labelstudio.images import ImageCheck, image_check, why_void_image
+from autolabel.labelstudio.images import ImageCheck, image_check, moved_boxes
+from autolabel.labelstudio.oddities import Oddity, understand
 from autolabel.labelstudio.tasks import AUDIT, IMAGE, KEYPOINT, PLANTED, UNMERGED, TaskRecord, read_task_map
 from autolabel.manifest import Manifest
-from autolabel.merge import Correction, latest
-from autolabel.poses import Pose
+from autolabel.merge import Correction, State, latest
+from autolabel.poses import Pose, Poses, Sample
+from autolabel.similarity import similarity_area
 from autolabel.skeleton import Skeleton
 
 CHECKS = "checks.jsonl"
 """The file of checks in the folder of a pulled manifest; ``autolabel.merge.read_corrections`` reads it."""
 
 
+_LONGEST = 400
+"""Characters of a notice: what people submit may be of any length."""
+
+
+class Rule(StrEnum):
+    """What counts of several answers to one task."""
+
+    LATEST = "latest"
+    CONSENSUS = "consensus"
+
+
 @dataclass(frozen=True)
 class Notice:
-    """An answer that was not used as it came, and why."""
+    """An answer that was not used as it came, and why.
+
+    Attributes:
+        task: Key of the task.
+        pose: Id of the pose; "" for a whole image.
+        what: What was found, and what was done.
+        kind: By which notices are counted.
+        by: Who answered; "" where it is about several.
+    """
 
     task: str
     pose: str
     what: str
+    kind: Oddity
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,45 +107,82 @@ class Answers:
         checks: Answers that are laid over nothing.
         images: What was found in whole images, a finding an answer.
         notices: What could not be used as it came.
+        usable: Every usable answer about a pose as its person gave it, overruled ones and checks too.
+        understood: What each usable annotation says, by its key.
     """
 
     corrections: dict[str, Correction]
     checks: list[Correction]
     images: list[ImageCheck]
     notices: list[Notice]
+    usable: list[Correction] = field(default_factory=list[Correction])
+    understood: Mapping[tuple[str, str], Answer] = field(default_factory=dict[tuple[str, str], Answer])
 
 
-def read_answers(annotations: Mapping[str, Sequence[Annotation]], sent: Sent) -> Answers:
+def read_answers(annotations: Mapping[str, Sequence[Annotation]], sent: Sent, rule: Rule = Rule.LATEST) -> Answers:
     """Work out what the standing annotations of all tasks say.
 
     Args:
         annotations: By task, in the order of their times; see :func:`autolabel.labelstudio.exports.standing`.
         sent: What the tasks showed.
+        rule: What counts of several answers to one task.
     """
     notices: list[Notice] = []
     found: list[Correction] = []
     checks: list[Correction] = []
     proving: list[Correction] = []
     audit = {record.pose for record in sent.records.values() if record.kind == AUDIT}
+    every: list[Correction] = []
+    understood: dict[tuple[str, str], Answer] = {}
     for record, pose in _answered(annotations, sent):
-        usable = [
-            correction(annotation, answer, record, pose, sent.skeleton)
-            for annotation, answer in _usable(annotations[record.task], record, sent.skeleton, notices)
-        ]
+        said = list(_usable(annotations[record.task], record, sent.skeleton, notices, pose))
+        understood |= {annotation.key: answer for annotation, answer in said}
+        usable = [correction(annotation, answer, record, pose, sent.skeleton) for annotation, answer in said]
+        every += usable
         if record.kind in UNMERGED:
             checks += usable
             continue
-        if len(usable) > 1:
-            by = ", ".join(f"{c.by} at {c.when}" for c in usable)
-            notices.append(Notice(record.task, record.pose, f"answered {len(usable)} times, last taken: {by}"))
-        found += usable[-1:]
-        proving += usable if record.pose in audit or record.kind == KEYPOINT else []
+        proves = record.pose in audit or record.kind == KEYPOINT
+        found += _one(usable, pose, sent.skeleton, Rule.LATEST if proves else rule, notices)
+        proving += usable if proves else []
     chosen, conflicts = latest(found)
     # A keypoint task asks for a second look: that it stands is no conflict.
     told = [c for c in conflicts if sent.records[chosen[c.pose].task].kind != KEYPOINT]
-    notices += [Notice(chosen[c.pose].task, c.pose, f"{c.what}: {c.detail}") for c in told]
+    notices += [Notice(chosen[c.pose].task, c.pose, f"{c.what}: {c.detail}", Oddity.OVERRULED) for c in told]
     checks += [c for c in proving if c is not chosen[c.pose]]
-    return Answers(chosen, checks, _images(annotations, sent, notices), notices)
+    images = _images(annotations, sent, notices, understood)
+    return Answers(chosen, checks, images, notices, every, understood)
+
+
+def _one(
+    usable: Sequence[Correction], pose: Pose, skeleton: Skeleton, rule: Rule, notices: list[Notice]
+) -> list[Correction]:
+    """What counts of the answers to one task, in the order of their times; nothing where there is none."""
+    if len(usable) < 2:
+        return list(usable)
+    last = usable[-1]
+    if rule is Rule.LATEST or len({c.by for c in usable}) == 1:
+        by = ", ".join(f"{c.by} at {c.when}" for c in usable)
+        what = f"answered {len(usable)} times, last taken: {by}"
+        notices.append(Notice(last.task, last.pose, what, Oddity.SEVERAL))
+        return [last]
+    made = consensus(usable, _area(pose), skeleton.sigmas)
+    what = f"answered by {made.correction.by}: consensus taken, OKS between them {made.agreement:.3f}"
+    kind = Oddity.SEVERAL
+    if made.correction.state is State.EXPERT:
+        kind = Oddity.DISAGREED
+        names = ", ".join(skeleton.keypoints[k] for k in made.disputed)
+        what += f"; sent to an expert{f', disputed: {names}' if names else ', people differ about the pose'}"
+    notices.append(Notice(last.task, last.pose, what, kind))
+    return [made.correction]
+
+
+def _area(pose: Pose) -> float:
+    """Square image pixels, for the similarity of two answers."""
+    alone = Poses.create(
+        len(pose.xy), xy=[pose.xy], visibility=[pose.visibility], box=[pose.box], area=[pose.area], id=[pose.id]
+    )
+    return float(similarity_area(alone)[0])
 
 
 def _answered(answers: Container[str], sent: Sent) -> Iterator[tuple[TaskRecord, Pose]]:
@@ -132,25 +197,52 @@ def _answered(answers: Container[str], sent: Sent) -> Iterator[tuple[TaskRecord,
                 yield from ((record, sample.poses[i]) for record in tasks.get((routing, pose), ()))
 
 
-def _images(annotations: Mapping[str, Sequence[Annotation]], sent: Sent, notices: list[Notice]) -> list[ImageCheck]:
-    return [
-        image_check(annotation, answer, record)
-        for record in sent.records.values()
-        if record.kind == IMAGE and record.task in annotations
-        for annotation, answer in _usable(annotations[record.task], record, sent.skeleton, notices)
-    ]
+def _images(
+    annotations: Mapping[str, Sequence[Annotation]],
+    sent: Sent,
+    notices: list[Notice],
+    understood: dict[tuple[str, str], Answer],
+) -> list[ImageCheck]:
+    """What was found in whole images; adds what was understood."""
+    found: list[ImageCheck] = []
+    for record, sample in _answered_images(annotations, sent):
+        for annotation, answer in _usable(annotations[record.task], record, sent.skeleton, notices):
+            understood[annotation.key] = answer
+            if moved := moved_boxes(answer, record, sample):
+                what = (
+                    f"{len(moved)} given {'box was' if len(moved) == 1 else 'boxes were'} moved, taken for the same "
+                    "person; to box somebody else there, hold Ctrl when you begin inside a box"
+                )
+                notices.append(Notice(record.task, record.pose, what, Oddity.MOVED, annotation.by))
+            found.append(image_check(annotation, answer, record))
+    return found
+
+
+def _answered_images(answers: Container[str], sent: Sent) -> Iterator[tuple[TaskRecord, Sample]]:
+    """Answered tasks about whole images, with the images as they were sent."""
+    records = [r for r in sent.records.values() if r.kind == IMAGE and r.task in answers]
+    wanted = {(record.routing, record.sample) for record in records}
+    samples = {
+        (routing, sample.key): sample
+        for routing in {routing for routing, _ in wanted}
+        for sample in sent.manifests[routing]
+        if (routing, sample.key) in wanted
+    }
+    yield from ((record, samples[record.routing, record.sample]) for record in records)
 
 
 def _usable(
-    annotations: Sequence[Annotation], record: TaskRecord, skeleton: Skeleton, notices: list[Notice]
+    annotations: Sequence[Annotation],
+    record: TaskRecord,
+    skeleton: Skeleton,
+    notices: list[Notice],
+    pose: Pose | None = None,
 ) -> Iterator[tuple[Annotation, Answer]]:
-    """The annotations of a task that say something, with what they say; the others are noted."""
+    """The annotations of a task that say something, with what they say; whatever is odd about them is noted."""
     for annotation in annotations:
-        source = f"annotation {annotation.annotation}"
-        answer = read_answer(annotation.result, skeleton, place="result", subject=source)
-        if why := (why_void_image if record.kind == IMAGE else why_void)(answer, record):
-            notices.append(Notice(record.task, record.pose, f"not used: {why}"))
-            continue
-        if twice := [skeleton.keypoints[k] for k in answer.doubled]:
-            notices.append(Notice(record.task, record.pose, f"placed twice, the last was taken: {', '.join(twice)}"))
-        yield annotation, answer
+        reading = understand(annotation, record, skeleton, pose)
+        for odd in reading.odd:
+            what = odd.what if len(odd.what) <= _LONGEST else f"{odd.what[:_LONGEST]}…"
+            notices.append(Notice(record.task, record.pose, what, odd.kind, annotation.by))
+        if reading.answer is not None:
+            yield annotation, reading.answer

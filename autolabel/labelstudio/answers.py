@@ -5,17 +5,19 @@ What an answer means:
 - a point that stands bit by bit where it was sent was kept, and keeps its coordinate in single precision and
   its origin; Label Studio's own ``origin`` is not trusted, it changes with the visibility and stays with
   vectors;
-- a choice that is gone was kept: a second press on its key takes it away without another one in its place; -
-a point that was sent and is gone was removed: the keypoint is absent. Its last coordinate stays, as
-everywhere
+- a choice that is gone was kept: a second press on its key takes it away without another one in its place;
+- a point that was sent and is gone was removed: the keypoint is absent. Its last coordinate stays, as everywhere
   with absent keypoints;
 - in a blind task, a keypoint that was not placed is absent;
 - "left and right swapped" changes the sides of the pose as it was submitted, after every other change;
 - "person missing or wrong", "reject image" and a task all of whose points were removed reject the pose;
 - "needs expert" keeps the changes and leaves the pose unsettled;
+- a rectangle that the task did not show says nothing about its pose: somebody else, or the right place of a person
+  whose box was wrong, is boxed there (``boxed.py``);
 - an empty result is no answer: the prediction was not shown, or nobody looked.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 from autolabel.formats.records import Record
 from autolabel.labelstudio import form
 from autolabel.labelstudio.frame import Floats
-from autolabel.labelstudio.tasks import TaskRecord, box_region, sent_points, sent_visibility
+from autolabel.labelstudio.tasks import TaskRecord, asked, box_region, sent_points, sent_visibility
 from autolabel.merge import Correction, KeypointChange, PoseChange, State, Stated, Verdict
 from autolabel.poses import Pose, Visibility
 from autolabel.skeleton import Skeleton
@@ -39,7 +41,7 @@ class Answer:
     Attributes:
         percent: (K, 2) float64 where each keypoint stands, NaN where there is no point.
         choice: (K,) what is said about it; unlabelled where nothing is said.
-        boxes: Region id and [x, y, width, height] in percent of every rectangle.
+        boxes: Region id and [x, y, width, height] in percent of every rectangle; of a turned one, what encloses it.
         regions: Ids of everything that is drawn.
         verdict: What is said about the whole task.
         doubled: Keypoints that were placed more than once; the last one counts.
@@ -108,6 +110,8 @@ def why_void(answer: Answer, record: TaskRecord) -> str:
     if answer.rotated:
         return "the picture was rotated"
     if not answer.placed.any() and not answer.verdict and (record.blind or not _prefilled(answer, record)):
+        if record.blind:
+            return "submitted with no joint placed and no verdict ticked"
         return "submitted empty; check that Label Studio shows the predictions"
     return ""
 
@@ -127,7 +131,7 @@ def correction(submitted: Submitted, answer: Answer, record: TaskRecord, pose: P
     if Verdict.SWAPPED in answer.verdict:
         flip = list(skeleton.flip)
         after = Stated(after.xy[flip], after.visibility[flip], after.box)
-    state = _state(answer, record)
+    state = _state(answer, record, pose)
     change, keypoints = PoseChange.KEPT, _changes(before, after, _baseline(pose, record))
     if state is State.REJECTED:
         change, after, keypoints = PoseChange.REJECTED, before, [KeypointChange.KEPT] * len(keypoints)
@@ -159,7 +163,7 @@ def _after(answer: Answer, record: TaskRecord, pose: Pose) -> tuple[Stated, int]
     filled_in = np.where(np.isnan(sent[:, 0]), np.uint8(Visibility.VISIBLE), baseline)
     said = np.where(answer.choice == Visibility.UNLABELLED, filled_in, answer.choice)
     deleted = ~placed & ~np.isnan(sent[:, 0]) & _prefilled(answer, record)
-    left_out = ~placed & record.blind & placed.any()
+    left_out = ~placed & record.blind & placed.any() & asked(pose, record)
     visibility = np.select([placed, deleted | left_out], [said, np.uint8(Visibility.ABSENT)], baseline)
     box = pose.box
     answered = answer.boxes.get(box_region(record.task))
@@ -171,8 +175,9 @@ def _after(answer: Answer, record: TaskRecord, pose: Pose) -> tuple[Stated, int]
     return Stated(xy, visibility.astype(np.uint8), box), clicks
 
 
-def _state(answer: Answer, record: TaskRecord) -> State:
-    emptied = not record.blind and not answer.placed.any() and not answer.verdict
+def _state(answer: Answer, record: TaskRecord, pose: Pose) -> State:
+    # Of a large skeleton a task shows few joints, and removing them says nothing about the person.
+    emptied = not record.blind and not answer.placed.any() and not answer.verdict and asked(pose, record).all()
     if emptied or Verdict.NO_PERSON in answer.verdict or Verdict.BAD_IMAGE in answer.verdict:
         return State.REJECTED
     # Points on an empty canvas are worth keeping, but whoever placed them did not see the others.
@@ -238,4 +243,15 @@ def _verdicts(record: Record) -> list[Verdict]:
 
 def _rectangle(record: Record) -> tuple[float, ...]:
     value = record.record("value")
-    return tuple(value.number(field) for field in ("x", "y", "width", "height"))
+    x, y, width, height = (value.number(field) for field in ("x", "y", "width", "height"))
+    turn = math.radians(value.number("rotation", 0.0))
+    if turn == 0.0:
+        return x, y, width, height
+    # Turned by its handle, clockwise about (x, y), on a canvas of pixels and not of percent.
+    aspect = record.number("original_height", 1.0) / (record.number("original_width", 1.0) or 1.0) or 1.0
+    across = (width * math.cos(turn), width * math.sin(turn) / aspect)
+    down = (-height * aspect * math.sin(turn), height * math.cos(turn))
+    corners = [(0.0, 0.0), across, down, (across[0] + down[0], across[1] + down[1])]
+    left, top = (min(corner[axis] for corner in corners) for axis in (0, 1))
+    right, bottom = (max(corner[axis] for corner in corners) for axis in (0, 1))
+    return x + left, y + top, right - left, bottom - top

@@ -1,15 +1,14 @@
-"""Reading exports: who answered which task when, and what they submitted.
+"""Reading annotations: who answered which task when, and what they submitted.
 
-An export is Label Studio's "JSON" (a list of tasks with their annotations), from its menu or its API.
-Everything ever read goes into a journal that is only appended to, so that nothing is lost when a project is
-emptied, and nothing counts twice when an export is read again. What counts now is decided by the journal
-alone: of every annotation the last known version, skipped and deleted ones void.
+An export is Label Studio's "JSON" (a list of tasks with their annotations), from its menu or its API; what the server
+tells itself (fetch.py) has the same annotations. Everything ever read goes into the journal (journal.py). What counts
+now is decided by the journal alone: of every annotation the last known version, skipped and deleted ones void. A
+version that cannot be read voids nothing: the one before it stands on, and it is told beside it.
 """
 
-import json
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,12 @@ from autolabel.labelstudio.answers import read_answer
 from autolabel.merge import read_time
 from autolabel.skeleton import Skeleton
 
+UNKNOWN = "annotator-unknown"
+"""Who answered, where that is not known: the server forgets it when an account is deleted."""
+
+_AT_ONCE = timedelta(seconds=1)
+"""An answer is made and saved within this time: what changed it later was somebody's rework."""
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -27,11 +32,18 @@ class Annotation:
     Attributes:
         task: Key of the task.
         annotation: Label Studio's id of it, unique in the installation.
-        by: Who submitted it.
+        by: Who stated this version: who changed it last, else who submitted it.
         updated: ISO 8601 time of this version.
         seconds: How long it took, or None when unknown.
         skipped: Whether it was skipped instead of submitted.
         result: The submitted regions and choices as they came.
+        created: ISO 8601 time when it was made; the same in a file and from the server, which tell its id differently.
+            Empty where an old journal does not say.
+        origin: Of one that came from the server, when its task was made there: tells an answer that was deleted from
+            a task that was imported anew. Empty where it came from a file.
+        deleted: Whether it is gone from the server.
+        fault: Why it cannot be read; its result is then empty. Such a one is set aside.
+        first: Who submitted it, where somebody else changed it since; else empty.
     """
 
     task: str
@@ -41,6 +53,11 @@ class Annotation:
     seconds: float | None
     skipped: bool
     result: tuple[Any, ...]
+    created: str = ""
+    origin: str = ""
+    deleted: bool = False
+    fault: str = ""
+    first: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,8 +70,8 @@ class Annotation:
         return read_time(self.updated)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
-        return asdict(self)
+        """The JSON form; the result is not copied."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Annotation":
@@ -103,59 +120,136 @@ def read_export(path: Path, tasks: Container[str], skeleton: Skeleton) -> Iterat
         yield ExportedTask(key, record.place, annotations, known)
 
 
-def new_entries(journal: Iterable[Annotation], exported: Iterable[ExportedTask]) -> list[Annotation]:
-    """What an export tells that the journal does not hold yet; older versions than it holds are left out."""
-    entries = list(journal)
-    seen = {_fingerprint(entry) for entry in entries}
-    last = {entry.key: entry.time for entry in _by_time(entries)}
-    fresh: list[Annotation] = []
-    for annotation in (annotation for task in exported for annotation in task.annotations):
-        fingerprint = _fingerprint(annotation)
-        if fingerprint not in seen and annotation.time >= last.get(annotation.key, annotation.time):
-            seen.add(fingerprint)
-            last[annotation.key] = annotation.time
-            fresh.append(annotation)
-    return fresh
+@dataclass(frozen=True)
+class Latest:
+    """The last version of every annotation.
+
+    Of two versions the one of the later time counts, and of one time the one that came last. But two that both came
+    from the server count in the order in which they came: it tells what is so now, and its clock may be set back.
+
+    Attributes:
+        last: By :attr:`Annotation.key`. One that cannot be read only where none could be read.
+        faulty: A later version that cannot be read, beside the one that stands on.
+    """
+
+    last: dict[tuple[str, str], Annotation] = field(default_factory=dict[tuple[str, str], Annotation])
+    faulty: dict[tuple[str, str], Annotation] = field(default_factory=dict[tuple[str, str], Annotation])
+
+    def add(self, entry: Annotation) -> None:
+        """Add what came after all that is there."""
+        last = self.last.get(entry.key)
+        if last is not None and not replaces(entry, last):
+            return
+        if last is not None and entry.fault and not (last.fault or entry.deleted or last.deleted):
+            self.faulty[entry.key] = entry
+            return
+        self.last[entry.key] = entry
+        self.faulty.pop(entry.key, None)
+
+
+def replaces(entry: Annotation, last: Annotation) -> bool:
+    """Whether a version that came later is also the later one."""
+    return bool(entry.origin and last.origin) or entry.time >= last.time
+
+
+def latest_versions(journal: Iterable[Annotation]) -> list[Annotation]:
+    """The last version of every annotation, in the order of their times, whatever cannot be read left out."""
+    return sorted(_latest(journal).last.values(), key=lambda entry: entry.time)
 
 
 def standing(journal: Iterable[Annotation]) -> dict[str, list[Annotation]]:
-    """The annotations that count now, by task, in the order of their times."""
-    last = {entry.key: entry for entry in _by_time(journal)}
+    """The annotations that count now, by task, in the order of their times.
+
+    A later version that cannot be read is among them, so that it is told; it says nothing, and voids nothing.
+    """
     tasks: dict[str, list[Annotation]] = {}
-    for entry in _by_time(last.values()):
-        if not entry.skipped:
+    latest = _latest(journal)
+    for entry in sorted([*latest.last.values(), *latest.faulty.values()], key=lambda entry: entry.time):
+        if not (entry.skipped or entry.deleted):
             tasks.setdefault(entry.task, []).append(entry)
     return tasks
+
+
+def _latest(journal: Iterable[Annotation]) -> Latest:
+    latest = Latest()
+    for entry in journal:
+        latest.add(entry)
+    return latest
+
+
+def read_annotation(record: Record, task: str, people: Mapping[int | str, str]) -> Annotation:
+    """One annotation of an export or of the server; its result is a list of anything.
+
+    Args:
+        record: The annotation.
+        task: Key of its task.
+        people: E-mail addresses by the server's number, where they are known.
+
+    Raises:
+        FormatError: A field is missing or holds something else.
+    """
+    skipped = record.data.get("was_cancelled", False)
+    if not isinstance(skipped, bool):
+        record.fail("was_cancelled", "is not a truth value")
+    by, first = signed(record, people)
+    return Annotation(
+        task=task,
+        annotation=str(record.identifier("unique_id" if record.data.get("unique_id") else "id")),
+        by=by,
+        updated=_time(record, "updated_at"),
+        seconds=None if record.data.get("lead_time") is None else record.number("lead_time"),
+        skipped=skipped,
+        result=tuple(record.items("result")),
+        created=_time(record, "created_at") if record.data.get("created_at") is not None else "",
+        first=first,
+    )
+
+
+def signed(record: Record, people: Mapping[int | str, str]) -> tuple[str, str]:
+    """Who stated an annotation as it is now, and who submitted it where that was somebody else.
+
+    Args:
+        record: The annotation.
+        people: E-mail addresses by the server's number, where they are known.
+
+    Raises:
+        FormatError: Nothing can be read of who submitted it.
+    """
+    who, last = record.require("completed_by"), record.data.get("updated_by")
+    first, number = UNKNOWN, None
+    if isinstance(who, dict):
+        person = record.record("completed_by")
+        number = person.data.get("id")
+        first = person.text("email", "") or f"annotator-{person.identifier('id')}"
+    elif who is not None:
+        number = record.identifier("completed_by")
+        first = _person(number, people)
+    if isinstance(last, bool) or not isinstance(last, int | str) or last == number or not _reworked(record):
+        return first, ""
+    return _person(last, people), first
 
 
 def _annotations(task: Record, key: str, skeleton: Skeleton) -> Iterator[Annotation]:
     if "annotations" not in task.data:
         task.fail("annotations", "is missing", "Export the project as JSON, not as JSON-MIN.")
     for record in task.records("annotations"):
-        cancelled = record.data.get("was_cancelled", False)
-        if not isinstance(cancelled, bool):
-            record.fail("was_cancelled", "is not a truth value")
-        result = record.items("result")
-        if not cancelled:
-            read_answer(result, skeleton, place=f"{record.place}.result", subject=record.subject)
-        yield Annotation(
-            task=key,
-            annotation=str(record.identifier("unique_id" if record.data.get("unique_id") else "id")),
-            by=_annotator(record),
-            updated=_time(record, "updated_at"),
-            seconds=None if record.data.get("lead_time") is None else record.number("lead_time"),
-            skipped=cancelled,
-            result=tuple(result),
-        )
+        annotation = read_annotation(record, key, {})
+        if not annotation.skipped:
+            read_answer(annotation.result, skeleton, place=f"{record.place}.result", subject=record.subject)
+        yield annotation
 
 
-def _annotator(record: Record) -> str:
-    """The e-mail address where the server tells it, else the number: exports hold only that."""
-    who = record.require("completed_by")
-    if isinstance(who, dict):
-        person = record.record("completed_by")
-        return person.text("email", "") or f"annotator-{person.identifier('id')}"
-    return f"annotator-{record.identifier('completed_by')}"
+def _person(number: int | str, people: Mapping[int | str, str]) -> str:
+    """The e-mail address where it is known, else the number: exports and lists hold only that."""
+    return people.get(number) or f"annotator-{number}"
+
+
+def _reworked(record: Record) -> bool:
+    """Whether it was changed after it was made; the server names who sent it, on whose behalf ever, as its changer."""
+    if record.data.get("created_at") is None:
+        return False
+    made, changed = (read_time(_time(record, field)) for field in ("created_at", "updated_at"))
+    return changed - made > _AT_ONCE
 
 
 def _time(record: Record, field: str) -> str:
@@ -165,11 +259,3 @@ def _time(record: Record, field: str) -> str:
     except ValueError:
         record.fail(field, f"is {text!r}, expected an ISO 8601 time")
     return text
-
-
-def _by_time(entries: Iterable[Annotation]) -> list[Annotation]:
-    return sorted(entries, key=lambda entry: entry.time)
-
-
-def _fingerprint(entry: Annotation) -> str:
-    return json.dumps(entry.to_dict(), sort_keys=True)

@@ -88,15 +88,17 @@ def export_seeds(folder: Path) -> list[bytes]:
 
 
 def read_answers(data: bytes, folder: Path) -> object:
-    from autolabel.labelstudio.answers import correction, read_answer, why_void
-    from autolabel.labelstudio.exports import new_entries, read_export, standing
+    from autolabel.labelstudio.answers import correction
+    from autolabel.labelstudio.exports import read_export, standing
+    from autolabel.labelstudio.oddities import understand
 
-    entries = new_entries([], read_export(put(data, folder, "export.json"), {RECORD.task}, PLAIN))
+    exported = list(read_export(put(data, folder, "export.json"), {RECORD.task}, PLAIN))
     made: list[Correction] = []
-    for annotation in (each for own in standing(entries).values() for each in own):
-        answer = read_answer(annotation.result, PLAIN, place="result", subject="x")
-        if not why_void(answer, RECORD):
-            made.append(correction(annotation, answer, RECORD, samples()[0].poses[0], PLAIN))
+    for own in standing(annotation for task in exported for annotation in task.annotations).values():
+        for annotation in own:
+            answer = understand(annotation, RECORD, PLAIN, samples()[0].poses[0]).answer
+            if answer is not None:
+                made.append(correction(annotation, answer, RECORD, samples()[0].poses[0], PLAIN))
     return made
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autolabel.errors import ExistsError, FormatError, InputError
+from autolabel.errors import AutolabelError, ExistsError, FormatError, InputError
+from autolabel.labelstudio.access import save_token
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.tasks import read_task_map
 from autolabel.manifest import Manifest
@@ -18,6 +19,8 @@ from autolabel.poses import Origin, Poses, Visibility
 from autolabel.skeleton import Skeleton
 from pipelines.pull import PullResult, pull
 from pipelines.push import push
+from tests.doubles import Recorder
+from tests.labelstudio_double import LEGACY, Said, serving
 
 SKELETON = Skeleton.load("coco17")
 NOSE = SKELETON.index("nose")
@@ -138,7 +141,7 @@ def test_more_answers_need_another_place_or_overwriting(desk: Desk) -> None:
     desk.export(desk.answer("pose-1"))
     desk.pull()
     desk.export(desk.answer("pose-2"), name="project-2.json")
-    with pytest.raises(ExistsError):
+    with pytest.raises(ExistsError, match=r"another run.*--overwrite.*what was fetched is kept in the journal"):
         desk.pull()
     result = desk.pull(overwrite=True)
     assert (result.new, result.answered) == (0, 2), "the journal had taken it when the place was refused"
@@ -188,6 +191,9 @@ def test_swapped_sides(desk: Desk) -> None:
     assert np.array_equal(pose.xy, desk.case.model.xy[2][list(SKELETON.flip)])
     assert pose.attributes["verdict"] == ["left and right swapped"]
     assert pose.attributes["state"] == "reviewed"
+    (person,) = desk.pull(overwrite=True).people
+    assert (person.swapped, sum(person.keypoints.values()), person.pixels) == (1, 0, None)
+    assert person.to_dict()["swapped"] == 1
 
 
 @pytest.mark.parametrize(
@@ -256,6 +262,11 @@ def test_a_project_without_tasks(tmp_path: Path) -> None:
         pull(project=tmp_path, out=tmp_path / "answers")
 
 
+def test_a_project_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nope: there is no such project folder.*autolabel init"):
+        pull(project=tmp_path / "nope", out=tmp_path / "answers")
+
+
 def test_a_pull_killed_between_the_journal_and_the_manifest_goes_on(desk: Desk) -> None:
     desk.export(desk.answer("pose-1", move_nose))
     expected = desk.pull("undisturbed")
@@ -269,3 +280,122 @@ def test_a_pull_killed_between_the_journal_and_the_manifest_goes_on(desk: Desk) 
     resumed = desk.pull("again")
     assert resumed.manifest.digest == expected.manifest.digest
     assert resumed.corrections.read_bytes() == expected.corrections.read_bytes()
+
+
+def test_a_second_pull_waits_for_no_file_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        pull(project=tmp_path / "nowhere", out=tmp_path / "answers")
+    assert not (tmp_path / "nowhere").exists(), "nothing is made where nothing was pushed"
+
+
+def test_a_wrong_cursor_or_journal_is_named(desk: Desk) -> None:
+    desk.export(desk.answer("pose-1"))
+    desk.folder.journal.write_text('{"task": 5}\n')
+    with pytest.raises(FormatError, match=r"journal\.jsonl: line 1"):
+        desk.pull()
+
+
+def test_a_bad_annotation_in_the_journal_is_set_aside_with_its_reason(desk: Desk) -> None:
+    """As a server gives them; a file with such a one is refused whole."""
+    desk.export(desk.answer("pose-1", move_nose), desk.answer("pose-2"))
+    desk.pull("first")
+    lines = [json.loads(line) for line in desk.folder.journal.read_text().splitlines()]
+    lines[0]["result"][0]["value"]["x"] = "left"
+    lines += [{**lines[1], "task": desk.tasks["pose-3"]["data"]["task_key"], "annotation": "x", "result": [5]}]
+    lines += [{**lines[1], "task": desk.tasks["pose-4"]["data"]["task_key"], "annotation": "y", "fault": "is junk"}]
+    lines += [
+        {**lines[1], "annotation": "z", "result": [{"id": "a" * 9000, "type": "choices", "from_name": "verdict"}]}
+    ]
+    desk.folder.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (desk.folder.exports / "project-1.json").unlink()
+    result = desk.pull()
+    assert list(poses_of(result.manifest)) == ["pose-2"]
+    assert result.kinds == {"malformed, set aside": 4}
+    told = {notice["pose"]: notice for notice in notices(result)}
+    assert set(told) == {"pose-1", "pose-2", "pose-3", "pose-4"}
+    assert all(notice["what"].startswith("not used: ") and len(notice["what"]) < 450 for notice in told.values())
+    assert told["pose-1"]["by"] == "annotator-1"
+
+
+def make_rule(desk: Desk, rule: str) -> None:
+    toml = f'name = "x"\n[corpus]\nimages = "../images"\n[labelstudio]\nrule = "{rule}"\n'
+    (desk.case.project / "autolabel.toml").write_text(toml)
+
+
+def test_the_consensus_of_several_answers(desk: Desk) -> None:
+    make_rule(desk, "consensus")
+
+    def at(x: float) -> Callable[[list[dict[str, Any]]], None]:
+        def act(items: list[dict[str, Any]]) -> None:
+            move_nose(items)
+            for item in items:
+                if item["value"].get("x") == 25.0:
+                    item["value"]["x"] = x
+
+        return act
+
+    answers = [desk.answer("pose-1", at(x), minute=i, number=i, by=i) for i, x in enumerate((30, 30.5, 90), start=1)]
+    desk.export({**answers[0], "annotations": [a for task in answers for a in task["annotations"]]})
+    result = desk.pull()
+    pose = poses_of(result.manifest)["pose-1"]
+    frame = next(record.frame for record in desk.records.values() if record.pose == "pose-1")
+    assert pose.xy[NOSE, 0] < frame.origin[0] + 0.31 * frame.size[0]
+    assert (pose.by, pose.attributes["state"]) == ("annotator-1, annotator-2, annotator-3", "reviewed")
+    (notice,) = notices(result)
+    assert "consensus taken, OKS between them 0.9" in notice["what"]
+    assert [person.answers for person in result.people] == [1, 1, 1]
+    make_rule(desk, "latest")
+    with pytest.raises(ExistsError):
+        desk.pull()
+
+
+def test_two_who_differ_send_a_pose_to_an_expert_and_it_is_told(desk: Desk) -> None:
+    make_rule(desk, "consensus")
+    answers = [desk.answer("pose-1", act, minute=i, number=i, by=i) for i, act in enumerate((move_nose, len))]
+    desk.export({**answers[0], "annotations": [a for task in answers for a in task["annotations"]]})
+    result = desk.pull()
+    assert poses_of(result.manifest)["pose-1"].attributes["state"] == "expert"
+    assert result.kinds == {"people disagree": 1}
+    assert "disputed: nose" in notices(result)[0]["what"]
+
+
+def test_what_is_said_aloud_is_short(desk: Desk) -> None:
+    empty = [desk.answer(f"pose-{i % 6}", list.clear, number=i, by=i) for i in range(30)]
+    desk.export(*empty)
+    notes = Recorder()
+    result = desk.pull(progress=notes)
+    assert result.notices == 30
+    assert len([note for note in notes.notes if "submitted empty" in note]) == 20
+    assert any("and 10 more: see" in note for note in notes.notes)
+
+
+def test_a_project_with_a_server_that_has_nothing_of_it_yet(desk: Desk) -> None:
+    toml = 'name = "x"\n[corpus]\nimages = "../images"\n[labelstudio]\nurl = "http://127.0.0.1:9"\n'
+    (desk.case.project / "autolabel.toml").write_text(toml)
+    save_token(desk.case.project, "0" * 40)
+    desk.export(desk.answer("pose-1"))
+    notes = Recorder()
+    assert desk.pull(progress=notes).answered == 1
+    assert any("nothing was pushed to http://127.0.0.1:9 yet" in note for note in notes.notes)
+
+
+def test_a_server_that_is_waited_for_is_told(desk: Desk) -> None:
+    save_token(desk.case.project, LEGACY)
+    notes, busy = Recorder(), Said(429, {}, {"Retry-After": "0"})
+    with serving(busy, Said(403)) as double:
+        toml = f'name = "x"\n[corpus]\nimages = "../images"\n[labelstudio]\nurl = "{double.url}"\nproject = 3\n'
+        (desk.case.project / "autolabel.toml").write_text(toml)
+        with pytest.raises(AutolabelError):
+            desk.pull(progress=notes)
+    assert "Label Studio does not answer (429): waiting 0 s, try 2 of 5" in notes.notes
+
+
+def test_a_server_that_is_not_there_takes_nothing_of_the_exports_away(desk: Desk) -> None:
+    toml = 'name = "x"\n[corpus]\nimages = "../images"\n[labelstudio]\nurl = "http://127.0.0.1:9"\nproject = 3\n'
+    desk.export(desk.answer("pose-1"))
+    (desk.case.project / "autolabel.toml").write_text(toml)
+    save_token(desk.case.project, "0" * 40)
+    with pytest.raises(AutolabelError, match=r"127\.0\.0\.1:9"):
+        desk.pull()
+    (desk.case.project / "autolabel.toml").write_text(toml.replace("project = 3", ""))
+    assert desk.pull().answered == 1

@@ -144,6 +144,27 @@ def test_every_further_answer_to_a_keypoints_task_is_a_check(review_case: Any) -
     assert sorted(c.when[:16] for c in checks(result)) == ["2026-11-22T20:01", "2026-11-22T20:02"]
 
 
+@pytest.mark.parametrize(
+    ("entries", "kind", "made"),
+    [
+        ([{"pose": "pose-0"}], "review", True),
+        ([AUDIT], "audit", False),
+        ([AUDIT, {"pose": "pose-0"}], "review", False),  # the pose is audited, whichever task asks
+        ([{"pose": "pose-0", "kind": "keypoint"}], "keypoint", False),
+    ],
+)
+def test_no_consensus_is_made_of_answers_that_a_certificate_counts(
+    review_case: Any, entries: list[dict[str, Any]], kind: str, made: bool
+) -> None:
+    desk = Desk(review_case, *entries)
+    toml = 'name = "x"\n[corpus]\nimages = "../images"\n[labelstudio]\nrule = "consensus"\n'
+    (review_case.project / "autolabel.toml").write_text(toml)
+    desk.answer(kind, "pose-0", nose(30.0), nose(30.2), minute=1)
+    (standing,) = read_corrections(desk.pull().corrections, 17)
+    assert (standing.by == "annotator-0, annotator-1") == made
+    assert made or standing.by == "annotator-1"
+
+
 @pytest.mark.parametrize(("second", "told"), [("keypoint", 0), ("random", 1)])
 def test_a_second_look_that_was_asked_for_is_no_conflict(review_case: Any, second: str, told: int) -> None:
     desk = Desk(review_case, {"pose": "pose-0"}, {"pose": "pose-0", "kind": second})
@@ -191,3 +212,18 @@ def test_nothing_to_check_leaves_empty_files(review_case: Any) -> None:
     desk = Desk(review_case, {"pose": "pose-0"})
     result = desk.pull()
     assert [(result.manifest.path / name).read_text() for name in ("checks.jsonl", "images.jsonl")] == ["", ""]
+
+
+def test_a_given_box_of_a_whole_image_that_was_moved_is_told(review_case: Any) -> None:
+    """Whoever begins to draw inside a box moves it, and the person who was missed is lost."""
+    (sample, *_) = review_case.samples(review_case.model)
+    desk = Desk(review_case, {"pose": "", "kind": "image", "image": list(sample.key)})
+
+    def push_aside(items: Items) -> None:
+        items[0]["value"]["x"] += 5.0
+
+    desk.answer("image", "", lambda items: None, push_aside)
+    result = desk.pull()
+    (notice,) = [json.loads(line) for line in (result.manifest.path / "notices.jsonl").read_text().splitlines()]
+    assert "1 given box was moved" in notice["what"]
+    assert notice["by"] == "annotator-1"
