@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from autolabel.writing import naming
+
 
 def write_picture(path: Path, write: Callable[[Path], object]) -> None:
     """Write a picture beside its place and put it there when it is complete; nothing is left of one that failed.
@@ -18,7 +20,8 @@ def write_picture(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
+        with naming(path):
+            write(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -10,6 +10,9 @@ from autolabel.census import Price
     [
         (Price(open=1000, accepted=800, audit=200), 400, True, "takes 400 tasks (200 audited, 200 others)"),
         (Price(open=116, accepted=70, audit=60, planted=10, blind=5), 121, False, "Check them all"),
+        (Price(open=900, accepted=500, audit=99, blind=20, decoys=18), 537, True, "20 blind, 18 decoys of these"),
+        (Price(open=100, accepted=60, audit=49, blind=1), 90, True, "49 audited, 1 blind, 40 others"),
+        (Price(open=100, accepted=60, audit=49, blind=1, decoys=1), 91, False, "Check them all"),
         (Price(open=100, accepted=60, audit=60), 100, False, "Check them all"),
         (Price(open=100, accepted=0, audit=0), 100, False, "Nothing is accepted unseen"),
         (Price(open=0, accepted=0, audit=0), 0, False, "No pose is open"),

@@ -1,6 +1,6 @@
 import pytest
 
-from autolabel.phrases import named, plural
+from autolabel.phrases import counted, named, plural
 from autolabel.skeleton import Skeleton
 
 COCO17 = Skeleton.load("coco17")
@@ -47,3 +47,11 @@ def test_any_skeleton(which: list[int], words: str) -> None:
 @pytest.mark.parametrize(("one", "more"), [("front paw", "front paws"), ("box", "boxes"), ("hind foot", "hind feet")])
 def test_plural(one: str, more: str) -> None:
     assert plural(one) == more
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "words"),
+    [(0, "box", "0 boxes"), (1, "box", "1 box"), (1200, "task", "1,200 tasks"), (2, "boxed person", "2 boxed people")],
+)
+def test_counted(number: int, noun: str, words: str) -> None:
+    assert counted(number, noun) == words
