@@ -16,6 +16,7 @@ from pipelines import (
     cli_audit_labels,
     cli_data,
     cli_doubt,
+    cli_ledger,
     cli_loop,
     cli_network,
     cli_pretrain,
@@ -23,6 +24,7 @@ from pipelines import (
     cli_quality,
     cli_review,
     cli_route,
+    cli_server,
     cli_weights,
 )
 
@@ -60,7 +62,9 @@ app.add_typer(cli_pretrain.app)
 app.add_typer(cli_weights.app)
 app.add_typer(cli_doubt.app)
 app.add_typer(cli_route.app)
+app.add_typer(cli_server.app)
 app.add_typer(cli_review.app)
+app.add_typer(cli_ledger.app)
 app.add_typer(cli_quality.app)
 app.add_typer(cli_audit_labels.app)
 app.add_typer(cli_loop.app)

@@ -21,8 +21,9 @@ settings.load_profile("untimed")
 MOST_WORKERS = 8
 """A worker takes a good gigabyte of memory, so that more of them are not always faster."""
 
-SERVER = "tests/live/test_labelstudio"
-"""Where the files begin whose tests share one server, which takes a minute to start."""
+SERVER = "tests/live/test_"
+SERVERLESS = tuple(f"{SERVER}{name}.py" for name in ("coco_val", "openfield", "truth_as_network"))
+"""Live tests share one server, which takes a minute to start, but for these, which need none."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -44,7 +45,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class WholeFiles(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return SERVER if nodeid.startswith(SERVER) else super()._split_scope(nodeid)
+            return SERVER if needs_server(nodeid) else super()._split_scope(nodeid)
 
     return WholeFiles(config, log)
 
@@ -55,7 +56,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=_place)
 
 
+def needs_server(nodeid: str) -> bool:
+    """Whether a test belongs to those that share one server."""
+    return nodeid.startswith(SERVER) and not nodeid.startswith(SERVERLESS)
+
+
 def _place(item: pytest.Item) -> int:
-    if item.nodeid.startswith(SERVER):
+    if needs_server(item.nodeid):
         return 0
     return 1 if item.get_closest_marker("slow") else 2

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -137,3 +138,34 @@ def test_ci_runs_the_two_targets_and_fails_when_either_does(tmp_path: Path) -> N
         assert bool(done.returncode) == bool(expected)
         assert done.stdout.splitlines()[0] == "ran check"
         assert "ran test" in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the script is run by a POSIX shell")
+@pytest.mark.parametrize(
+    ("programs", "asked", "said"),
+    [
+        ({"chromium": "exit 0", "apt-get": "exit 1"}, [], ""),
+        ({"id": "echo 1000", "apt-get": "exit 0"}, [], "skipped"),
+        ({"id": "echo 0"}, [], "skipped"),
+        ({"id": "echo 0", "apt-get": "exit 0"}, ["update", "chromium"], ""),
+        ({"id": "echo 0", "apt-get": "exit 100"}, ["update"], "skipped"),  # no network
+    ],
+)
+def test_ci_goes_on_whether_or_not_there_is_a_browser(
+    programs: dict[str, str], asked: list[str], said: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "asked"
+    log.touch()
+    for name, does in {"timeout": 'shift; exec "$@"', **programs}.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        note = f'echo "$@" >>{log}\n' if name == "apt-get" else ""
+        program.write_text(f"#!{shutil.which('bash')}\n{note}{does}\n")
+        program.chmod(0o755)
+    done = subprocess.run(
+        [str(shutil.which("bash")), ROOT / ".ci" / "install-chromium"],
+        env={"PATH": str(tmp_path / "bin")}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert [line.split()[-1] for line in log.read_text().splitlines()] == asked
+    assert said in done.stderr if said else not done.stderr

@@ -6,21 +6,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.live.labelstudio_client import Server
+from tests.live.review_project import Import, Review, import_review
 
 SCRIPT = Path(__file__).with_name("labelstudio_server.py")
 CANNOT_INSTALL = 3
-START_SECONDS = 600
+START_SECONDS = 840
+"""To install it, which takes minutes, and to make its database."""
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("labelstudio")
-    files = folder / "files"
-    command = [sys.executable, str(SCRIPT), str(folder / "data"), "--files", str(files)]
+    data = tmp_path_factory.mktemp("labelstudio") / "data"
+    command = [sys.executable, str(SCRIPT), str(data)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdin and process.stdout and process.stderr
         ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
@@ -33,7 +35,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                     pytest.skip(f"Label Studio cannot be installed here: {why.strip()[-300:]}")
                 pytest.fail(f"Label Studio did not start: {why}")
             access = json.loads(line)
-            yield Server(access["url"], access["token"], files)
+            yield Server(access["url"], access["token"], data / "files", data)
         finally:
             process.stdin.close()
             process.wait(60)
+
+
+@pytest.fixture
+def imported(server: Server) -> Iterator[Import]:
+    """Imports a queue for review into a project of its own."""
+    made: list[int] = []
+
+    def make(*arguments: Any) -> Review:
+        review = import_review(server, *arguments)
+        made.append(review.remote)
+        return review
+
+    yield make
+    for number in made:
+        server.call("DELETE", f"/api/projects/{number}/")

@@ -11,9 +11,12 @@ BOUNDARY = "autolabel-boundary"
 
 @dataclass(frozen=True)
 class Server:
+    """Address, token, the folder below which it may show files (make it where it is missing), and that of its data."""
+
     url: str
     token: str
     files: Path
+    data: Path
 
     def call(self, method: str, path: str, data: bytes | None = None, kind: str = "application/json") -> bytes:
         headers = {"Authorization": f"Token {self.token}", "Content-Type": kind}

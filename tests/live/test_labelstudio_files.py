@@ -73,6 +73,7 @@ def make_pushed(folder: Path, *queued: dict[str, Any]) -> Pushed:
     (routing / "routing.json").write_text(json.dumps(record))
     queue = queued or [{"pose": pose, "kind": "review", "blind": False} for pose in model.id]
     (routing / "queue.jsonl").write_text("".join(json.dumps(line) + "\n" for line in queue))
+    (folder / "project").mkdir(exist_ok=True)
     result = push(routing, project=folder / "project")
     return Pushed(folder / "project", ReviewFolder(result.folder), model, true)
 
@@ -85,7 +86,6 @@ def pushed(tmp_path_factory: pytest.TempPathFactory) -> Pushed:
 def import_all(server: Server, pushed: Pushed) -> tuple[int, dict[str, int]]:
     """A project with the form and every task, crops uploaded; gives its number and the tasks' by pose."""
     project = server.json("POST", "/api/projects/", {"title": "round trip"})["id"]
-    # Before the form is set: with a form of two fields ($image, $header) the server answers an upload with 400.
     urls = server.upload(project, sorted(pushed.folder.crops.iterdir()))
     server.json("PATCH", f"/api/projects/{project}/", {"label_config": pushed.folder.form.read_text()})
     tasks = pushed.tasks
@@ -155,14 +155,17 @@ def test_the_server_shows_the_crops_it_was_given(server: Server, pushed: Pushed)
     assert server.json("GET", f"/api/projects/{project}/")["task_number"] == N
 
 
-def test_local_files_need_no_upload(server: Server) -> None:
-    """The tasks as they are, on a server whose document root is the review folder."""
-    pushed = make_pushed(server.files.parent / "pushed")
-    server.files.symlink_to(pushed.folder.path)
+def test_local_files_need_no_upload(server: Server, tmp_path: Path) -> None:
+    """The tasks as they are, on a server below whose document root ``crops`` is the review folder's."""
+    pushed = make_pushed(tmp_path / "pushed")
+    link = server.files / "crops"
+    server.files.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(pushed.folder.crops)
     project = server.json(
         "POST", "/api/projects/", {"title": "local files", "label_config": pushed.folder.form.read_text()}
     )["id"]
-    storage = {"project": project, "path": str(server.files / "crops"), "use_blob_urls": True}
+    storage = {"project": project, "path": str(link), "use_blob_urls": True}
     server.json("POST", "/api/storages/localfiles", storage)
     (file,) = pushed.folder.task_files()
     server.call("POST", f"/api/projects/{project}/import", file.read_bytes())
