@@ -1,7 +1,8 @@
 """Whether a promise is worth its price: how many poses people open for it, beside opening every one of them.
 
-A promise costs its audit, the errors planted in it, the blind answers, and the poses on which it was developed; and
-what it does not accept has to be reviewed all the same. On a small corpus that is more than there is to open.
+A promise costs its audit, the errors planted in it, the blind answers and their decoys, and the poses on which it was
+developed; and what it does not accept has to be reviewed all the same. On a small corpus that is more than there is to
+open.
 """
 
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ class Price:
         audit: Accepted poses that are audited.
         planted: Planted errors.
         blind: Audited poses that are placed once more without a pre-label.
+        decoys: Poses to review that are, so that nobody can tell the audited ones by it.
         beside: Keypoints and whole images that are looked at beside the promise.
         development: Checked poses that helped to choose what to accept; they are spent already.
     """
@@ -31,11 +33,12 @@ class Price:
     blind: int = 0
     beside: int = 0
     development: int = 0
+    decoys: int = 0
 
     @property
     def promise(self) -> int:
         """Poses to open from now on until every pose is accepted or seen."""
-        return self.audit + self.planted + self.blind + self.open - self.accepted
+        return self.audit + self.planted + self.blind + self.decoys + self.open - self.accepted
 
     @property
     def pays(self) -> bool:
@@ -50,7 +53,8 @@ class Price:
         if not self.accepted:
             return f"Nothing is accepted unseen: {census}, and then nothing has to be proven."
         parts = [f"{self.audit:,} audited"]
-        parts += [f"{count:,} {name}" for count, name in ((self.planted, "planted"), (self.blind, "blind")) if count]
+        more = ((self.planted, "planted"), (self.blind, "blind"), (self.decoys, "decoys of these"))
+        parts += [f"{count:,} {name}" for count, name in more if count]
         parts.append(f"{self.open - self.accepted:,} others")
         beside = f", and {self.beside:,} keypoints and whole images beside it" if self.beside else ""
         told = f"The promise takes {self.promise:,} tasks ({', '.join(parts)}){beside}; {census}."

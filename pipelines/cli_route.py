@@ -43,7 +43,8 @@ def route(
     truth: Annotated[Path | None, typer.Option(metavar="M", help="The truth of --checked.")] = None,
     plants: Annotated[int, typer.Option(min=0, metavar="N", help="Known errors to plant, from --checked.")] = 0,
     blind: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Audited poses that are placed without a pre-label too.")
+        int,
+        typer.Option(min=0, metavar="N", help="Audited poses to place blind too; with decoys 2 N tasks."),
     ] = 0,
     keypoints: Annotated[
         int, typer.Option(min=0, metavar="N", help="Untouched keypoints of reviewed poses to draw.")

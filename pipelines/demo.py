@@ -80,9 +80,9 @@ class DemoSize:
         calibration: Poses to calibrate on.
         test: Poses to measure on.
         budget: Tasks a round.
-        audit: Tasks of the audit, those below included.
+        audit: Tasks of the audit, those below and the decoys of the blind ones included.
         plants: Known errors among them.
-        blind: Audited poses that are placed without a pre-label too.
+        blind: Audited poses that are placed without a pre-label too, and as many decoys among the reviewed ones.
         keypoints: Untouched keypoints that are looked at again.
         whole_images: Images on which missed people are looked for.
         steps: Of the first training.

@@ -5,7 +5,8 @@
 2. An accepted set is proposed (:mod:`autolabel.propose`). Where there is none, or accepting it would save less than
    its planted and blind tasks cost, everything that is left is reviewed, and nothing else is spent.
 3. The others are reviewed in the order of what a second of work removes (:mod:`autolabel.select`), the audit mixed
-   among them. Known errors are planted, and some audited poses are shown once more without a pre-label.
+   among them. Known errors are planted, and some audited poses are shown once more without a pre-label, as are as many
+   of the others, as decoys.
 4. The audit is walked along the nested accepted sets (:mod:`autolabel.walk`). What it does not prove is reviewed.
 
 The way ends there; the truth is never read. As all that is not accepted is reviewed in the end, every image is complete
@@ -53,7 +54,7 @@ class Plan:
         first: Share of the corpus that is reviewed before anything is proposed, the poses most worth it. They would be
             reviewed anyway; known errors to plant come from them too.
         plants: Known errors to show.
-        blind: Audited poses to show without a pre-label.
+        blind: Audited poses to show without a pre-label; so many of the reviewed ones are shown so too, as decoys.
         extra: Planted and blind tasks may cost at most this share of reviewing everything.
         untouched: Expected share of gross keypoints among those of reviewed poses that nobody is asked about; 0 asks
             about every keypoint.
@@ -123,7 +124,7 @@ def certified(
     early = session.open("review", clean_up(worth, session.open_rows, round(plan.first * len(corpus))))
     plants = _plants([learnt, tried, early], doubts, plan.plants)
     proposal = _proposed(session, doubts, tried, plan, len(plants))
-    if proposal.steps and not _pays(proposal, [learnt, tried], doubts, len(plants), plan, corpus.xy.shape[1]):
+    if proposal.steps and not _pays(session, proposal, [learnt, tried], doubts, len(plants), plan):
         proposal = nothing("accepting would save less than its planted and blind tasks cost: review all poses")
     if not proposal.steps:
         _review(session, doubts, plan, session.open_rows[:0], rng)
@@ -148,6 +149,9 @@ def _audited(
     blind = session.blind("blind", audit[seen_blind]).found.by(CLEAR).bad
     kept = np.zeros(len(session.settled), bool)
     kept[proposal.accepted] = True
+    others = session.open_rows[~kept[session.open_rows]]
+    # Drawn with a generator of their own: they change no other draw.
+    session.blind("blind", rng.spawn(1)[0].choice(others, size=min(len(seen_blind), len(others)), replace=False))
     answers = _review(session, doubts, plan, audit, rng, but=kept)
     standing = answers.found.bad[_places(answers.rows, audit)]
     rates = ReviewerRates(
@@ -213,14 +217,17 @@ def _proposed(session: Session, doubts: Doubts, tried: Answers, plan: Plan, plan
     )
 
 
-def _pays(proposal: Proposal, seen: list[Answers], doubts: Doubts, plants: int, plan: Plan, keypoints: int) -> bool:
+def _pays(session: Session, proposal: Proposal, seen: list[Answers], doubts: Doubts, plants: int, plan: Plan) -> bool:
     """Whether the clicks and openings that accepting should save are more than its extra tasks cost."""
     cost = np.concatenate([one.effort.clicks + one.effort.opened for one in seen])
     doubt = doubts.p_bad[np.concatenate([one.rows for one in seen])]
     bad = np.concatenate([one.found.bad for one in seen])
     sure = cost[doubt <= proposal.steps[0].threshold]
     each = float(sure.mean()) if len(sure) else 2.0
-    extra = plants * float(cost[bad].mean() if bad.any() else 0.0) + min(plan.blind, proposal.audit) * (2.0 + keypoints)
+    blind = min(plan.blind, proposal.audit)
+    blind += min(blind, len(session.open_rows) - len(proposal.accepted))  # the decoys
+    by_hand = 2.0 + session.corpus.xy.shape[1]
+    extra = plants * float(cost[bad].mean() if bad.any() else 0.0) + blind * by_hand
     saved = POWER * (proposal.steps[0].size - proposal.audit) * each
     return extra < min(saved, plan.extra * float(cost.mean()) * len(doubts.p_bad))
 

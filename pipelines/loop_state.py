@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from autolabel.labelstudio.exports import Annotation, new_entries, read_export, standing
-from autolabel.labelstudio.folder import ReviewFolder, read_lines
+from autolabel.labelstudio.exports import read_export, standing
+from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.images import IMAGES, image_key, read_images
+from autolabel.labelstudio.journal import Journal
 from autolabel.labelstudio.tasks import AUDIT, BLIND, IMAGE, KEYPOINT, KINDS, read_task_map, task_key
 from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.merge import CORRECTIONS, SETTLED, State, read_corrections
 from autolabel.poses import Sample
 from autolabel.progress import Progress
-from autolabel.project import FILE, Project
+from autolabel.project import FILE, Project, read_project
 from autolabel.run import DONE
 from pipelines.certify import SPENT
 from pipelines.pull_answers import CHECKS, Sent
@@ -31,8 +32,10 @@ HELD = "held.txt"
 """A routing's list of poses that resemble those of its audit."""
 
 _SECONDS = "seconds.json"
-_PROOF = frozenset(KINDS) - {"review"}
-"""Kinds of tasks whose answers measure, and from which a network must never learn."""
+_PROOF = frozenset(KINDS) - {"review", BLIND}
+"""Kinds of tasks whose answers measure, and from which a network must never learn. A blind answer is laid over nothing;
+its pose is audited, and then has a task of that kind too, or it is a decoy, and may be learnt from as reviewed.
+"""
 
 _FITS_CALIBRATOR = frozenset({"calibration", "random"})
 _DEVELOPS = frozenset({"development"})
@@ -160,10 +163,11 @@ def open_tasks(folder: Path) -> tuple[int, int]:
     if not read_task_map(review.taskmap):
         return 0, 0
     sent = Sent.read(review)
-    known = [Annotation.from_dict(data) for data in read_lines(review.journal)]
+    journal = Journal.read(review.journal)
     for file in sorted(review.exports.glob("*.json")):
-        known += new_entries(known, read_export(file, sent.records, sent.skeleton))
-    answers = standing(known)
+        for task in read_export(file, sent.records, sent.skeleton):
+            journal.look_at(task.annotations)
+    answers = standing(journal.entries)
     return sum(task not in answers for task in sent.records), len(sent.records)
 
 
@@ -172,10 +176,13 @@ def waits_for_reviewers(folder: Path) -> str:
     unanswered, sent = open_tasks(folder)
     if not unanswered:
         return ""
+    waiting, server = f"reviewers: {unanswered} of {sent} tasks have no answer", read_project(folder).labelstudio
+    if server.url and server.project:
+        where = f"{server.url}/projects/{server.project}"
+        return f"{waiting} here. They are at {where}; `autolabel loop run {folder}` fetches what was answered there"
     exchange = folder / "labelstudio"
     return (
-        f"reviewers: {unanswered} of {sent} tasks have no answer. Import {exchange / 'tasks'} into Label Studio, and "
-        f"put its JSON export into {exchange / 'exports'}"
+        f"{waiting}. Import {exchange / 'tasks'} into Label Studio, and put its JSON export into {exchange / 'exports'}"
     )
 
 
@@ -200,8 +207,10 @@ def undecided(folder: Path, routing: Path, pulled: Manifest) -> tuple[list[str],
     done = standing | checks | {finding.task for finding in read_images(pulled.path / IMAGES)}
     unanswered: list[str] = []
     unshown: list[str] = []
+    audited = {entry.pose for entry in plan.queue if entry.kind == AUDIT}
     for entry in plan.queue:
-        if entry.kind not in _JUDGED:
+        decoy = entry.kind == BLIND and entry.pose not in audited
+        if entry.kind not in _JUDGED or decoy:
             continue
         task = image_key(plan.digest, entry.image) if entry.image else task_key(plan.digest, entry.pose, entry.kind)
         if task in (standing if entry.kind == AUDIT else done):  # of an audited pose, the audit's own has to stand

@@ -4,7 +4,7 @@ Writes lists of pose ids, never copies: ``accepted.txt``, ``review.txt``, ``audi
 the queue of tasks in the order of review, and ``routing.json``, which states the promise and the numbers behind it.
 
 Everything that is to prove something is drawn here, before any answer is known: the audit of accepted poses, a blind
-slice of it, planted errors, untouched keypoints of reviewed poses, and whole images.
+slice of it with as many decoys among the reviews, planted errors, untouched keypoints of reviewed poses, whole images.
 """
 
 import json
@@ -19,6 +19,7 @@ from autolabel.census import Price
 from autolabel.errors import InputError
 from autolabel.formats.records import read_json
 from autolabel.labelstudio.folder import read_lines
+from autolabel.labelstudio.form import PALETTE
 from autolabel.manifest import Existing, Manifest, write_text
 from autolabel.planner import Past, forecast
 from autolabel.plants import Plants
@@ -110,7 +111,8 @@ def route(
             come from them.
         truth: That truth.
         plants: How many known errors to plant among the tasks; needs ``checked``.
-        blind: How many audited poses to show once more without a pre-label.
+        blind: How many audited poses to show once more without a pre-label. As many of the poses to review are shown
+            so too, as decoys, as far as there are any: N opens 2 N tasks.
         keypoints: How many untouched keypoints of reviewed poses to draw.
         whole_images: How many images that will be complete to draw.
         max_gross: Expected share of gross ones among the keypoints of reviewed poses that people are not asked about.
@@ -244,6 +246,11 @@ def _proposal(
     planted: int,
 ) -> Proposal:
     """What may be accepted. Where no audit is drawn yet, one of any size could follow."""
+    if manifest.skeleton.num_keypoints > PALETTE:
+        return nothing(
+            f"of a skeleton with more than {PALETTE} keypoints a task shows only those that are asked about, so no "
+            "audit can judge whole poses: `autolabel map` to a smaller skeleton first"
+        )
     if not _calibrated(manifest):
         return nothing(
             "p_bad is no calibrated probability here: fit a calibrator with `autolabel calibrate`, or after a merge "
@@ -264,12 +271,14 @@ def _proposal(
 
 def _price(pool: Pool, proposal: Proposal, asked: Asked, plants: Plants | None, known: Known | None) -> Price:
     accepted = len(proposal.accepted)
+    blind = min(asked.blind, proposal.audit)
     return Price(
         open=int(pool.open.sum()),
         accepted=accepted,
         audit=proposal.audit,
         planted=len(plants or ()) if accepted else 0,
-        blind=min(asked.blind, proposal.audit),
+        blind=blind,
+        decoys=min(blind, max(int((pool.open & pool.shown).sum()) - accepted, 0)),
         beside=_beside(pool, asked) if accepted else 0,
         development=len(known.checked.bad) if known is not None else 0,
     )

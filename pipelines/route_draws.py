@@ -45,7 +45,7 @@ class Asked:
         portions: Shares of what is measured by them.
         order: Which poses are reviewed first.
         planted: Planted errors.
-        blind: Audited poses that are placed without a pre-label too.
+        blind: Audited poses that are placed without a pre-label too; as many review poses are, as decoys.
         keypoints: Untouched keypoints.
         images: Whole images.
         max_gross: Expected share of gross ones among the keypoints that people are not asked about.
@@ -89,7 +89,7 @@ class Asked:
 
     @property
     def beside(self) -> int:
-        """Tasks that are drawn as proof beside the audit, at most."""
+        """Tasks that are drawn as proof beside the audit, at most; the decoys come out of what is left for review."""
         return self.planted + self.blind + self.keypoints + self.images
 
     @property
@@ -111,7 +111,9 @@ class Draws:
     """What goes to people.
 
     Attributes:
-        tasks: Rows of the poses by kind of task; those of ``review`` in their order.
+        tasks: Rows of the poses by kind of task; those of ``review`` in their order, of ``blind`` the audited ones.
+        decoys: Rows of the review poses that are placed without a pre-label too. If only audited poses were, whoever
+            meets one of them blind would know that its other task is an audit.
         keypoints: Drawn keypoints: row of the pose and number of the keypoint.
         num_keypoints: How many they were drawn from.
         images: Numbers of the drawn images, ascending.
@@ -123,6 +125,7 @@ class Draws:
     """
 
     tasks: dict[str, Indices]
+    decoys: Indices
     keypoints: list[tuple[int, int]]
     num_keypoints: int
     images: Indices
@@ -180,6 +183,8 @@ def make_draws(
     if asked.audit:
         candidates = np.setdiff1d(candidates, proposal.accepted, assume_unique=True)
     left = max(asked.budget - len(audit) - len(blind) - len(keypoint_poses) - len(images) - planted, 0)
+    decoys = _num_decoys(len(blind), left, len(candidates), asked.uniform_share)
+    left -= decoys
     repeats = _repeats(manifest, progress) if left and len(candidates) else Repeats.none(len(pool.ids))
     uniform, chance = uniform_draw(candidates, round(asked.uniform_share * left), asked.rng("uniform"), repeats)
     portion = deal(pool.group, asked.portions)[pool.image[uniform]]
@@ -192,7 +197,26 @@ def make_draws(
         "keypoint": keypoint_poses,
     }
     probability = dict(zip(uniform.tolist(), chance.tolist(), strict=True))
-    return Draws(tasks, keypoints, num_keypoints, images, complete_at, len(sizes), len(candidates), probability)
+    return Draws(
+        tasks=tasks,
+        decoys=draw(tasks["review"], decoys, asked.rng("decoys")),
+        keypoints=keypoints,
+        num_keypoints=num_keypoints,
+        images=images,
+        complete_at=complete_at,
+        num_steps=len(sizes),
+        candidates=len(candidates),
+        probability=probability,
+    )
+
+
+def _num_decoys(blind: int, left: int, candidates: int, uniform_share: float) -> int:
+    """How many review poses are placed blind: as many as audited ones, if what is left then holds so many reviews."""
+    for count in range(min(blind, left), 0, -1):
+        uniform = min(round(uniform_share * (left - count)), candidates)
+        if min(left - count, candidates) - uniform >= count:
+            return count
+    return 0
 
 
 def _repeats(manifest: Manifest, progress: Progress) -> Repeats:

@@ -49,6 +49,7 @@ def write_lists(
         "audit": draws.tasks["audit"],
         "rejected": np.flatnonzero(pool.second),
         "blind": draws.tasks["blind"],
+        "decoys": draws.decoys,
         "held": np.flatnonzero(held),
     }
     lists = {f"{name}.txt": pool.ids[chosen].tolist() for name, chosen in rows.items()}
@@ -80,6 +81,7 @@ def queue(
         urgency = np.where(pool.second[review], 1.0, doubt).tolist()
     tasks = [_task(pose, "review", urgent) for pose, urgent in zip(pool.ids[review].tolist(), urgency, strict=True)]
     rows = [(row, kind) for kind in draws.tasks if kind != "review" for row in draws.tasks[kind].tolist()]
+    rows += [(row, "blind") for row in draws.decoys.tolist()]
     drawn = [(str(pool.ids[row]), kind) for row, kind in rows] + [(pose, "planted") for pose in planted]
     chances = [draws.probability.get(row) if kind in PORTIONS else None for row, kind in rows] + [None] * len(planted)
     places = mixed_priorities(urgency, len(drawn) + len(keys), asked.rng("places"))

@@ -93,6 +93,10 @@ class Decision:
             told.append(f"Only {planted} of {self.asked.planted} errors could be planted: check more poses.")
         if self.planted["synthetic"]:
             told.append(f"{self.planted['synthetic']} planted errors are made up: the network's own were too few.")
+        blind, decoys = len(self.draws.tasks["blind"]), len(self.draws.decoys)
+        if decoys < blind:
+            told.append(f"{decoys} of {blind} blind tasks have a decoy, for want of poses to review: whoever is given "
+                        "both tasks of another pose can tell that it is audited.")  # fmt: skip
         if self.asked.blind and not self.asked.planted:
             told.append("Plant errors too: a few blind answers alone say so little about reviewers that one error "
                         "among them can make the promise impossible to prove.")  # fmt: skip
@@ -212,6 +216,7 @@ def _proof(out: Path, decision: Decision) -> dict[str, Any]:
         },
         "plants": {**planted, **shown},
         "blind": len(draws.tasks["blind"]),
+        "decoys": len(draws.decoys),
         "keypoints": _keypoints(decision),
         "images": _images(decision),
     }

@@ -23,6 +23,7 @@ LISTS = (
     "review.txt",
     "rejected.txt",
     "blind.txt",
+    "decoys.txt",
     "held.txt",
     "keypoints.jsonl",
     "images.jsonl",

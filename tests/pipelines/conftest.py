@@ -110,6 +110,7 @@ def review_case(tmp_path: Path) -> ReviewCase:
         origin=np.full((n, K), Origin.MODEL),
         by=["net"] * n,
     )
+    (tmp_path / "project").mkdir()
     return ReviewCase(tmp_path, tmp_path / "project", truth, model)
 
 

@@ -117,6 +117,16 @@ def test_blind_answers_measure_what_the_pre_label_hides(audit: Audit) -> None:
     assert (made.counts.bad, made.counts.uncorrected) == (3, 1)
 
 
+def test_decoys_count_for_nothing(audit: Audit) -> None:
+    """Blind answers to poses that are not audited, whatever they say."""
+    audit.err(0, 1)
+    audit.route(max_bad=0.3, blind=(0, 1))
+    checks = [audit.said(0, "blind", bad=True), audit.said(1, "blind", bad=False)]
+    alone = audit.certify(audit.check(checks))
+    decoys = [audit.said(i, "blind", bad=bad) for i, bad in ((ACCEPTED, True), (ACCEPTED + 1, False))]
+    assert audit.certify(audit.check([*decoys, *checks])).to_dict() == alone.to_dict()
+
+
 def test_a_blind_slice_that_finds_nothing_tests_nobody(audit: Audit) -> None:
     audit.route(max_bad=0.3, blind=(0, 1))
     made = audit.certify(audit.check([audit.said(i, "blind", bad=False) for i in (0, 1)]))

@@ -245,8 +245,15 @@ def test_a_manifest_is_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (WorkError("nothing could be read"), 1, "nothing could be read"),
         (AutolabelError("x"), 1, "x"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (OSError(errno.ENOSPC, "No space left on device", "m/poses"), 1, "m/poses: No space left on device"),
-        (PermissionError(errno.EACCES, "Permission denied", "m"), 1, "m: Permission denied"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "m/poses"),
+            1,
+            "m/poses: No space left on device. Free space there, then run the command again.",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: No space left on device. Free space"),
+        (OSError(errno.EFBIG, "File too large", "m"), 1, "m: File too large. Raise the limit"),
+        (PermissionError(errno.EACCES, "Permission denied", "m"), 1, "m: Permission denied. See who owns it"),
+        (OSError(errno.EROFS, "Read-only file system", "m"), 1, "m: Read-only file system. Make the disk writable"),
     ],
 )
 def test_errors_made_on_purpose_leave_one_line_and_their_code(

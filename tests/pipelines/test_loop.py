@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autolabel.errors import ConfigError, ExistsError, SkeletonError
+from autolabel.labelstudio.access import write_settings
 from autolabel.manifest import Manifest
 from autolabel.merge import CORRECTIONS, read_corrections
 from autolabel.poses import Poses
@@ -165,6 +166,9 @@ def test_the_loop_waits_for_reviewers_and_goes_on(drawn_case: Any, tiny_weights:
     assert first.waits_for.endswith(str(project / "labelstudio" / "exports"))
     assert loop.run(project) == first
     assert loop.status(project).waits_for == first.waits_for
+    write_settings(project, url="http://127.0.0.1:1", project=7)
+    assert "They are at http://127.0.0.1:1/projects/7; `autolabel loop run " in loop.status(project).waits_for
+    write_settings(project, url="")
 
     reviewer = SimulatedReviewer(drawn_case.truth, seed=0)
     answer(project, reviewer, only=3)

@@ -156,7 +156,7 @@ def test_reviewers_and_images_are_checked_beside(case: Case) -> None:
     effort = json.loads((project / "audit" / "audit.json").read_text())
     assert {kind: effort["tasks"][kind] for kind in ("planted", "blind", "image")} == {
         "planted": 8,
-        "blind": 2,
+        "blind": 3,  # the audit left room for one decoy
         "image": 12,
     }
     assert effort["effort"]["poses_opened"] == sum(effort["tasks"].values()) <= 60

@@ -63,7 +63,8 @@ def test_every_portion_serves_one_purpose(review_case: Any) -> None:
     review_case.project.mkdir()
     kinds = ("review", "development", "gate", "calibration", "keypoint", "random")
     entries = [{"pose": f"pose-{i}", "kind": kind} for i, kind in enumerate(kinds)]
-    push(review_case.route(*entries), project=review_case.project)
+    decoy = {"pose": "pose-0", "kind": "blind", "blind": True}
+    push(review_case.route(*entries, decoy), project=review_case.project)
     loop, pulled = loop_of(review_case), answered(review_case, ["reviewed"] * 6)
     assert to_learn_from(loop, pulled) == ["pose-0"]
     assert to_develop_on(loop, pulled) == ["pose-1"]
@@ -86,7 +87,13 @@ def test_an_audit_waits_for_all_that_it_is_judged_by(review_case: Any) -> None:
     audit = [{"pose": f"pose-{i}", "kind": "audit"} for i in (0, 1)]
     blind = [{"pose": f"pose-{i}", "kind": "blind", "blind": True} for i in (0, 1)]
     routing = review_case.route(
-        *audit, *blind, {"pose": "pose-2", "kind": "keypoint"}, whole(0), whole(2), {"pose": "pose-3"}
+        *audit,
+        *blind,
+        {"pose": "pose-2", "kind": "keypoint"},
+        whole(0),
+        whole(2),
+        {"pose": "pose-3"},
+        {"pose": "pose-3", "kind": "blind", "blind": True},
     )
     (review_case.folder / "images" / "2.png").unlink()
     push(routing, project=review_case.project)
@@ -100,6 +107,7 @@ def test_an_audit_waits_for_all_that_it_is_judged_by(review_case: Any) -> None:
     exported[keys["audit", "pose-1"]]["annotations"][0]["result"].append(unsure)
     exported[keys["blind", "pose-0"]]["annotations"][0]["result"] = []
     del exported[keys["review", "pose-3"]]
+    del exported[keys["blind", "pose-3"]]  # a decoy: nothing is judged by it
     file.write_text(json.dumps(list(exported.values())))
     pulled = pull(project=review_case.project, out=review_case.folder / "pulled").manifest
     unanswered, unshown = undecided(review_case.project, routing, pulled)

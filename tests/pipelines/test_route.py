@@ -14,7 +14,7 @@ from autolabel.manifest import Existing, Manifest, Parent, write_manifest
 from autolabel.portions import KINDS
 from autolabel.poses import Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
-from pipelines.push import read_routing
+from pipelines.push_queue import read_routing
 from pipelines.route import RouteResult, route
 
 K = 17
@@ -31,13 +31,14 @@ def write(
     unpredicted: tuple[int, ...] = (),
     rejected_images: tuple[int, ...] = (),
     crowds: tuple[int, ...] = (),
+    skeleton: Skeleton = SKELETON,
 ) -> Manifest:
     """A scored manifest of two poses an image."""
     n = len(p_bad)
-    xy = np.zeros((n, K, 2)) + 40.0 * (np.arange(n) % 2)[:, None, None]  # two people, side by side
+    xy = np.zeros((n, skeleton.num_keypoints, 2)) + 40.0 * (np.arange(n) % 2)[:, None, None]  # two people, side by side
     xy[list(unpredicted)] = np.nan
     poses = Poses.create(
-        K,
+        skeleton.num_keypoints,
         id=[f"p{i:03}" for i in range(n)],
         xy=xy,
         visibility=np.where(np.isnan(xy[..., 0]), Visibility.UNLABELLED, Visibility.VISIBLE),
@@ -55,7 +56,7 @@ def write(
 
     parents = [Parent("manifest", "m"), *([Parent("calibrator", "c")] if calibrated else [])]
     return write_manifest(
-        folder / "scored", samples(), SKELETON, {"r": folder}, stage="score", parents=parents, part_size=40,
+        folder / "scored", samples(), skeleton, {"r": folder}, stage="score", parents=parents, part_size=40,
         existing=Existing.OVERWRITE,
     )  # fmt: skip
 
@@ -147,6 +148,14 @@ def test_nothing_is_accepted_by_a_prior(tmp_path: Path) -> None:
     assert "no calibrated probability" in result.record["reason"]
     assert result.record["counts"]["review"] == 120
     assert result.record["expected_bad"] is None
+
+
+def test_nothing_is_accepted_of_a_skeleton_whose_tasks_show_only_some_keypoints(tmp_path: Path) -> None:
+    write(tmp_path, doubts(), skeleton=Skeleton.load("wholebody133"))
+    result = run(tmp_path)
+    assert ids(tmp_path / "routing", "accepted") == []
+    assert "more than 26 keypoints" in result.record["reason"]
+    assert result.record["spent"]["review"] > 0, "what is doubtful is reviewed all the same"
 
 
 def test_the_same_seed_gives_the_same_lists(tmp_path: Path) -> None:

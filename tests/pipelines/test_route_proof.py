@@ -27,6 +27,7 @@ K = 17
 SKELETON = Skeleton.load("coco17")
 N = 400
 PROMISE: dict[str, Any] = {"max_bad": 0.1, "confidence": 0.9, "budget": 240}
+BUDGETS = (100, 110, 120, 130, 140, 150, 160, 170, 190)
 PARENTS = [Parent("manifest", "m"), Parent("calibrator", "c")]
 
 
@@ -96,10 +97,15 @@ def test_everything_that_proves_something_is_drawn_and_charged(case: Path) -> No
     spent = record["spent"]
     assert len(queue) == spent.pop("total") == sum(spent.values()) <= 190
     kinds = {kind: [task for task in queue if task["kind"] == kind] for kind in spent}
-    assert (spent["planted"], spent["blind"], spent["image"]) == (12, 7, 9)
+    assert (spent["planted"], spent["blind"], spent["image"]) == (12, 14, 9)
+    assert (record["blind"], record["decoys"], record["census"]["decoys"]) == (7, 7, 7)
     accepted, audit = lines(folder, "accepted.txt"), lines(folder, "audit.txt")
     assert {task["pose"] for task in kinds["audit"]} == set(audit) < set(accepted)
-    assert {task["pose"] for task in kinds["blind"]} == set(lines(folder, "blind.txt")) < set(audit)
+    twins, decoys = set(lines(folder, "blind.txt")), set(lines(folder, "decoys.txt"))
+    assert {task["pose"] for task in kinds["blind"]} == twins | decoys
+    assert (len(twins), len(decoys)) == (7, 7)
+    assert twins < set(audit)
+    assert decoys < {task["pose"] for task in kinds["review"]}
     assert [task["blind"] for task in queue] == [task["kind"] == "blind" for task in queue]
     keypoints = lines(folder, "keypoints.jsonl")
     assert record["keypoints"]["population"] == 40 * 10
@@ -121,6 +127,35 @@ def test_everything_that_proves_something_is_drawn_and_charged(case: Path) -> No
     assert record["development"]["poses"] == 200
 
 
+@pytest.mark.parametrize(
+    ("changes", "decoys"),
+    [
+        ({"budget": 190, "random_share": 0.0}, 7),
+        ({"budget": 190, "random_share": 1.0}, 0),  # all of the rest is drawn to measure by
+        ({"budget": 190, "random_share": 0.0, "blind": 15}, 14),  # 28 tasks are left: 14 reviews, 14 decoys
+        ({"budget": 190, "random_share": 0.3, "blind": 15}, 11),
+        ({"budget": 110}, 0),  # the audit takes all but one
+        ({"budget": 100}, 0),  # nothing is accepted: nothing is blind
+    ],
+)
+def test_decoys_are_drawn_as_far_as_there_are_reviews(case: Path, changes: dict[str, Any], decoys: int) -> None:
+    record = proven(case, **changes).record
+    spent, drawn = record["spent"], lines(case / "routing", "decoys.txt")
+    assert (record["decoys"], len(drawn)) == (decoys, decoys)
+    assert spent.get("blind", 0) == record["blind"] + decoys
+    assert spent["total"] <= changes["budget"]
+    assert set(drawn) <= set(lines(case / "routing", "review.txt"))
+    assert ("have a decoy" in record["advice"]) == (decoys < record["blind"])
+
+
+def test_decoys_change_no_other_draw(case: Path) -> None:
+    one, other = proven(case, "one", budget=190).record, proven(case, "other", budget=183, blind=0).record
+    for name in ("audit.txt", "images.jsonl", "keypoints.jsonl", "accepted.txt"):
+        assert lines(case / "one", name) == lines(case / "other", name)
+    assert (other["decoys"], lines(case / "other", "decoys.txt")) == (0, [])
+    assert one["spent"]["total"] == other["spent"]["total"] + 14, "the decoys are charged too"
+
+
 def test_what_was_drawn_can_be_read_by_push_and_certify(case: Path) -> None:
     record, folder = proven(case, budget=190).record, case / "routing"
     routing = read_routing(folder)
@@ -134,7 +169,7 @@ def test_what_was_drawn_can_be_read_by_push_and_certify(case: Path) -> None:
     assert doubts == sorted(doubts), "strict first"
     assert record["population_digest"] == routing.steps[-1].digest
     assert all(file_digest(folder / name) == digest for name, digest in record["files"].items())
-    assert len(record["files"]) == 10
+    assert len(record["files"]) == 11
     assert routing.delta.total == pytest.approx(0.1)
     assert routing.delta.reviewers == pytest.approx(0.02)
     assert routing.delta.draw == pytest.approx(record["planned"]["confidence"]) == pytest.approx(0.92)

@@ -127,6 +127,7 @@ def test_human_noise_has_the_spread_that_sigma_means(review_case: Any) -> None:
 def test_answers_depend_on_seed_and_pose_alone(review_case: Any) -> None:
     def answer(name: str, seed: int, *order: int) -> Poses:
         routing = review_case.route(*({"pose": f"pose-{i}"} for i in order), name=name, digest=name * 16)
+        (review_case.folder / name).mkdir(exist_ok=True)  # the routing lies there too
         push(routing, project=review_case.folder / name)
         SimulatedReviewer(truth, seed=seed).review(review_case.folder / name)
         return answers(pull(project=review_case.folder / name, out=review_case.folder / f"{name}-answers"))
