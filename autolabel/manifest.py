@@ -41,6 +41,7 @@ from autolabel.tables import (
     samples_from_table,
     samples_table,
 )
+from autolabel.writing import naming
 
 SCHEMA_VERSION = 1
 COMMIT = "manifest.json"
@@ -375,7 +376,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     # What UTF-8 cannot hold, such as a file name in another encoding, is escaped as JSON would.
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with naming(path), temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -384,7 +385,7 @@ def write_text(path: Path, text: str) -> None:
 
 def _write(table: pa.Table, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    with naming(path), temporary.open("wb") as file:
         pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())

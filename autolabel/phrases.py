@@ -1,4 +1,4 @@
-"""Keypoints by name, as people say them: "wrists", "left knee and left ankle", "nose, eyes and 3 more"."""
+"""Keypoints and counts as people say them: "wrists", "left knee and left ankle", "nose, eyes and 3 more", "1 box"."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,7 +8,7 @@ from autolabel.skeleton import Skeleton
 MOST_NAMES = 4
 """Longer lists are cut."""
 
-_PLURALS = {"foot": "feet", "tooth": "teeth"}
+_PLURALS = {"foot": "feet", "tooth": "teeth", "person": "people"}
 
 
 def named(which: Sequence[int], skeleton: Skeleton) -> str:
@@ -27,6 +27,11 @@ def plural(noun: str) -> str:
     if last in _PLURALS:
         return head + space + _PLURALS[last]
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of it: "1 box", "1,200 boxes"."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
 @lru_cache(maxsize=4096)

@@ -23,6 +23,7 @@ from typing import IO, Any, Self
 
 from autolabel.errors import ExistsError, WorkError
 from autolabel.manifest import COMMIT, Existing, make_folder, write_text
+from autolabel.writing import naming
 
 RECORD = "run.json"
 DONE = "done.json"
@@ -113,7 +114,8 @@ class Run:
 
     def log(self, message: str) -> None:
         """Append a line with the time to the run's log."""
-        with (self.path / _LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
+        log = self.path / _LOG
+        with naming(log), log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n")
 
     def finish(self, outputs: Mapping[str, Any]) -> None:

@@ -11,6 +11,9 @@ from pipelines.console import run_job
 app = commands()
 
 RoutingArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Routing folder.")]
+QueueArgument = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Routing folder; or a manifest, to have every pose of it reviewed.")
+]
 AgainstOption = Annotated[
     Path | None, typer.Option(metavar="M", help="The same images by another network: disagreement is doubt.")
 ]
@@ -101,19 +104,32 @@ def calibrate(
 
 
 @app.command(epilog=example("autolabel push routing --project project"))
-def push(directory: RoutingArgument, project: ProjectOption, as_json: Json = False) -> None:
-    """Write a routing's queue as Label Studio tasks, with crops and form, into P/labelstudio; repeatable."""
+def push(directory: QueueArgument, project: ProjectOption, as_json: Json = False) -> None:
+    """Write what is queued as Label Studio tasks into P/labelstudio and bring them to P's server; repeatable."""
     from pipelines.push import push as run
 
     run_job(lambda progress: run(directory, project=project, progress=progress), as_json=as_json)
 
 
-@app.command(epilog=example("autolabel pull --project project --out answers.m"))
-def pull(project: ProjectOption, out: OutManifest, overwrite: Overwrite = False, as_json: Json = False) -> None:
-    """Read the exports in P/labelstudio/exports: a manifest of all that was answered; repeatable."""
+@app.command(epilog=example("autolabel pull --project project --out answers.m --overwrite"))
+def pull(
+    project: ProjectOption,
+    out: OutManifest,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Read all on the server again, not only what changed since the last pull."),
+    ] = False,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Read what was answered, on the project's server and in P/labelstudio/exports, into a manifest; repeatable."""
     from pipelines.pull import pull as run
 
-    run_job(lambda progress: run(project=project, out=out, overwrite=overwrite, progress=progress), as_json=as_json)
+    run_job(
+        lambda progress: run(project=project, out=out, full=full, overwrite=overwrite, progress=progress),
+        as_json=as_json,
+        show=lambda result: result.told(),
+    )
 
 
 @app.command(epilog=example("autolabel merge scored.m answers.m --out merged.m"))

@@ -148,7 +148,7 @@ def _boxed(shown: Items, record: TaskRecord, truth: "_Truth") -> tuple[Items, in
     result = [item for item in shown if item["id"] not in wrong]
     result += [new_box(record, pose, place_of(poses[0])) for pose, poses in missed.items()]
     clicks = len(wrong) + 2 * len(missed)
-    if wrong and len(wrong) == len(shown):
+    if wrong and len(wrong) == len(record.poses):
         return [*result, verdict_item(record, Verdict.NO_PERSON)], clicks + 1
     return result, clicks
 

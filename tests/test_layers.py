@@ -42,8 +42,8 @@ AT_THE_TOP = {
 }
 IN_FUNCTIONS = {
     "autolabel": {
-        "av", "fiftyone", "fsspec", "h5py", "imagehash", "jinja2", "label_studio_sdk", "lightgbm", "matplotlib",
-        "pycocotools", "safetensors", "sklearn", "sleap_io", "yaml",
+        "av", "fiftyone", "fsspec", "h5py", "httpx", "imagehash", "jinja2", "label_studio_sdk", "lightgbm",
+        "matplotlib", "pycocotools", "safetensors", "sklearn", "sleap_io", "yaml",
     },
     "model": {"nncf", "onnx", "onnxruntime", "openvino", "peft", "torchao", "transformers"},
     "pipelines": {"ray", "tqdm", "torchvision"},
@@ -53,7 +53,8 @@ IN_FUNCTIONS = {
 ONE_PLACE = {
     "accelerate": "model/train",  # a bare GPU host lacks it, and predicts all the same
     "fiftyone": "autolabel/curate/",
-    "label_studio_sdk": "autolabel/labelstudio/client.py",
+    "httpx": "autolabel/labelstudio/connection.py",  # what the SDK is made of
+    "label_studio_sdk": "autolabel/labelstudio/connection.py",
     "peft": "model/partial.py",
     "ray": "pipelines/shards.py",
     "tqdm": "pipelines/console.py",

@@ -13,6 +13,7 @@ from typing import IO
 
 from autolabel.errors import ExistsError
 from autolabel.manifest import make_folder
+from autolabel.writing import naming
 
 MARKER = ".autolabel-export"
 """In every folder that an export made: no other tool writes it, and none minds it."""
@@ -54,9 +55,10 @@ def new_path(path: str | Path, *, overwrite: bool) -> Generator[Path]:
     _require_free(given, free=not path.exists() or (overwrite and path.is_file()))
     temporary = _temporary(path)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        with naming(given):
+            yield temporary
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
