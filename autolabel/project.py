@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from autolabel.errors import ConfigError
+from autolabel.formats.yolo_data import SPLITS
 from autolabel.settings import Settings
+from autolabel.split import parse_shares
 
 FILE = "autolabel.toml"
 
@@ -25,6 +27,8 @@ class Corpus(Settings):
         calibration: Manifest of labelled poses to calibrate on; their images are never trained on.
         test: Manifest of labelled poses that every round's network is measured on; never trained on either. The last
             step corrects by them how many bad poses it expects among the accepted, and plants errors from them.
+        base: Manifest of labelled poses that stays the same for good, on which no new network may get worse; never
+            trained on. By default ``test``.
     """
 
     images: str
@@ -33,6 +37,7 @@ class Corpus(Settings):
     labelled: str = ""
     calibration: str = ""
     test: str = ""
+    base: str = ""
 
 
 class Promise(Settings):
@@ -80,6 +85,11 @@ class Rounds(Settings):
         order: What is reviewed first: ``doubt``; ``clean``, most errors removed a second; ``learn``, doubtful and
             unlike what people have seen; or ``random``, for comparison.
         replay: Share of every batch that comes from the poses of before.
+        gate_share: Share of the random draws that is kept to compare a new network with the old one; each of these
+            poses serves one comparison. 0: every new network is used, unseen.
+        base_drop: How much mean OKS a new network may lose on ``corpus.base``; it has to be shown that it loses less.
+        when_blind: What happens where too few poses are there to compare networks by: ``promote`` uses the new one,
+            ``keep`` stays with the old one.
         seed: Of all draws.
     """
 
@@ -88,7 +98,16 @@ class Rounds(Settings):
     random_share: float = Field(default=0.2, ge=0, le=1)
     order: Literal["doubt", "random", "clean", "learn"] = "doubt"
     replay: float = Field(default=0.5, ge=0, lt=1)
+    gate_share: float = Field(default=0.0, ge=0, lt=1)
+    base_drop: float = Field(default=0.01, ge=0, le=1)
+    when_blind: Literal["promote", "keep"] = "promote"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _lets_some_network_pass(self) -> Self:
+        if self.when_blind == "keep" and not self.gate_share:
+            raise ValueError('when_blind = "keep" needs a gate_share above 0: no new network would ever be used')
+        return self
 
 
 class Network(Settings):
@@ -162,6 +181,33 @@ class LabelStudio(Settings):
         return self
 
 
+class Dataset(Settings):
+    """What comes out, and what only the user knows about it.
+
+    Attributes:
+        licence: Of the images and their labels, in the words of the dataset card; where it is empty, the card says
+            that it is missing.
+        source: Where the images come from, likewise.
+        split: Shares of ``train``, ``val`` and ``test`` in the YOLO-pose data set, such as ``train=0.8,val=0.2``; empty
+            writes none. Near-duplicates, and images of one group or video, never part.
+    """
+
+    licence: str = ""
+    source: str = ""
+    split: str = "train=0.8,val=0.2"
+
+    @field_validator("split")
+    @classmethod
+    def _splits_that_yolo_knows(cls, split: str) -> str:
+        try:
+            unknown = set(parse_shares(split)) - set(SPLITS) if split else set[str]()
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+        if unknown:
+            raise ValueError(f"{sorted(unknown)[0]!r} is no split; known: {', '.join(SPLITS)}")
+        return split
+
+
 class Project(Settings):
     """The content of ``autolabel.toml``.
 
@@ -172,6 +218,7 @@ class Project(Settings):
         rounds: See :class:`Rounds`.
         network: See :class:`Network`.
         labelstudio: See :class:`LabelStudio`.
+        dataset: See :class:`Dataset`.
         training: Fields of ``model.train.Training`` for the first network.
         finetuning: Fields that differ when a round fine-tunes on corrections.
     """
@@ -182,6 +229,7 @@ class Project(Settings):
     rounds: Rounds = Rounds()
     network: Network = Network()
     labelstudio: LabelStudio = LabelStudio()
+    dataset: Dataset = Dataset()
     training: dict[str, Any] = Field(default_factory=dict[str, Any])
     finetuning: dict[str, Any] = Field(default_factory=dict[str, Any])
 

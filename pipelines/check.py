@@ -56,8 +56,8 @@ class Checked:
     group: NDArray[np.intp]
     area: NDArray[np.float64]
 
-    def take(self, which: NDArray[np.bool_]) -> "Checked":
-        """The poses where the mask is set."""
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Checked":
+        """The poses where a mask is set, or those of some rows, in that order."""
         values = {name: array[which] for name, array in self.features.items()}
         rest = (getattr(self, name)[which] for name in _ARRAYS)
         return Checked(self.poses.take(which), values, *rest)

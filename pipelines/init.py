@@ -18,6 +18,7 @@ skeleton = {skeleton}
 # labelled = ""         # manifest of labelled poses to start from; needed without network.weights
 # calibration = ""      # manifest of labelled poses to calibrate on; their images are never trained on
 # test = ""             # manifest of labelled poses that every round's network is measured on
+# base = ""             # manifest of labelled poses on which no new network may get worse; else test
 
 [promise]
 # max_bad = 0.02        # of the accepted poses at most this share is bad ...
@@ -34,6 +35,10 @@ skeleton = {skeleton}
 # random_share = 0.2    # of them drawn at random, to measure by; never trained on
 # order = "doubt"       # or "clean" (errors removed a second), "learn" (unlike what was seen), "random"
 # replay = 0.5          # share of every batch from the poses of before
+# gate_share = 0.0      # of the random draws, to compare a new network with the old one: 0.5 with 100 or more draws a
+                        # round; 0 keeps none, and every new network is used
+# base_drop = 0.01      # mean OKS that a new network may lose on corpus.base
+# when_blind = "promote"  # with too few poses to compare by, use the new network; or "keep" the old one
 # seed = 0
 
 [network]
@@ -49,6 +54,11 @@ skeleton = {skeleton}
 # prefix = ""           # with url-prefix: what stands before a crop's name, https://... or s3://bucket/folder
 # annotators = 1        # how many people answer each task
 # rule = "latest"       # what counts of several answers to one task; or "consensus"
+
+[dataset]
+# licence = ""          # of images and labels, for the dataset card, such as "CC BY 4.0"
+# source = ""           # where the images come from
+# split = "train=0.8,val=0.2"   # of the YOLO-pose data set; near-duplicates and videos never part; "" writes none
 
 [training]
 # steps = 5000

@@ -1,34 +1,31 @@
-"""One round of the loop: route, review, fine-tune, label anew, measure."""
+"""One round of the loop: route, review, fine-tune, let the new network pass or not, label anew, measure."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autolabel.errors import ConfigError, WorkError
+from autolabel.errors import ConfigError
 from autolabel.labelstudio.tasks import KINDS
 from autolabel.manifest import COMMIT, Manifest, write_text
-from autolabel.skeleton import Skeleton
 from pipelines import calibrate
 from pipelines.check import Checked, check
+from pipelines.loop_gate import gate
 from pipelines.loop_history import check_forecast, history
+from pipelines.loop_predict import predicted_by
+from pipelines.loop_review import reviewed
 from pipelines.loop_state import (
-    CLOSED,
     ROUND,
     Loop,
-    Waiting,
+    asked_skeleton,
     last_pulled,
     read_seconds,
     to_calibrate_on,
     to_learn_from,
-    undecided,
-    waits_for_reviewers,
 )
 from pipelines.measure import Effort, round_record
 from pipelines.merge import merge
-from pipelines.predict import predict
 from pipelines.predicted import predicted_how
-from pipelines.pull import pull
-from pipelines.push import push
 from pipelines.route import ROUTING, route
 from pipelines.scan import scan
 from pipelines.score import score
@@ -63,11 +60,11 @@ def first_round(loop: Loop) -> None:
                 progress=loop.progress,
             )
     _label(loop, 0, None)
-    _write_round(loop, 0, trained_on=0)
+    _write_round(loop, 0, trained_on=0, gate=None)
 
 
 def review_round(loop: Loop, n: int) -> bool:
-    """Route, review, fine-tune, label anew.
+    """Route, review, fine-tune, label anew with the new network, or with the old one if the gate refuses the new.
 
     Returns:
         False when there is nothing left to review.
@@ -99,17 +96,21 @@ def review_round(loop: Loop, n: int) -> bool:
     pulled = reviewed(loop, here)
     check_forecast(loop, n, pulled)
     trained_on = _fine_tune(loop, n, pulled)
+    judged = gate(loop, n, pulled)
     _label(loop, n, pulled)
-    _write_round(loop, n, trained_on=trained_on)
+    _write_round(loop, n, trained_on=trained_on, gate=judged)
     return True
 
 
 def _portions(loop: Loop) -> str:
     """What random draws serve: the calibrator, and the choice of what to accept where no test poses can serve it.
 
-    Networks are not compared on any: the last one labels.
+    A share of them compares networks, where the settings ask for that.
     """
-    return "calibration=1" if loop.project.corpus.test else "development=0.3,calibration=0.7"
+    shares = {"calibration": 1.0} if loop.project.corpus.test else {"development": 0.3, "calibration": 0.7}
+    kept = loop.project.rounds.gate_share
+    shares = {name: share * (1 - kept) for name, share in shares.items()} | ({"gate": kept} if kept else {})
+    return ",".join(f"{name}={share:.12g}" for name, share in shares.items())
 
 
 def routed(loop: Loop, scored: Path, *, out: Path, **settings: Any) -> dict[str, int]:
@@ -126,44 +127,15 @@ def routed(loop: Loop, scored: Path, *, out: Path, **settings: Any) -> dict[str,
     return {kind: tasks[kind] for kind in KINDS if kind in tasks}
 
 
-def reviewed(loop: Loop, here: Path) -> Manifest:
-    """Send a routing's tasks and bring the answers back; of audited poses, until each is decided.
-
-    Raises:
-        Waiting: Some answers are missing.
-        WorkError: An audited pose cannot be shown to anybody.
-    """
-    answers, closed = here / "pulled", here / CLOSED
-    if closed.is_file():
-        return Manifest.open(answers)
-    with loop.timed(here, "review"):
-        sent = push(here / "routing", project=loop.folder, progress=loop.progress)
-        if not sent.tasks:  # no image of them can be read any more
-            raise WorkError("none of the images to review can be read", subject=str(here / "routing"))
-        if loop.reviewer is not None:
-            loop.reviewer.review(loop.folder)
-        pulled = pull(project=loop.folder, out=answers, overwrite=True, progress=loop.progress)
-    if pulled.open:
-        raise Waiting(waits_for_reviewers(loop.folder))
-    unanswered, unshown = undecided(loop.folder, here / "routing", pulled.manifest)
-    if unshown:
-        raise WorkError(f"{unshown[0]} of the audit has no task: its image cannot be read", subject=str(here))
-    if unanswered:
-        raise Waiting(
-            f"reviewers: {len(unanswered)} tasks of the audit, such as that of {unanswered[0]}, were left to an expert "
-            "or answered in a way that cannot be used (see notices.jsonl). Change these answers in Label Studio and "
-            "export again"
-        )
-    write_text(closed, json.dumps({"answered": pulled.answered, "digest": pulled.manifest.digest}) + "\n")
-    return pulled.manifest
-
-
 def _require_corpus(loop: Loop) -> None:
     """Refuse settings that would train on what measures, or mix skeletons."""
     corpus = loop.project.corpus
-    skeleton = _skeleton(loop)
+    skeleton = asked_skeleton(loop)
     owner: dict[str, str] = {}
-    for name, setting in (("labelled", corpus.labelled), ("calibration", corpus.calibration), ("test", corpus.test)):
+    settings = {name: getattr(corpus, name) for name in ("labelled", "calibration", "test")}
+    if corpus.base != corpus.test:
+        settings["base"] = corpus.base
+    for name, setting in settings.items():
         manifest = loop.manifest(setting)
         if manifest is None:
             continue
@@ -186,14 +158,6 @@ def _require_no_audit(loop: Loop, n: int) -> None:
             remedy="A second audit would have to share the confidence: set rounds.count back, or start a new project "
             "with this one's last network as network.weights.",
         )
-
-
-def _skeleton(loop: Loop) -> Skeleton | None:
-    """The skeleton that the settings ask for, if they do."""
-    name = loop.project.corpus.skeleton
-    if not name:
-        return None
-    return Skeleton.load(loop.path(name) if loop.path(name).is_file() else name)
 
 
 def _fine_tune(loop: Loop, n: int, pulled: Manifest) -> int:
@@ -263,40 +227,17 @@ def _predict_corpus(loop: Loop, n: int) -> Manifest:
     first, corpus = loop.round(0) / "predicted", loop.project.corpus
     if (first / COMMIT).is_file():
         return predicted_by(loop, n, first, "predicted")
-    source = loop.path(corpus.boxes) if corpus.boxes else loop.folder / "images"
+    source = loop.path(corpus.boxes) if corpus.boxes else loop.folder / "scanned"
     if not corpus.boxes:
         scan(loop.path(corpus.images), out=source, progress=loop.progress)
     predicted = predicted_by(loop, n, source, "predicted")
-    if asked := _skeleton(loop):
+    if asked := asked_skeleton(loop):
         asked.require_same(predicted.skeleton, loop.network(n)[1])
     return predicted
 
 
-def predicted_by(loop: Loop, n: int, source: Path, name: str) -> Manifest:
-    """What round ``n``'s network says; kept with the round that trained it, so that nothing is predicted twice.
-
-    Args:
-        loop: The loop.
-        n: The round.
-        source: Manifest of boxes or poses to predict.
-        name: Of the result's folder.
-    """
-    owner, weights = loop.network(n)
-    network, out = loop.project.network, loop.round(owner) / name
-    if (out / COMMIT).is_file():
-        return Manifest.open(out)
-    return predict(
-        source,
-        weights=weights,
-        out=out,
-        dataset=network.dataset or None,
-        flip_test=network.flip_test,
-        progress=loop.progress,
-    ).manifest
-
-
-def _write_round(loop: Loop, n: int, *, trained_on: int) -> None:
-    """The round's numbers; it is finished when they are there."""
+def _write_round(loop: Loop, n: int, *, trained_on: int, gate: Mapping[str, Any] | None) -> None:
+    """The round's numbers, and what its gate decided; it is finished when they are there."""
     here, corpus = loop.round(n), loop.project.corpus
     labelled, known = loop.manifest(corpus.labelled), loop.manifest(corpus.test)
     scored = Manifest.open(here / "scored")
@@ -310,5 +251,6 @@ def _write_round(loop: Loop, n: int, *, trained_on: int) -> None:
         truth=loop.truth,
         test=check(predicted_by(loop, n, known.path, "test"), known) if known else None,
         seconds=read_seconds(here),
+        gate=gate,
     )
     write_text(here / ROUND, json.dumps(record, indent=2) + "\n")

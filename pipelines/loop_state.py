@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from autolabel.formats.records import Record, read_json
 from autolabel.labelstudio.exports import read_export, standing
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.images import IMAGES, image_key, read_images
@@ -18,8 +19,11 @@ from autolabel.merge import CORRECTIONS, SETTLED, State, read_corrections
 from autolabel.poses import Sample
 from autolabel.progress import Progress
 from autolabel.project import FILE, Project, read_project
+from autolabel.promotion import Decision
 from autolabel.run import DONE
+from autolabel.skeleton import Skeleton
 from pipelines.certify import SPENT
+from pipelines.loop_wait import Patience
 from pipelines.pull_answers import CHECKS, Sent
 from pipelines.push_queue import read_routing
 
@@ -27,6 +31,9 @@ ROUND = "round.json"
 CERTIFICATE = "certificate.json"
 CLOSED = "closed.json"
 """Says that a step has taken in its answers: what is answered later belongs to the next one."""
+
+GATE = "gate.json"
+"""Says whether a round's new network replaces the one before it, and why."""
 
 HELD = "held.txt"
 """A routing's list of poses that resemble those of its audit."""
@@ -39,6 +46,7 @@ its pose is audited, and then has a task of that kind too, or it is a decoy, and
 
 _FITS_CALIBRATOR = frozenset({"calibration", "random"})
 _DEVELOPS = frozenset({"development"})
+_GATES = frozenset({"gate"})
 _JUDGED = frozenset({AUDIT, BLIND, KEYPOINT, IMAGE})
 """Kinds of tasks without whose answers an audit cannot be judged."""
 
@@ -65,6 +73,7 @@ class Loop:
         reviewer: Who answers at once, if anybody does.
         truth: Truth for measuring, if it is known.
         progress: Where to report.
+        patience: How to wait for people; None to return and say what is waited for.
     """
 
     folder: Path
@@ -72,6 +81,7 @@ class Loop:
     reviewer: Reviewer | None
     truth: Manifest | None
     progress: Progress
+    patience: Patience | None = None
 
     @property
     def settings(self) -> str:
@@ -100,9 +110,12 @@ class Loop:
         return Manifest.open(self.path(setting)) if setting else None
 
     def network(self, n: int) -> tuple[int, str]:
-        """The last round up to ``n`` that trained a network, and its weights; before any, those of the settings."""
+        """The last round up to ``n`` whose network is in force, and its weights; before any, those of the settings.
+
+        A network that its round's gate refused is never in force.
+        """
         for m in range(n, -1, -1):
-            if (self.round(m) / "model" / DONE).is_file():
+            if (self.round(m) / "model" / DONE).is_file() and promoted(self.round(m)):
                 return m, str(self.round(m) / "model")
         weights = self.project.network.weights
         return 0, str(self.path(weights)) if self.path(weights).exists() else weights
@@ -120,15 +133,46 @@ class Loop:
             write_text(here / _SECONDS, json.dumps(spent) + "\n")
 
 
+def promoted(here: Path) -> bool:
+    """Whether a round's gate let its new network pass; a round without a gate lets every one pass.
+
+    Raises:
+        FormatError: ``gate.json`` is malformed.
+    """
+    file = here / GATE
+    if not file.is_file():
+        return True
+    record = Record(read_json(file), "", str(file))
+    decision, known = record.text("decision"), [decision.value for decision in Decision]
+    if decision not in known:
+        record.fail("decision", f"is {decision!r}, expected one of: {', '.join(known)}")
+    return decision == Decision.PROMOTED
+
+
 def read_seconds(here: Path) -> dict[str, float]:
     """Time by step of a folder's steps so far."""
     file = here / _SECONDS
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
+def asked_skeleton(loop: Loop) -> Skeleton | None:
+    """The skeleton that the settings ask for, if they do."""
+    name = loop.project.corpus.skeleton
+    if not name:
+        return None
+    return Skeleton.load(loop.path(name) if loop.path(name).is_file() else name)
+
+
+def round_folders(folder: Path) -> list[Path]:
+    """The folders of a project's rounds, in their order; a copy under another name beside them is none."""
+    return sorted(
+        (here for here in (folder / "rounds").glob("*") if here.name.isdecimal()), key=lambda here: int(here.name)
+    )
+
+
 def last_pulled(folder: Path) -> Path | None:
     """The newest answers of a project: those of the audit, or of its last round that has any."""
-    found = [*sorted(folder.glob("rounds/*/pulled")), folder / "audit" / "pulled"]
+    found = [*(here / "pulled" for here in round_folders(folder)), folder / "audit" / "pulled"]
     finished = [pulled for pulled in found if (pulled / COMMIT).is_file() and (pulled / CORRECTIONS).is_file()]
     return finished[-1] if finished else None
 
@@ -137,10 +181,12 @@ def to_learn_from(loop: Loop, pulled: Manifest) -> list[str]:
     """Ids of the answered poses that a network may be trained on.
 
     Left out are poses that were drawn to measure it, poses that an unspent audit holds because they resemble its own,
-    images of the calibration and test manifests, poses and images that people rejected, and what was left to an expert.
+    images of the calibration, test and base manifests, poses and images that people rejected, and what was left to an
+    expert.
     """
     proof, corpus = _drawn_as_proof(loop.folder, _PROOF) | _held(loop.folder), loop.project.corpus
-    held = {sample.id for part in (corpus.calibration, corpus.test) for sample in loop.manifest(part) or ()}
+    measuring = (corpus.calibration, corpus.test, corpus.base)
+    held = {sample.id for part in measuring for sample in loop.manifest(part) or ()}
     samples = (s for s in pulled if s.id not in held and s.attributes.get("state") != State.REJECTED)
     return sorted(pose for pose, state in _states(samples) if state == State.REVIEWED and pose not in proof)
 
@@ -154,6 +200,12 @@ def to_calibrate_on(loop: Loop, pulled: Manifest) -> list[str]:
 def to_develop_on(loop: Loop, pulled: Manifest) -> list[str]:
     """Ids of the settled poses that rounds drew at random to choose by, which neither network nor calibrator saw."""
     drawn = _drawn_as_proof(loop.folder, _DEVELOPS)
+    return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
+
+
+def to_gate_by(loop: Loop, pulled: Manifest) -> list[str]:
+    """Ids of the settled poses that rounds drew at random to compare networks by, used up or not."""
+    drawn = _drawn_as_proof(loop.folder, _GATES)
     return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
 
 
@@ -222,8 +274,8 @@ def undecided(folder: Path, routing: Path, pulled: Manifest) -> tuple[list[str],
 
 def _held(folder: Path) -> set[str]:
     """Poses that audits which are not spent hold back."""
-    lists = (*folder.glob(f"rounds/*/routing/{HELD}"), *folder.glob(f"audit/routing/{HELD}"))
-    open_ = (file for file in lists if not (file.parent / SPENT).is_file())
+    lists = [here / "routing" / HELD for here in (*round_folders(folder), folder / "audit")]
+    open_ = (file for file in lists if file.is_file() and not (file.parent / SPENT).is_file())
     return {pose for file in open_ for pose in file.read_text(encoding="utf-8").split()}
 
 

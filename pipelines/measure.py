@@ -54,6 +54,7 @@ def round_record(
     truth: Manifest | None,
     test: Checked | None,
     seconds: Mapping[str, float],
+    gate: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of a round's ``round.json``; ``autolabel.report.rounds`` reads it.
 
@@ -66,6 +67,7 @@ def round_record(
         truth: The truth of all poses, if it is known.
         test: The network's poses on held-out images.
         seconds: Time by step.
+        gate: What its gate decided about a new network, if it trained one.
     """
     opened = sum(int(seen(scored.poses(i)).sum()) for i in range(scored.num_parts))
     untouched = None
@@ -85,6 +87,7 @@ def round_record(
         "random": None,
         "score": score_quality(untouched.poses.p_bad, untouched.bad) if untouched is not None else None,
         "seconds": {step: round(value, 2) for step, value in seconds.items()},
+        "gate": None if gate is None else {name: gate[name] for name in ("decision", "reason", "gate", "base")},
     }
 
 

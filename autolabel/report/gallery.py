@@ -218,9 +218,14 @@ def _shot(image: NDArray[np.uint8], candidate: Candidate, skeleton: Skeleton, co
     before = None if correction is None else correction.before.xy[None]
     view = pose_view(poses, (image.shape[1], image.shape[0]), SIDE)
     drawn = draw_poses(image, poses, skeleton, view=view, marked=marked, before=before)
+    return Shot(as_jpeg(drawn), _caption(poses, marked, skeleton, correction), candidate.sample.path)
+
+
+def as_jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """A (H, W, 3) picture as a JPEG file's bytes."""
     buffer = io.BytesIO()
-    Image.fromarray(drawn).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return Shot(buffer.getvalue(), _caption(poses, marked, skeleton, correction), candidate.sample.path)
+    Image.fromarray(picture).save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return buffer.getvalue()
 
 
 def _caption(poses: Poses, marked: NDArray[np.bool_], skeleton: Skeleton, correction: Correction | None) -> str:

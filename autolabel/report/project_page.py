@@ -8,6 +8,8 @@ from autolabel.certify import Certificate
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.merge import CORRECTIONS, Correction, latest, read_corrections
 from autolabel.report.gallery import Shelf, shelves
+from autolabel.report.gate_gallery import gate_shelf
+from autolabel.report.gate_table import gate_table
 from autolabel.report.page import Bars, Page, Table, Tile, Verdict
 from autolabel.report.plots import Part, Plot, doubt, effort_curve, error_by_round
 from autolabel.report.rounds import (
@@ -74,10 +76,10 @@ def project_page(project: Path, upto: int | None = None) -> Page:
         f"{sum(last.counts.values()):,} poses · model {last.model[:12]}",
         verdict=verdict(certificate),
         tiles=_tiles(rounds, certificate, audit),
-        tables=(*_quality_tables(rounds), _work_table(rounds, audit)),
+        tables=tuple(t for t in (*_quality_tables(rounds), gate_table(rounds), _work_table(rounds, audit)) if t),
         bars=(_routes(rounds),),
         plots=_plots(rounds, certificate),
-        shelves=_gallery(project),
+        shelves=(*_gate_gallery(project, rounds), *_gallery(project)),
         facts=(*_certificate_facts(certificate), *_WORDS),
     )
 
@@ -222,6 +224,13 @@ def _plots(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Pl
     if scored and scored.score:
         plots.append(doubt(scored.score, scored.number, max_bad))
     return tuple(plots)
+
+
+def _gate_gallery(project: Path, rounds: Sequence[Round]) -> tuple[Shelf, ...]:
+    """What the newest network changed, whether it was let pass or not."""
+    judged = [r.number for r in rounds if r.gate]
+    shelf = gate_shelf(project / ROUNDS / f"{judged[-1]:02d}") if judged else None
+    return (shelf,) if shelf else ()
 
 
 def _gallery(project: Path) -> tuple[Shelf, ...]:

@@ -69,6 +69,42 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A new network beside the old one on the same poses.
+
+    Attributes:
+        poses: How many.
+        oks: Mean OKS of the new network; NaN of no poses.
+        old_oks: Of the old one.
+        fixed: Poses that are bad with the old network only.
+        broken: Poses that are bad with the new network only.
+    """
+
+    poses: int
+    oks: float
+    old_oks: float
+    fixed: int
+    broken: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What was decided about a round's new network.
+
+    Attributes:
+        decision: ``promoted`` or ``refused``.
+        reason: Why.
+        gate: On the gate poses; None where nothing was held out for a gate.
+        base: On the base set; None where there is none.
+    """
+
+    decision: str
+    reason: str
+    gate: Compared | None
+    base: Compared | None
+
+
+@dataclass(frozen=True)
 class Round:
     """One turn of the loop.
 
@@ -83,6 +119,7 @@ class Round:
         random: What random routing at the same budget led to, if it was tried.
         score: How good the doubt was, where the truth is known.
         seconds: Time by step.
+        gate: What was decided about the network that it trained; None where it trained none.
     """
 
     number: int
@@ -95,6 +132,7 @@ class Round:
     random: Arm | None
     score: Score | None
     seconds: Mapping[str, float]
+    gate: Gate | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +210,7 @@ def read_round(file: Path) -> Round:
         random=None if record.require("random") is None else _arm(record.record("random")),
         score=None if record.require("score") is None else _score(record.record("score")),
         seconds={name: record.record("seconds").number(name) for name in record.record("seconds").data},
+        gate=None if record.data.get("gate") is None else _gate(record.record("gate")),
     )
 
 
@@ -189,6 +228,18 @@ def read_certificate(project: Path) -> Certificate | None:
 
 def _arm(record: Record) -> Arm:
     return Arm(untouched=_quality(record, "untouched"), test=_quality(record, "test"))
+
+
+def _gate(record: Record) -> Gate:
+    return Gate(record.text("decision"), record.text("reason"), _two(record, "gate"), _two(record, "base"))
+
+
+def _two(record: Record, field: str) -> Compared | None:
+    if record.require(field) is None:
+        return None
+    compared = record.record(field)
+    poses, fixed, broken = (int(compared.number(name)) for name in ("poses", "fixed", "broken"))
+    return Compared(poses, _share(compared, "oks"), _share(compared, "old_oks"), fixed, broken)
 
 
 def _quality(record: Record, field: str) -> Quality | None:

@@ -20,6 +20,7 @@ from pipelines.loop_state import (
     read_seconds,
     to_calibrate_on,
     to_develop_on,
+    to_gate_by,
     to_learn_from,
     undecided,
 )
@@ -39,7 +40,6 @@ def loop_of(review_case: Any, **corpus: str) -> Loop:
 @pytest.fixture
 def pushed(review_case: Any) -> Path:
     """Every pose of the case has a task of another kind."""
-    review_case.project.mkdir()
     entries = [{"pose": f"pose-{i}", "kind": kind} for i, kind in enumerate(KINDS)]
     push(review_case.route(*entries), project=review_case.project)
     return review_case.project
@@ -60,7 +60,6 @@ def test_what_measures_and_what_is_undecided_is_not_learnt_from(review_case: Any
 
 
 def test_every_portion_serves_one_purpose(review_case: Any) -> None:
-    review_case.project.mkdir()
     kinds = ("review", "development", "gate", "calibration", "keypoint", "random")
     entries = [{"pose": f"pose-{i}", "kind": kind} for i, kind in enumerate(kinds)]
     decoy = {"pose": "pose-0", "kind": "blind", "blind": True}
@@ -68,6 +67,7 @@ def test_every_portion_serves_one_purpose(review_case: Any) -> None:
     loop, pulled = loop_of(review_case), answered(review_case, ["reviewed"] * 6)
     assert to_learn_from(loop, pulled) == ["pose-0"]
     assert to_develop_on(loop, pulled) == ["pose-1"]
+    assert to_gate_by(loop, pulled) == ["pose-2"]
     assert to_calibrate_on(loop, pulled) == ["pose-3", "pose-5"]
 
 
@@ -83,7 +83,6 @@ def test_what_resembles_an_audit_is_held_until_it_is_spent(review_case: Any, pus
 
 def test_an_audit_waits_for_all_that_it_is_judged_by(review_case: Any) -> None:
     """One audited pose sent to an expert, a blind task that was left empty, an image that has no task."""
-    review_case.project.mkdir()
     audit = [{"pose": f"pose-{i}", "kind": "audit"} for i in (0, 1)]
     blind = [{"pose": f"pose-{i}", "kind": "blind", "blind": True} for i in (0, 1)]
     routing = review_case.route(
@@ -177,7 +176,6 @@ def test_time_adds_up_over_runs_and_failures(review_case: Any, tmp_path: Path) -
 
 
 def test_the_network_of_a_round_is_the_last_that_was_trained(review_case: Any) -> None:
-    review_case.project.mkdir()
     given = Project.model_validate({"name": "p", "corpus": {"images": "i"}, "network": {"weights": "org/model"}})
     loop = Loop(review_case.project, given, None, None, SILENT)
     assert loop.network(3) == (0, "org/model")

@@ -1,0 +1,42 @@
+"""What a network of the loop says about a manifest: kept beside the network, so that nothing is predicted twice."""
+
+from pathlib import Path
+
+from autolabel.manifest import COMMIT, Manifest
+from pipelines.loop_state import Loop
+from pipelines.predict import predict
+
+
+def predicted_by(loop: Loop, n: int, source: Path, name: str) -> Manifest:
+    """What the network in force after round ``n`` says; kept with the round that trained it.
+
+    Args:
+        loop: The loop.
+        n: The round.
+        source: Manifest of boxes or poses to predict.
+        name: Of the result's folder.
+    """
+    owner, weights = loop.network(n)
+    return predicted_with(loop, weights, source, loop.round(owner) / name)
+
+
+def predicted_with(loop: Loop, weights: str, source: Path, out: Path) -> Manifest:
+    """What some network says, a candidate that is not in force among them; opened where it was written already.
+
+    Args:
+        loop: The loop.
+        weights: Of the network.
+        source: Manifest of boxes or poses to predict.
+        out: The result's folder.
+    """
+    if (out / COMMIT).is_file():
+        return Manifest.open(out)
+    network = loop.project.network
+    return predict(
+        source,
+        weights=weights,
+        out=out,
+        dataset=network.dataset or None,
+        flip_test=network.flip_test,
+        progress=loop.progress,
+    ).manifest

@@ -1,0 +1,247 @@
+"""The gate in the loop: who passes, who is refused, what a refusal changes, and that no pose is asked twice."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autolabel.errors import ConfigError, FormatError
+from autolabel.manifest import Manifest, write_manifest
+from autolabel.progress import SILENT
+from autolabel.project import read_project, to_toml
+from autolabel.report.gate_gallery import gate_shelf
+from pipelines import loop
+from pipelines.drawn_corpus import draw_corpus, hide_truth
+from pipelines.loop_state import GATE, Loop, promoted
+from pipelines.simulated_reviewer import SimulatedReviewer
+from pipelines.train import train_network
+from tests.pipelines.conftest import NETWORK, TRAINING
+
+POOL = 44
+WORSE = {"steps": 4, "learning_rate": 1.0}
+BETTER = {"steps": 60, "learning_rate": 5e-3}
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes projects over forty-four pictures, whose first network has hardly learnt anything."""
+    folder = tmp_path_factory.mktemp("gate")
+    drawn, _ = draw_corpus(folder / "drawn", images=POOL + 28, seed=5)
+    samples = list(drawn)
+    parts = {"truth": samples[:POOL], "labelled": samples[POOL : POOL + 6], "base": samples[POOL + 6 :]}
+    parts["pool"] = [sample.with_poses(hide_truth(sample.poses)) for sample in parts["truth"]]
+    for name, part in parts.items():
+        write_manifest(folder / name, part, drawn.skeleton, drawn.roots, stage="test", part_size=20)
+    labelled = Manifest.open(folder / "labelled")
+    first = train_network([(labelled, 1.0)], out=folder / "weights", network=NETWORK, training={**TRAINING, "steps": 3})
+
+    def project(name: str, finetuning: dict[str, Any], corpus: dict[str, str], **rounds: Any) -> Path:
+        tables = {
+            "name": name,
+            "corpus": {"images": "../drawn/images", "boxes": "../pool", "labelled": "../labelled", **corpus},
+            "promise": {"max_bad": 0.3, "confidence": 0.8, "audit": 3},
+            "rounds": {"count": 1, "budget": 44, "random_share": 0.9, "gate_share": 0.8, **rounds},
+            "network": {"weights": str(first.checkpoint)},
+            "training": TRAINING,
+            "finetuning": finetuning,
+        }
+        (folder / name).mkdir()
+        (folder / name / "autolabel.toml").write_text(to_toml(tables))
+        return folder / name
+
+    return project
+
+
+def run(project: Path) -> None:
+    reviewer = SimulatedReviewer(Manifest.open(project.parent / "truth"), seed=0)
+    loop.run(project, reviewer=reviewer, audit=False)
+
+
+def opened(project: Path) -> Loop:
+    return Loop(project, read_project(project), None, None, SILENT)
+
+
+def record(project: Path, n: int, name: str) -> dict[str, Any]:
+    return json.loads((project / "rounds" / f"{n:02d}" / name).read_text())
+
+
+def kinds(project: Path, n: int) -> dict[str, str]:
+    lines = (project / "rounds" / f"{n:02d}" / "routing" / "queue.jsonl").read_text().splitlines()
+    return {task["pose"]: task["kind"] for task in map(json.loads, lines)}
+
+
+@pytest.fixture(scope="module")
+def better(make: Make) -> Path:
+    """One round whose network learnt much more than the first one."""
+    project = make("better", BETTER, {"base": "../base"})
+    run(project)
+    return project
+
+
+@pytest.fixture(scope="module")
+def worse(make: Make) -> Path:
+    """Two rounds that train at a rate at which nothing is learnt and everything forgotten."""
+    project = make("worse", WORSE, {"base": "../base"}, count=2)
+    run(project)
+    return project
+
+
+def test_a_better_network_replaces_the_old_one(better: Path) -> None:
+    gate, (owner, weights) = record(better, 1, GATE), opened(better).network(1)
+    assert (gate["decision"], owner, weights) == ("promoted", 1, str(better / "rounds" / "01" / "model"))
+    assert gate["reason"].startswith("better on the gate poses: mean OKS 0.")
+    assert gate["gate"]["oks_low"] > 0
+    assert gate["base"]["oks_low"] > -gate["base_drop"] == -0.01
+    assert record(better, 1, "round.json")["model"] != record(better, 0, "round.json")["model"]
+    assert record(better, 1, "round.json")["gate"] == {k: gate[k] for k in ("decision", "reason", "gate", "base")}
+    assert record(better, 0, "round.json")["gate"] is None, "the first network replaces none"
+
+
+def test_networks_are_compared_on_what_neither_learnt_from(better: Path) -> None:
+    gate, asked = record(better, 1, GATE), kinds(better, 1)
+    drawn = {pose for pose, kind in asked.items() if kind == "gate"}
+    assert set(gate["used"]) < drawn, "some lie in pictures that the network learnt from"
+    assert gate["left_out"] == len(drawn) - len(gate["used"])
+    training = Manifest.open(better / "rounds" / "01" / "training")
+    assert training.counts["poses"] == sum(kind == "review" for kind in asked.values()) > 0
+    compared = Manifest.open(better / "rounds" / "01" / "gate" / "predicted")
+    assert {sample.id for sample in compared}.isdisjoint(sample.id for sample in training)
+    assert gate["gate"]["groups"] == len(compared) >= 20
+    assert {change["pose"] for change in gate["changed"]} <= set(gate["used"])
+    assert sum(k["fixed"] for k in gate["keypoints"].values()) > sum(k["broken"] for k in gate["keypoints"].values())
+
+
+def test_a_refused_network_is_never_used(worse: Path) -> None:
+    first = record(worse, 0, "round.json")["model"]
+    for n in (1, 2):
+        gate = record(worse, n, GATE)
+        assert gate["decision"] == "refused"
+        assert gate["reason"].startswith("mean OKS on the base set fell by more than 0.01: ")
+        assert (worse / "rounds" / f"{n:02d}" / "model" / "model.safetensors").is_file(), "it stays where it is"
+        assert not (worse / "rounds" / f"{n:02d}" / "predicted").exists(), "the old network has said it all"
+        assert opened(worse).network(n)[0] == 0
+        assert record(worse, n, "round.json")["model"] == first
+        (by,) = {p.digest for p in Manifest.open(worse / "rounds" / "00" / "predicted").parents if p.role == "weights"}
+        assert by == first
+    merged = Manifest.open(worse / "rounds" / "02" / "merged")
+    assert Manifest.open(worse / "rounds" / "00" / "predicted").digest in {p.digest for p in merged.parents}
+
+
+def test_a_pose_serves_one_gate(worse: Path) -> None:
+    used = [set(record(worse, n, GATE)["used"]) for n in (1, 2)]
+    assert len(used[0]) >= 20
+    assert used[0].isdisjoint(used[1])
+    first = {pose for pose, kind in kinds(worse, 1).items() if kind == "gate"}
+    left = record(worse, 2, GATE)["left_out"] + record(worse, 2, GATE)["gate"]["poses"]
+    drawn = {pose for pose, kind in kinds(worse, 2).items() if kind == "gate"}
+    assert left == len((first | drawn) - used[0]), "what the first gate left is there for the second"
+
+
+@pytest.mark.parametrize("case", ["better", "worse"])
+@pytest.mark.parametrize("lost", [("round.json", "scored", "merged", "predicted"), (GATE, "gate", "round.json")])
+def test_a_loop_killed_around_its_gate_decides_once(
+    case: str, lost: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    before: Path = request.getfixturevalue(case)
+    project = before.parent / f"{case}-killed-{len(lost)}"
+    shutil.copytree(before, project)
+    last = read_project(project).rounds.count
+    here = project / "rounds" / f"{last:02d}"
+    for name in lost:
+        shutil.rmtree(here / name) if (here / name).is_dir() else (here / name).unlink(missing_ok=True)
+    kept = {file: file.stat().st_mtime_ns for file in here.glob("*/done.json")}
+    run(project)
+    assert record(project, last, GATE) == record(before, last, GATE)
+    again, once = (record(folder, last, "round.json") for folder in (project, before))
+    assert {**again, "seconds": 0} == {**once, "seconds": 0}
+    assert (here / "predicted").exists() is (case == "better")
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept, "nothing that was finished is done again"
+
+
+@pytest.mark.parametrize(
+    ("rounds", "decision", "reason"),
+    [
+        ({"gate_share": 0.0}, "promoted", r"nothing is held out for a gate \(rounds.gate_share = 0\)"),
+        (
+            {"when_blind": "promote"},
+            "promoted",
+            r'\d groups of unused gate poses are too few .* "promote" decides; there',
+        ),
+        ({"when_blind": "keep"}, "refused", 'when_blind = "keep" decides; there is no base set'),
+    ],
+)
+def test_without_poses_to_compare_by(make: Make, rounds: dict[str, Any], decision: str, reason: str) -> None:
+    settings = {"budget": 8, "random_share": 0.5, **rounds}
+    project = make(
+        f"blind-{decision}-{len(rounds['when_blind']) if 'when_blind' in rounds else 0}", WORSE, {}, **settings
+    )
+    run(project)
+    gate = record(project, 1, GATE)
+    assert (gate["decision"], gate["used"]) == (decision, []), "poses that decided nothing stay for a later gate"
+    assert not (project / "rounds" / "01" / "gate").exists(), "they are not even looked at"
+    assert re.search(reason, gate["reason"])
+    assert opened(project).network(1)[0] == (1 if decision == "promoted" else 0)
+
+
+def test_the_report_tells_who_passed(better: Path, worse: Path) -> None:
+    for project, decision in ((better, "promoted"), (worse, "refused")):
+        page = loop.report(project).path.read_text()
+        assert "New networks, round by round" in page
+        assert f">{decision}<" in page
+        assert record(project, 1, GATE)["reason"].split(":")[0] in page
+
+
+def test_the_report_shows_what_changed_most(better: Path) -> None:
+    (most, *_) = changes = record(better, 1, GATE)["changed"]
+    assert [abs(c["oks"] - c["old_oks"]) for c in changes] == sorted(
+        (abs(c["oks"] - c["old_oks"]) for c in changes), reverse=True
+    )
+    shelf = gate_shelf(better / "rounds" / "01")
+    assert shelf is not None
+    assert len(shelf.shots) == 8
+    assert all(shot.jpeg.startswith(b"\xff\xd8") for shot in shelf.shots)
+    assert shelf.shots[0].caption.startswith(f"OKS {most['old_oks']:.2f} to {most['oks']:.2f}")
+    assert "the network was promoted" in shelf.caption
+    assert gate_shelf(better / "rounds" / "00") is None, "the first network was compared with none"
+
+
+def test_a_project_of_before_there_were_gates_goes_on(better: Path) -> None:
+    project = better.parent / "older"
+    shutil.copytree(better, project)
+    here = project / "rounds" / "01"
+    (here / GATE).unlink()
+    shutil.rmtree(here / "gate")
+    older = {k: v for k, v in record(project, 1, "round.json").items() if k != "gate"}
+    (here / "round.json").write_text(json.dumps(older))
+    assert opened(project).network(1)[0] == 1
+    run(project)
+    assert not (here / GATE).exists(), "a finished round is not judged afterwards"
+    assert "New networks" not in loop.report(project).path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", r"gate\.json: .*decision"),
+        ('{"decision": "maybe"}', r"gate\.json: decision: is 'maybe', expected one of: promoted, refused"),
+        ('{"decision": true}', "decision: is .*expected a text"),
+        ("{", r"gate\.json"),
+    ],
+)
+def test_a_gate_that_cannot_be_read_lets_nothing_pass(tmp_path: Path, text: str, message: str) -> None:
+    assert promoted(tmp_path), "a round without one let every network pass"
+    (tmp_path / GATE).write_text(text)
+    with pytest.raises(FormatError, match=message):
+        promoted(tmp_path)
+
+
+def test_a_base_set_shares_no_image_with_what_is_learnt_from(make: Make) -> None:
+    project = make("shared", WORSE, {"base": "../labelled"})
+    with pytest.raises(ConfigError, match=r"is in corpus\.labelled and in corpus\.base"):
+        run(project)
