@@ -1,4 +1,4 @@
-"""Options of the commands that say who did what: a keypoint's history, and how well people review."""
+"""Options of the commands that say who did what, and what changed: a keypoint's history, two versions, reviewers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,29 @@ def blame(
 
     run_job(
         lambda progress: run(manifest, pose_id, progress=progress),
+        as_json=as_json,
+        show=lambda result: result.table(),
+    )
+
+
+@app.command(
+    epilog=example("autolabel diff before.m project/dataset", "autolabel diff a.m b.m --out changes.jsonl --json")
+)
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="M1", help="Manifest folder of before.")],
+    second: Annotated[Path, typer.Argument(metavar="M2", help="Manifest folder of now.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON-lines file to write: a line an image or pose that changed."),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Say what changed between two manifests: images, poses, keypoints, states, who placed what."""
+    from pipelines.diff import diff as run
+
+    run_job(
+        lambda progress: run(first, second, out=out, overwrite=overwrite, progress=progress),
         as_json=as_json,
         show=lambda result: result.table(),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autolabel.errors import ConfigError, ExistsError, InputError, SkeletonError
-from autolabel.project import Network, Project, Promise, Rounds, read_project
+from autolabel.project import Dataset, Network, Project, Promise, Rounds, read_project
 from pipelines.init import init
 
 
@@ -41,6 +41,7 @@ def test_every_setting_that_is_commented_out_is_known_and_shows_its_default(tmp_
         *(bare.corpus, Promise()),
         *(Rounds(), Network()),
     )
+    assert project.dataset == Dataset()
     assert Training.parse(project.training, subject="training") == Training()
     assert Training.parse({**project.training, **project.finetuning}, subject="finetuning").learning_rate == 5e-5
 

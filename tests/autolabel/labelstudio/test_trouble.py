@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import InputError, UnsureError, WorkError
+from autolabel.errors import InputError, LostServerError, UnsureError, WorkError
 from autolabel.labelstudio.trouble import Trouble, answered, explained, unsure
 
 URL = "http://127.0.0.1:8080"
@@ -96,11 +96,22 @@ def test_how_long_to_wait_until_a_date() -> None:
             InputError,
             "not trusted: self-signed .*SSL_CERT_FILE",
         ),
-        (Trouble("cut", detail="reset"), WorkError, "task 3: the connection broke: reset. See whether the server"),
-        (Trouble("answer", 500, "x" * 400), WorkError, r"the server failed \(500\): x{300}\.{3} See"),
+        (
+            Trouble("cut", detail="reset"),
+            LostServerError,
+            "task 3: the connection broke: reset. See whether the server",
+        ),
+        (Trouble("answer", 413), WorkError, r"larger than the server allows \(413\)"),
+        (Trouble("refused", detail="Connection refused"), LostServerError, "nobody answers there: Connection refused"),
+        (Trouble("slow"), LostServerError, "no answer within 60 s. The server is busy or stuck"),
+        (Trouble("answer", 500, "x" * 400), LostServerError, r"the server failed \(500\): x{300}\.{3} See"),
         (Trouble("answer", 302), InputError, "sends on to another address"),
         (Trouble("answer", 404, "No Task matches"), InputError, "task 3 is not there: No Task matches. It was deleted"),
-        (Trouble("answer", 429), WorkError, r"task 3: too many requests \(429\). Wait. Then run the command again"),
+        (
+            Trouble("answer", 429),
+            LostServerError,
+            r"task 3: too many requests \(429\). Wait. Then run the command again",
+        ),
     ],
 )
 def test_every_error_says_where_what_and_what_to_do(trouble: Trouble, kind: type[Exception], text: str) -> None:

@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from autolabel.errors import FormatError, InputError
-from autolabel.report.rounds import AuditCost, Quality, read_audit, read_certificate, read_round, read_rounds
+from autolabel.report.gate_table import gate_table
+from autolabel.report.rounds import (
+    AuditCost,
+    Compared,
+    Gate,
+    Quality,
+    read_audit,
+    read_certificate,
+    read_round,
+    read_rounds,
+)
 
 MEASURED = {"n": 400, "bad": 0.25, "gross": 0.1, "epe": 6.5, "oks": 0.8}
 
@@ -50,9 +60,25 @@ def test_null_is_not_known(tmp_path: Path) -> None:
     assert read is not None and read.poses == 0 and math.isnan(read.bad) and math.isnan(read.epe)
 
 
+COMPARED = {"poses": 40, "oks": 0.8, "old_oks": 0.75, "fixed": 3, "broken": 1}
+
+
+def test_what_a_gate_decided_is_read(tmp_path: Path) -> None:
+    assert read_round(write(tmp_path, a_round())).gate is None, "rounds of before there were gates have none"
+    gate = {"decision": "refused", "reason": "fell", "gate": COMPARED, "base": None}
+    read = read_round(write(tmp_path, a_round(gate=gate)))
+    assert read.gate == Gate("refused", "fell", Compared(40, 0.8, 0.75, 3, 1), None)
+    table = gate_table([read])
+    assert table is not None
+    assert table.rows == (("0", "refused", "0.750", "0.800", "3", "1", "–", "–", "fell"),)
+    assert len(table.columns) == len(table.rows[0])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"gate": {"decision": "refused", "reason": ""}}, r"gate\.gate: is missing"),
+        ({"gate": {"reason": ""}}, r"gate\.decision: is missing"),
         ({"routed": {"test": {**MEASURED, "bad": 25}}}, r": routed\.test\.bad: is 25, expected a share"),
         ({"routed": {"test": {**MEASURED, "oks": -0.1}}}, r"oks: is -0\.1, expected a share"),
         ({"routed": {"test": {"n": 3}}}, "bad: is missing"),
