@@ -11,6 +11,7 @@
     │   ├── ConfigError         an unknown or impossible setting
     │   └── ExistsError         a result that stands already and may not be overwritten
     └── WorkError               exit code 1: the input was fine, the work failed
+        ├── LostServerError     a server does not answer now; trying again later may help
         └── UnsureError         a request was sent, and nobody can tell whether it was done
 
 Every message says what is wrong; ``subject`` says where, ``remedy`` what to do next.
@@ -118,6 +119,10 @@ class ExistsError(InputError):
 
 class WorkError(AutolabelError):
     """The input was fine, the work failed."""
+
+
+class LostServerError(WorkError):
+    """A server that does not answer, or is too busy or broken to: trying again later may help."""
 
 
 class UnsureError(WorkError):

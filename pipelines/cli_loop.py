@@ -34,20 +34,29 @@ def demo(
     )
 
 
-@loop.command("run", epilog=example("autolabel loop run project"))
-def loop_run(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
+@loop.command("run", epilog=example("autolabel loop run project", "autolabel loop run project --wait --poll 300"))
+def loop_run(
+    directory: ProjectArgument = Path(),
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Fetch answers every so often and go on, instead of returning.")
+    ] = False,
+    poll: Annotated[
+        float, typer.Option(metavar="SECONDS", help="With --wait, seconds between two looks at the server.")
+    ] = 60.0,
+    as_json: Json = False,
+) -> None:
     """Go on with the loop until it is done, or waits for reviewers; says which."""
     from pipelines.loop import run
 
-    run_job(lambda progress: run(directory, progress=progress), as_json=as_json)
+    run_job(lambda progress: run(directory, wait=wait, poll=poll, progress=progress), as_json=as_json)
 
 
 @loop.command("status", epilog=example("autolabel loop status project"))
 def loop_status(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
-    """Where the loop stands; changes nothing."""
+    """Where the loop stands, step by step: what waits for whom, what it cost, what comes next; changes nothing."""
     from pipelines.loop import status as run
 
-    run_job(lambda _: run(directory), as_json=as_json)
+    run_job(lambda _: run(directory), as_json=as_json, show=lambda result: result.table())
 
 
 @loop.command("report", epilog=example("autolabel loop report project"))

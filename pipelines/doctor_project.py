@@ -28,7 +28,7 @@ def project_checks(server: Server, number: int, skeleton: Skeleton) -> list[Chec
     bad = Outcome.FAILED if project.tasks else Outcome.NOTE
     until = "annotators see an empty canvas until the next push" if project.tasks else "the first push puts it right"
     wrong = differences(project.form, labelling_form(skeleton))
-    told = "; ".join(f"it {what}" for what in wrong[:3]) + ("" if project.tasks else f": {until}")
+    told = "; ".join(wrong[:3]) + ("" if project.tasks else f": {until}")
     faults = [f"model_version is {project.model_version!r}"] * (project.model_version != MODEL_VERSION)
     faults += ["predictions are not shown"] * (not project.shows_predictions)
     queue = TAB in server.views(number)

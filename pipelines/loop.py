@@ -4,16 +4,17 @@ Each step is an ordinary stage with a folder of its own, so the state of the loo
 was killed goes on with the step it was at::
 
     rounds/00/  model  predicted  scored  round.json                       what the first network says
-    rounds/NN/  routing  pulled  training  model  predicted  merged  scored  round.json
+    rounds/NN/  routing  pulled  training  model  gate  gate.json  predicted  merged  scored  round.json
     audit/      routing  pulled  merged  audit.json                        one draw of the accepted poses
-    certificate.json  dataset/  coco.json  report.html
+    certificate.json  dataset/  dataset-card.md  yolo/  coco.json  report.html
 
-When reviewers have not answered everything, the loop says what it waits for and returns; the same call goes on. Rounds
-end early when nothing is left to review.
+When reviewers have not answered everything, the loop says what it waits for and returns; the same call goes on, and
+with ``wait`` it fetches answers and goes on by itself. Rounds end early when nothing is left to review. One process at
+a time works on a project.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autolabel.certify import Certificate
@@ -23,8 +24,21 @@ from autolabel.progress import SILENT, Progress
 from autolabel.project import read_project
 from pipelines import report as reporting
 from pipelines.loop_audit import audit_and_finish
+from pipelines.loop_board import Board, board
+from pipelines.loop_hold import held
+from pipelines.loop_intact import note_images, require_intact
 from pipelines.loop_round import first_round, review_round
-from pipelines.loop_state import CERTIFICATE, ROUND, Loop, Reviewer, Waiting, last_pulled, waits_for_reviewers
+from pipelines.loop_state import (
+    CERTIFICATE,
+    ROUND,
+    Loop,
+    Reviewer,
+    Waiting,
+    last_pulled,
+    round_folders,
+    waits_for_reviewers,
+)
+from pipelines.loop_wait import POLL, Patience
 from pipelines.measure import Effort
 from pipelines.train import read_settings
 
@@ -43,6 +57,7 @@ class LoopResult:
         planned: Rounds of review that the settings ask for.
         effort: What people have done so far, the audit included.
         certificate: What the audit proved, once it was judged.
+        board: Every step, what it cost, and what is foretold; None where nobody asked for the status.
     """
 
     folder: Path
@@ -52,6 +67,7 @@ class LoopResult:
     planned: int
     effort: Effort
     certificate: Certificate | None
+    board: Board | None = field(default=None, compare=False)
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -64,12 +80,22 @@ class LoopResult:
             "planned": self.planned,
             **self.effort.to_dict(),
             "certificate": None if judged is None else {"issued": judged.issued, "reason": judged.reason},
+            **(self.board.to_dict() if self.board else {}),
         }
+
+    def table(self) -> str:
+        """For people: where it stands, and the board."""
+        at_work = self.board.at_work if self.board else ""
+        lines = [f"{self.folder}: {self.state}", *([f"at work: {at_work}"] if at_work else [])]
+        lines += [f"waits for {self.waits_for}"] * bool(self.waits_for)
+        return "\n".join([*lines, "", self.board.table()] if self.board else lines)
 
 
 def run(
     directory: str | Path = Path(),
     *,
+    wait: bool = False,
+    poll: float = POLL,
     reviewer: Reviewer | None = None,
     truth: Manifest | None = None,
     audit: bool = True,
@@ -79,6 +105,8 @@ def run(
 
     Args:
         directory: The project.
+        wait: Wait for people's answers, and for a server that is gone, instead of returning.
+        poll: Seconds between two looks at the server.
         reviewer: Answers tasks at once; without one the loop waits for Label Studio's exports in
             ``labelstudio/exports``.
         truth: Every pose's truth, by id, for demos and tests: rounds then report the error of untouched poses.
@@ -86,15 +114,21 @@ def run(
         progress: Where to report.
 
     Raises:
-        ConfigError: The project's settings are wrong.
+        ConfigError: The project's settings are wrong, or a round is gone that later ones were made from.
+        SkeletonError: The settings ask for another skeleton than the rounds were made with.
+        InputError: Images are gone, or were altered since the first round.
+        WorkError: Another process works on the project; says which.
         AutolabelError: A step failed; what is finished stays.
     """
     folder = Path(directory)
-    loop = Loop(folder, read_project(folder), reviewer, truth, progress)
+    patience = Patience(poll) if wait else None
+    loop = Loop(folder, read_project(folder), reviewer, truth, progress, patience)
     try:
-        last = _rounds(loop)
-        if audit:
-            audit_and_finish(loop, last)
+        with held(folder):
+            require_intact(loop)
+            last = _rounds(loop)
+            if audit:
+                audit_and_finish(loop, last)
     except Waiting as waiting:
         return _result(folder, str(waiting))
     except ExistsError as error:
@@ -117,10 +151,12 @@ def status(directory: str | Path = Path()) -> LoopResult:
         ConfigError: There is no project.
     """
     folder = Path(directory)
-    read_project(folder)
-    if (folder / "dataset" / COMMIT).is_file() and (folder / "coco.json").is_file():
-        return _result(folder, "")
-    return _result(folder, waits_for_reviewers(folder) or f"`autolabel loop run {folder}`, which goes on from here")
+    loop = Loop(folder, read_project(folder), None, None, SILENT)
+    waits_for = ""
+    if not ((folder / "dataset" / COMMIT).is_file() and (folder / "coco.json").is_file()):
+        waits_for = waits_for_reviewers(folder) or f"`autolabel loop run {folder}`, which goes on from here"
+    stands = _result(folder, waits_for)
+    return replace(stands, board=board(loop, waits_for, stands.certificate))
 
 
 def report(directory: str | Path = Path(), *, progress: Progress = SILENT) -> reporting.Report:
@@ -144,6 +180,7 @@ def _rounds(loop: Loop) -> int:
     if not loop.finished(0):
         loop.progress.note("the first network")
         first_round(loop)
+        note_images(loop)
     for n in range(1, count + 1):
         if loop.finished(n):
             continue
@@ -163,7 +200,7 @@ def _require_settings(loop: Loop) -> None:
 
 
 def _result(folder: Path, waits_for: str) -> LoopResult:
-    done = [int(file.parent.name) for file in folder.glob(f"rounds/*/{ROUND}")]
+    done = [int(here.name) for here in round_folders(folder) if (here / ROUND).is_file()]
     return LoopResult(
         folder,
         state="waiting" if waits_for else "done",

@@ -12,7 +12,10 @@ from autolabel.poses import Poses
 from autolabel.report.rounds import AUDIT
 from pipelines.certify import certify
 from pipelines.export import export
-from pipelines.loop_round import predicted_by, reviewed, routed
+from pipelines.loop_dataset import beside_dataset
+from pipelines.loop_predict import predicted_by
+from pipelines.loop_review import reviewed
+from pipelines.loop_round import routed
 from pipelines.loop_state import CERTIFICATE, Loop, last_pulled, read_seconds, to_develop_on
 from pipelines.measure import Effort
 from pipelines.merge import merge
@@ -121,7 +124,7 @@ def _require_same_round(loop: Loop, scored: Manifest) -> None:
 
 
 def _finish(loop: Loop, base: Manifest, judged: Certificate) -> None:
-    """Write the dataset, its COCO file and the report. Without a certificate nothing is accepted."""
+    """Write the dataset, what stands beside it and the report. Without a certificate nothing is accepted."""
     accepted = set[str]()
     if judged.issued:
         # The certified set is the beginning of the list: looser ones were proposed, and not proven.
@@ -138,5 +141,6 @@ def _finish(loop: Loop, base: Manifest, judged: Certificate) -> None:
     dataset = with_states(
         base, state, out=loop.folder / "dataset", stage="dataset", config={"certificate": certificate}
     )
+    beside_dataset(loop, dataset, judged)
     export("coco", dataset.path, out=loop.folder / "coco.json", overwrite=True, progress=loop.progress)
     report(loop.folder, overwrite=True, progress=loop.progress)

@@ -2,7 +2,8 @@
 
 A :class:`Trouble` is one failed request in plain words, whichever library noticed it. It says whether trying again
 may help, and whether the server can have done anything. :func:`explained` turns it into one of our errors: wrong
-address, token, rights or project are an ``InputError``, the server's own trouble a ``WorkError``.
+address, token, rights or project are an ``InputError``, the server's own trouble a ``WorkError``, and where trying
+again later may help a ``LostServerError``.
 """
 
 import json
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, cast
 
-from autolabel.errors import AutolabelError, InputError, UnsureError, WorkError
+from autolabel.errors import AutolabelError, InputError, LostServerError, UnsureError, WorkError
 from autolabel.labelstudio.server import TokenKind
 
 LONGEST_WAIT = 300.0
@@ -102,7 +103,7 @@ def _of_silence(trouble: Trouble, about: str, url: str, seconds: float) -> Autol
     match trouble.kind:
         case "refused":
             remedy = f"Start the server (`autolabel review-server up`), or correct {_SETTING}"
-            return WorkError(f"nobody answers there: {trouble.detail}", subject=url, remedy=f"{remedy}.")
+            return LostServerError(f"nobody answers there: {trouble.detail}", subject=url, remedy=f"{remedy}.")
         case "unknown":
             return InputError(f"there is no host {host}", subject=url, remedy=f"Correct {_SETTING}.")
         case "plain":
@@ -113,12 +114,12 @@ def _of_silence(trouble: Trouble, about: str, url: str, seconds: float) -> Autol
             return InputError(f"its certificate is not trusted: {trouble.detail}", subject=url, remedy=remedy)
         case "slow":
             remedy = f"The server is busy or stuck: see its log. {_AGAIN}."
-            return WorkError(f"{about}: no answer within {seconds:g} s", subject=url, remedy=remedy)
+            return LostServerError(f"{about}: no answer within {seconds:g} s", subject=url, remedy=remedy)
         case "foreign":
             return InputError("what answers there is no Label Studio", subject=url, remedy=f"Correct {_SETTING}.")
         case _:
             remedy = f"See whether the server still runs, and whether its address starts with http or https. {_AGAIN}."
-            return WorkError(f"{about}: the connection broke: {trouble.detail}", subject=url, remedy=remedy)
+            return LostServerError(f"{about}: the connection broke: {trouble.detail}", subject=url, remedy=remedy)
 
 
 def unsure(trouble: Trouble, about: str, *, url: str) -> UnsureError:
@@ -157,10 +158,10 @@ def _of_answer(trouble: Trouble, about: str, url: str, token_kind: TokenKind, or
             return WorkError(f"{about}: is larger than the server allows (413)", subject=url, remedy=remedy)
         case 429:
             asked = f", and asks to wait {trouble.wait:g} s" if trouble.wait else ""
-            return WorkError(f"{about}: too many requests (429){asked}", subject=url, remedy=f"Wait. {_AGAIN}.")
+            return LostServerError(f"{about}: too many requests (429){asked}", subject=url, remedy=f"Wait. {_AGAIN}.")
         case status if status >= 500:
             remedy = f"See the server's log. {_AGAIN}."
-            return WorkError(f"{about}: the server failed ({status}){said}", subject=url, remedy=remedy)
+            return LostServerError(f"{about}: the server failed ({status}){said}", subject=url, remedy=remedy)
         case status:
             return WorkError(f"{about}: the server refuses it ({status}){said}", subject=url)
 

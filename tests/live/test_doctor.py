@@ -114,20 +114,27 @@ def test_the_policy_of_the_project_is_what_is_tried(server: Server, project: Pat
     assert Outcome.FAILED not in found.values(), "nobody can tell from here what a bucket holds"
 
 
-def test_local_files_leave_nothing_behind(server: Server, project: Path) -> None:
-    """The project lies below the server's document root; what it shows there are its own crops again afterwards."""
-    place = server.files / "local files of doctor"
+def test_local_files_leave_nothing_behind(server: Server, project: Path, tmp_path: Path) -> None:
+    """A folder below the document root holds a link to the crops; these are the project's own again afterwards."""
+    place, link = tmp_path / "own", server.files / "local files of doctor" / "crops"
     shutil.copytree(project, place)
+    client, crops = Client(Access(server.url, server.token)), place / "labelstudio" / "crops"
+    crops.mkdir(parents=True, exist_ok=True)
+    link.parent.mkdir(parents=True)
+    link.symlink_to(crops)
     try:
-        write_settings(place, delivery="local-files", prefix=place.name + "/labelstudio")
-        write_settings(place, project=Client(Access(server.url, server.token)).create_project("doctor's files"))
+        write_settings(
+            place, delivery="local-files", prefix=link.parent.name, project=client.create_project("doctor's")
+        )
+        number = read_project(place).labelstudio.project
+        client.local_storage(number, link)
         result = doctor(project=place)
         assert result.sound, result.table()
         assert outcomes(result)["delivery"] == Outcome.OK
-        assert not list((place / "labelstudio" / "crops").iterdir())
-        Client(Access(server.url, server.token)).delete_project(read_project(place).labelstudio.project)
+        assert not list(crops.iterdir())
+        client.delete_project(number)
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(link.parent)
 
 
 def test_a_project_without_a_server(project: Path) -> None:

@@ -209,8 +209,9 @@ def test_whole_images_come_back(server: Server, tmp_path: Path) -> None:
     pushed = make_pushed(tmp_path / "pushed", image)
     project, tasks = import_all(server, pushed)
     shown = server.json("GET", f"/api/tasks/{tasks['']}")["predictions"][0]["result"]
-    assert len(shown) == N
-    dragged = [{**item, "value": {**item["value"], "x": 1.0}} for item in shown[2:]]
+    boxes = [item for item in shown if item["type"] == "rectanglelabels"]
+    assert len(boxes) == N
+    dragged = [{**item, "value": {**item["value"], "x": item["value"]["x"] + 0.5}} for item in boxes[2:]]
     value = {"x": 2.5, "y": 3.5, "width": 20.0, "height": 30.0, "rotation": 0, "rectanglelabels": ["box"]}
     drawn = {"id": "fo_l1oAHdz", "type": "rectanglelabels", "from_name": "box", "to_name": "image", "value": value}
     annotate(server, tasks[""], shown)

@@ -59,6 +59,10 @@ def test_two_rounds_end_in_a_dataset(finished: tuple[Path, LoopResult], drawn_ca
     done = [s for s in Manifest.open(project / "dataset") if set(states(s.poses).values()) == {"reviewed"}]
     exported = json.loads((project / "coco.json").read_text())
     assert len(exported["images"]) == len(done) > 0
+    card = (project / "dataset-card.md").read_text()
+    assert Manifest.open(project / "dataset").digest in card
+    assert record(project, 2)["model"] in card
+    assert "**missing**" in card
     assert "Nothing" not in (project / "report.html").read_text().split("</h1>")[0]
     assert loop.status(project) == result
     assert json.dumps(result.summary(), default=str)

@@ -68,6 +68,8 @@ FILES = (
     "rounds/01/pulled/manifest.json",
     "rounds/01/training/run.json",
     "rounds/01/model/done.json",
+    "rounds/01/test/manifest.json",
+    "rounds/01/gate.json",
     "rounds/01/merged/poses-00000.parquet",
     "rounds/01/round.json",
     "audit/routing/routing.json",
@@ -79,7 +81,8 @@ FILES = (
 
 @pytest.mark.parametrize("seed", [0])
 def test_a_killed_loop_ends_with_the_same_dataset(drawn_case: Any, seed: int) -> None:
-    projects = [drawn_case.project(f"{name}-{seed}", rounds={"count": 1}) for name in ("whole", "killed")]
+    rounds = {"count": 1, "gate_share": 0.4}
+    projects = [drawn_case.project(f"{name}-{seed}", rounds=rounds) for name in ("whole", "killed")]
     command = [sys.executable, "-c", SCRIPT, *map(str, projects), " ".join(FILES), str(seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
