@@ -127,5 +127,19 @@ def _answer(asked: Asked, tasks: Sequence[Mapping[str, Any]]) -> Said:
         return Said(body=[])
     query = json.loads(asked.query.get("query", "{}"))
     items = query.get("filters", {}).get("items", [])
-    later = [task for task in tasks if not items or task["updated_at"] >= items[0]["value"]]
-    return Said(body={"tasks": later[: int(asked.query.get("page_size", 100))], "total": len(tasks)})
+    passing = [task for task in tasks if all(_passes(task, item) for item in items)]
+    return Said(body={"tasks": passing[: int(asked.query.get("page_size", 100))], "total": len(passing)})
+
+
+def _passes(task: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    """Whether a task passes one filter of a list; both fields of a task grow with it."""
+    value, wanted = task[item["filter"].rpartition(":")[2]], item["value"]
+    match item["operator"]:
+        case "greater":
+            return value > wanted
+        case "greater_or_equal":
+            return value >= wanted
+        case "in_list":
+            return value in wanted
+        case _:
+            return value == wanted
