@@ -1,8 +1,9 @@
 """Broken answers through the whole of ``pull``: nothing may crash it, and no keypoint may get another one's place.
 
-The generator and what must hold of each answer are those of ``tests/fuzz``. Here every answer belongs to a task of its
-own, comes over HTTP from a server in this process that keeps whatever it is given, as Label Studio does, and is
-fetched, journalled, read and written by one ``pull``.
+Some are written by hand, half of the others hypothesis makes up, and the rest are our own after a few things were done
+to them. The generators and what must hold of each answer are those of ``tests/fuzz``. Here every answer belongs to a
+task of its own, comes over HTTP from a server in this process that keeps whatever it is given, as Label Studio does,
+and is fetched, journalled, read and written by one ``pull``.
 """
 
 import copy
@@ -23,6 +24,7 @@ from autolabel.merge import CORRECTIONS, read_corrections
 from autolabel.poses import Poses, Sample
 from pipelines.pull import NOTICES, pull
 from tests.fuzz.answer_results import KEY, POSE, RECORD, SENT, SIZE, SKELETON, broken_result, check
+from tests.fuzz.made_up_results import made_up
 from tests.labelstudio_double import LEGACY, Asked, Said, serving
 
 DIGEST = "cd" * 32
@@ -46,7 +48,10 @@ def fuzz(folder: Path, results: int, seed: int) -> Iterator[dict[str, Any]]:
     """
     shutil.rmtree(folder, ignore_errors=True)
     rng = random.Random(f"{seed}")
-    broken: list[Any] = [copy.deepcopy(HOSTILE[i]) if i < len(HOSTILE) else broken_result(rng) for i in range(results)]
+    by_hand = copy.deepcopy(HOSTILE[:results])
+    invented = made_up((results - len(by_hand)) // 2, seed)
+    rest = results - len(by_hand) - len(invented)
+    broken: list[Any] = [*by_hand, *invented, *(broken_result(rng) for _ in range(rest))]
     keys = _project(folder / "project", results)
     tasks = [_task(i, key, result) for i, (key, result) in enumerate(zip(keys, broken, strict=True))]
     with serving(lambda asked: _answer(asked, tasks)) as server:
@@ -56,7 +61,8 @@ def fuzz(folder: Path, results: int, seed: int) -> Iterator[dict[str, Any]]:
         seconds = time.perf_counter() - begin
     yield {
         "results": results,
-        "by hand": min(results, len(HOSTILE)),
+        "by hand": len(by_hand),
+        "by hypothesis": len(invented),
         "seconds": round(seconds, 1),
         **_outcome(pulled.manifest.path, ReviewFolder.of(folder / "project"), dict(zip(keys, broken, strict=True))),
         "notices": dict(pulled.kinds),

@@ -144,8 +144,17 @@ def _busy(rows: Sequence[Row]) -> str:
 
 
 def _fuzz(rows: Sequence[Row]) -> str:
-    head = ["fuzzed answers", "of them by hand", "seconds", "used", "set aside, with a reason", "lost", "wrong"]
-    names = ("results", "by hand", "seconds", "used", "set aside", "lost", "wrong")
+    head = [
+        "fuzzed answers",
+        "by hand",
+        "by hypothesis",
+        "seconds",
+        "used",
+        "set aside, with a reason",
+        "lost",
+        "wrong",
+    ]
+    names = ("results", "by hand", "by hypothesis", "seconds", "used", "set aside", "lost", "wrong")
     return markdown([head, *([_number(row[name]) for name in names] for row in rows)], names=0)
 
 
