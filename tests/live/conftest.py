@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from autolabel.poses import Sample
+from tests.live.browser import Desk, browser, sit_down
 from tests.live.labelstudio_client import Server
-from tests.live.review_project import Import, Review, import_review
+from tests.live.review_project import Import, Review, drawn_people, import_review
 
 SCRIPT = Path(__file__).with_name("labelstudio_server.py")
 CANNOT_INSTALL = 3
@@ -54,3 +56,15 @@ def imported(server: Server) -> Iterator[Import]:
     yield make
     for number in made:
         server.call("DELETE", f"/api/projects/{number}/")
+
+
+@pytest.fixture(scope="module")
+def desk(server: Server) -> Iterator[Desk]:
+    with browser() as chromium:
+        yield sit_down(chromium, server)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Sample]]:
+    folder = tmp_path_factory.mktemp("people")
+    return folder, drawn_people(folder, images=2)

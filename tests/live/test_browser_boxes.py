@@ -1,8 +1,6 @@
 """Boxes that a person draws in the editor, beside other boxes and inside them, arrive through ``pull``."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,32 +10,13 @@ from autolabel.manifest import Manifest
 from autolabel.merge import State, Verdict
 from autolabel.poses import Sample
 from autolabel.skeleton import Skeleton
-from tests.live.browser import VIEW, Desk, browser, sit_down
+from tests.live.browser import VIEW, Desk
 from tests.live.labelstudio_client import Server
-from tests.live.review_project import Import, Review, drawn_people, for_review, own_copy, pulled
+from tests.live.review_project import Import, for_review, make_review, own_copy, pulled
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
 SKELETON = Skeleton.load("coco17")
-
-
-@pytest.fixture(scope="module")
-def desk(server: Server) -> Iterator[Desk]:
-    with browser() as chromium:
-        yield sit_down(chromium, server)
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Sample]]:
-    folder = tmp_path_factory.mktemp("people")
-    return folder, drawn_people(folder, images=2)
-
-
-def make_review(imported: Import, folder: Path, samples: list[Sample], queue: list[Any]) -> tuple[Review, str, int]:
-    """A project of its own; gives its first task by key and number."""
-    review = imported(folder, samples, SKELETON, queue)
-    (task, number), *_ = review.tasks.items()
-    return review, task, number
 
 
 def box_with_ctrl(desk: Desk, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -1,7 +1,6 @@
 """What a person does with mouse and keys in the editor arrives through ``pull``, and nothing else does."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from autolabel.merge import KeypointChange, State, Verdict, read_corrections
 from autolabel.poses import Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
 from pipelines.pull_answers import CHECKS
-from tests.live.browser import SETTLED, Desk, browser, sit_down
+from tests.live.browser import SETTLED, Desk
 from tests.live.labelstudio_client import Server
-from tests.live.review_project import Import, Review, drawn_people, for_review, own_copy, pulled
+from tests.live.review_project import Import, drawn_people, for_review, make_review, own_copy, pulled
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -37,25 +36,6 @@ STATE = """() => {
 
 
 SELECTED = "() => Htx.annotationStore.selected.selectedRegions.map((region) => region.type)"
-
-
-@pytest.fixture(scope="module")
-def desk(server: Server) -> Iterator[Desk]:
-    with browser() as chromium:
-        yield sit_down(chromium, server)
-
-
-@pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Sample]]:
-    folder = tmp_path_factory.mktemp("people")
-    return folder, drawn_people(folder, images=2)
-
-
-def make_review(imported: Import, folder: Path, samples: list[Sample], queue: list[Any]) -> tuple[Review, str, int]:
-    """A project of its own; gives its first task by key and number."""
-    review = imported(folder, samples, SKELETON, queue)
-    (task, number), *_ = review.tasks.items()
-    return review, task, number
 
 
 def seen_at(desk: Desk, frame: Frame, xy: Any) -> tuple[float, float]:
