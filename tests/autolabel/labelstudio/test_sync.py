@@ -1,105 +1,22 @@
 """Bringing tasks to a server that knows no keys: each is there once, whatever happens on the way."""
 
 import json
-from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import autolabel.labelstudio.sync as syncing
 from autolabel.errors import FormatError, InputError, UnsureError, WorkError
 from autolabel.labelstudio.delivery import Delivery
 from autolabel.labelstudio.folder import ReviewFolder
-from autolabel.labelstudio.frame import frame_of
 from autolabel.labelstudio.sent_log import read_sent
 from autolabel.labelstudio.server import Server
-from autolabel.labelstudio.sync import Destination, SyncResult, sync
-from autolabel.labelstudio.tasks import MODEL_VERSION, TaskRecord, review_task, task_key
-from autolabel.poses import Poses
-from autolabel.skeleton import Skeleton
-from tests.doubles import Recorder, Stopped
+from autolabel.labelstudio.sync import SyncResult, sync
+from tests.doubles import Stopped
 from tests.memory_server import MemoryServer
-
-SKELETON = Skeleton.load("coco17")
-K = SKELETON.num_keypoints
-N = 7
-A_FILE = 4
-URL = "http://memory/projects/1"
-
-
-@dataclass(frozen=True)
-class Case:
-    """N tasks in two files, and a server with an empty project."""
-
-    folder: ReviewFolder
-    server: MemoryServer
-    project: int
-    keys: tuple[str, ...]
-
-    @property
-    def files(self) -> list[Path]:
-        return self.folder.task_files()
-
-    @property
-    def to(self) -> Destination:
-        return Destination(self.server, self.project, self.folder, sleep=lambda seconds: None)
-
-    def sync(self, **options: Any) -> SyncResult:
-        return sync(self.to, self.files, SKELETON, **options)
-
-    def number(self, i: int) -> int:
-        """The server's number of the i-th task, of several the first."""
-        return next(n for n, task in self.server.tasks.items() if task["data"]["task_key"] == self.keys[i])
-
-    def edit(self, i: int) -> None:
-        """Change the content of the i-th task."""
-        file = self.files[i // A_FILE]
-        tasks = json.loads(file.read_text())
-        for item in tasks[i % A_FILE]["predictions"][0]["result"][:2]:
-            item["value"]["x"] = 12.5
-        file.write_text(json.dumps(tasks))
-
-    def require_each_once(self) -> None:
-        assert Counter(task["data"]["task_key"] for task in self.server.tasks.values()) == Counter(self.keys)
-        written = [task for file in self.files for task in json.loads(file.read_text())]
-        there = {task["data"]["task_key"]: task for task in self.server.tasks.values()}
-        for task in written:
-            found = there[task["data"]["task_key"]]
-            (prediction,) = found["predictions"].values()
-            assert prediction == task["predictions"][0]
-            image = f"/data/upload/{self.project}/12345678-{task['data']['crop']}"
-            assert found["data"] == {**task["data"], "image": image}
-
-
-@pytest.fixture
-def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
-    monkeypatch.setattr(syncing, "CHUNK_TASKS", 3)
-    folder = ReviewFolder.of(tmp_path)
-    for made in (folder.tasks, folder.crops):
-        made.mkdir(parents=True)
-    rng = np.random.default_rng(1)
-    poses = Poses.create(
-        K, id=[f"p{i}" for i in range(N)], xy=rng.uniform((30, 40), (130, 190), (N, K, 2)),
-        box=np.tile([20, 30, 140, 200], (N, 1)), score=rng.uniform(0, 1, (N, K)),
-    )  # fmt: skip
-    tasks = [review_task(record_of(poses[i].id, i, poses), poses[i], SKELETON) for i in range(N)]
-    for i, start in enumerate(range(0, N, A_FILE)):
-        folder.task_file("ab" * 32, i).write_text(json.dumps(tasks[start : start + A_FILE]))
-    for task in tasks:
-        (folder.crops / task["data"]["crop"]).write_bytes(b"picture")
-    server = MemoryServer()
-    project = server.create_project("test")
-    server.calls.clear()
-    return Case(folder, server, project, tuple(task["data"]["task_key"] for task in tasks))
-
-
-def record_of(pose: str, i: int, poses: Poses) -> TaskRecord:
-    frame = frame_of(poses[i], (200, 300))
-    key = task_key("ab" * 32, pose, "review")
-    return TaskRecord(key, pose, ("s", "r", "p"), frame, "ab" * 32, "review", False, "net", priority=(N - i) / N)
+from tests.sync_case import SKELETON, URL, Case, N
 
 
 def test_new_tasks_are_imported_in_their_order(case: Case) -> None:
@@ -281,184 +198,6 @@ def test_two_at_the_same_moment(case: Case, tmp_path: Path) -> None:
     assert result.doubles == 3, "the first chunk; the others were looked for and found"
     case.require_each_once()
     assert sync(replace(case.to, folder=other), case.files, SKELETON).standing == N
-
-
-def test_of_doubles_the_answered_ones_stay(case: Case) -> None:
-    case.sync()
-    copies = [{**task, "predictions": list(task["predictions"].values())} for task in case.server.tasks.values()]
-    again = case.server.import_tasks(case.project, [copies[0], copies[1], copies[2], copies[1]])
-    first = [case.number(i) for i in range(3)]
-    for answered in (again[0], first[1], again[1]):
-        case.server.annotate(answered, [])
-    notes = Recorder()
-    assert case.sync(progress=notes).doubles == 3
-    assert notes.notes == ["3 tasks were on the server twice: the copies that nobody answered are deleted"]
-    assert {first[0], again[2], again[3]}.isdisjoint(case.server.tasks)
-    assert {again[0], first[1], again[1], first[2]} <= set(case.server.tasks)
-
-
-def test_a_changed_task_is_refreshed(case: Case) -> None:
-    case.sync()
-    case.edit(1)
-    old = list(case.server.tasks[case.number(1)]["predictions"])
-    result = case.sync()
-    assert (result.sent, result.changed, result.standing) == (0, 1, N - 1)
-    assert not set(old) & set(case.server.tasks[case.number(1)]["predictions"])
-    case.require_each_once()
-    assert case.sync().standing == N
-
-
-def test_a_changed_task_that_was_answered_stays(case: Case) -> None:
-    case.sync()
-    case.edit(5)
-    case.server.annotate(case.number(5), [])
-    before = json.dumps(case.server.tasks[case.number(5)])
-    result = case.sync()
-    assert (result.changed, result.left_answered, result.standing) == (0, 1, N - 1)
-    assert json.dumps(case.server.tasks[case.number(5)]) == before
-
-
-@pytest.mark.parametrize("begun", [False, True])
-@pytest.mark.parametrize("skipped", [False, True])
-def test_a_task_that_is_answered_while_we_push_stays(case: Case, begun: bool, skipped: bool) -> None:
-    """The listing says that nobody answered it; somebody does before its turn comes."""
-    case.sync()
-    case.edit(1)
-    case.edit(2)
-    number = case.number(1)
-    before = json.dumps({**case.server.tasks[number], "annotations": []})
-
-    def answer(name: str, now: bool) -> None:
-        if name == "uploads" and now and begun:
-            case.server.drafts.add(number)
-        elif name == "uploads" and now:
-            case.server.annotate(number, [], was_cancelled=skipped)
-
-    case.server.hook = answer
-    result = case.sync()
-    assert (result.changed, result.left_answered, result.standing) == (1, 1, N - 2)
-    assert json.dumps({**case.server.tasks[number], "annotations": []}) == before
-    case.server.hook = lambda name, now: None
-    case.server.drafts.clear()
-    again = case.sync()
-    assert (again.changed, again.left_answered) == ((1, 0) if begun else (0, 1)), "a draft that went is no answer"
-
-
-@pytest.mark.parametrize("begun", [False, True])
-def test_a_copy_that_is_answered_while_we_push_is_not_deleted(case: Case, begun: bool) -> None:
-    case.sync()
-    copies = [{**task, "predictions": list(task["predictions"].values())} for task in case.server.tasks.values()]
-    again = case.server.import_tasks(case.project, copies[:2])
-
-    def answer(name: str, now: bool) -> None:
-        if name == "task_list" and not now and begun:
-            case.server.drafts.add(again[0])
-        elif name == "task_list" and not now:
-            case.server.annotate(again[0], [])
-
-    case.server.hook = answer
-    assert case.sync().doubles == 1
-    assert again[0] in case.server.tasks
-    assert again[1] not in case.server.tasks
-
-
-@pytest.mark.parametrize("what", ["copy", "changed"])
-def test_a_number_that_means_another_task_by_now_is_left_alone(case: Case, what: str) -> None:
-    """The server gives a deleted task's number to the next one that is made."""
-    case.sync()
-    number = case.number(1)
-    if what == "copy":
-        copy = {**case.server.tasks[number], "predictions": []}
-        (number,) = case.server.import_tasks(case.project, [copy])
-    else:
-        case.edit(1)
-    other = {"project": case.project, "data": {"task_key": "somebody's"}, "predictions": {}, "annotations": []}
-
-    def swap(name: str, now: bool) -> None:
-        if name == "untouched" and now:
-            case.server.tasks[number] = other
-
-    case.server.hook = swap
-    case.sync()
-    assert case.server.tasks[number] == {**other, "data": {"task_key": "somebody's"}}
-
-
-def test_a_task_of_another_number_than_ours_is_compared(case: Case) -> None:
-    """Deleted and made anew by somebody else, with other content."""
-    case.sync()
-    old = case.server.tasks.pop(case.number(1))
-    case.server.import_tasks(case.project, [{"data": old["data"], "predictions": [{"model_version": MODEL_VERSION,
-                                                                                  "result": []}]}])  # fmt: skip
-    assert case.sync().changed == 1
-    case.require_each_once()
-
-
-@pytest.mark.parametrize("when", ["in this push", "before"])
-def test_a_lost_prediction_is_sent_again(case: Case, when: str) -> None:
-    lost: list[str] = []
-
-    def lose(name: str, before: bool) -> None:
-        if name == "import_tasks" and not before and not lost:
-            lost.append(name)
-            for task in list(case.server.tasks.values())[:2]:
-                task["predictions"].clear()
-
-    if when == "in this push":
-        case.server.hook = lose
-    assert case.sync().sent == N
-    if when == "before":
-        case.server.annotate(case.number(2), [])
-        lose("import_tasks", False)
-        case.server.tasks[case.number(2)]["predictions"].clear()
-        result = case.sync()
-        assert (result.changed, result.standing, result.left_answered) == (2, N - 2, 0)
-        assert not case.server.tasks[case.number(2)]["predictions"], "an answered task is left as it is"
-        del case.server.tasks[case.number(2)]
-        case.sync()
-    case.require_each_once()
-
-
-def test_predictions_that_are_lost_each_time_are_an_error(case: Case) -> None:
-    def lose(name: str, before: bool) -> None:
-        if name in ("import_tasks", "add_prediction") and not before:
-            case.server.tasks[case.number(0)]["predictions"].clear()
-
-    case.server.hook = lose
-    with pytest.raises(WorkError, match="shows 1 tasks without the predictions"):
-        case.sync()
-    case.server.hook = lambda name, before: None
-    case.sync()
-    case.require_each_once()
-
-
-@pytest.mark.parametrize(("call", "before"), [(c, b) for c in range(9) for b in (True, False)])
-def test_a_kill_in_the_middle_of_a_refresh(case: Case, call: int, before: bool) -> None:
-    case.sync()
-    case.edit(1)
-    case.edit(6)
-    case.server.calls.clear()
-
-    def end(name: str, now: bool) -> None:
-        if len(case.server.calls) == 2 + call and now == before:
-            raise Stopped
-
-    case.server.hook = end
-    with pytest.raises(Stopped):
-        case.sync()
-    case.server.hook = lambda name, now: None
-    case.sync()
-    case.require_each_once()
-    assert case.sync().standing == N
-
-
-def test_predictions_of_others_go_with_a_change_only(case: Case) -> None:
-    case.sync()
-    case.server.add_prediction(case.number(0), [], "other")
-    case.sync()
-    assert len(case.server.tasks[case.number(0)]["predictions"]) == 2
-    case.edit(0)
-    case.sync()
-    assert [p["model_version"] for p in case.server.tasks[case.number(0)]["predictions"].values()] == [MODEL_VERSION]
 
 
 def test_another_delivery_changes_the_addresses_alone(case: Case) -> None:
