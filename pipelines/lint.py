@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from autolabel.bones import BoneLengths, BonePrior
 from autolabel.errors import ConfigError, InputError
+from autolabel.ledger import carry_on
 from autolabel.lint import Finding, Kind, lint_poses
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent
 from autolabel.merge import SEEN
@@ -309,6 +310,7 @@ def _work(path: Path, linter: Linter, inputs: Mapping[str, str], progress: Progr
     parents = [Parent(role, digest) for role, digest in inputs.items()]
     writer = ManifestWriter(path, source.skeleton, source.roots, stage=LINT, parents=parents, existing=Existing.RESUME)
     carry_over(source.path, path)
+    carry_on(path, source.path)
     for i, samples in _parts(linter, writer.finished_parts(), progress):
         before = [REPAIRED in attributes for attributes in source.poses(i).attributes]
         after = [REPAIRED in attributes for sample in samples for attributes in sample.poses.attributes]

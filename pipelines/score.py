@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autolabel.calibrator import Calibrator
 from autolabel.errors import InputError
+from autolabel.ledger import carry_on
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent
 from autolabel.merge import SEEN
 from autolabel.poses import Poses, Sample, split
@@ -171,6 +172,7 @@ def _work(out: Path, source: Manifest, how: _Scorer, inputs: Mapping[str, str], 
         existing=Existing.RESUME,
     )
     how.predicted.write(out)
+    carry_on(out, source.path)
     done = writer.finished_parts()
     with progress.task("score", len(source), "image") as task:
         for i in range(source.num_parts):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from autolabel.ledger import carry_on
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.prediction_record import carry_over
@@ -70,6 +71,7 @@ def with_states(
             existing=Existing.RESUME,
         )
         carry_over(source.path, out)
+        carry_on(out, source.path)
         done = writer.finished_parts()
         for i in range(source.num_parts):
             if i not in done:

@@ -11,9 +11,12 @@ from autolabel.ledger import LEDGER, read_ledger
 from autolabel.manifest import Manifest
 from pipelines.blame import blame
 from pipelines.cli import main
+from pipelines.lint import lint
 from pipelines.merge import merge
 from pipelines.pull import pull
 from pipelines.push import push
+from pipelines.score import score
+from pipelines.subset import with_states
 from tests.pipelines.two_people import answer
 
 ANN, BOB = "person-1@example.org", "person-2@example.org"
@@ -43,6 +46,18 @@ def test_the_ledger_holds_every_answer_and_is_carried_on(answered: Path) -> None
     assert (again / LEDGER).read_bytes() == merged.read_bytes(), "no line twice"
     merge(answered.parent / "routing-scored", answered.parent / "answers", out=answered)
     assert merged.read_bytes() == pulled.read_bytes()
+
+
+def test_scoring_linting_and_stating_carry_the_ledger_on(answered: Path, tmp_path: Path) -> None:
+    source = Manifest.open(answered)
+    made = [
+        score(answered, out=tmp_path / "scored").manifest.path,
+        lint(answered, out=tmp_path / "linted").manifest.path,
+        with_states(source, lambda poses: [""] * len(poses), out=tmp_path / "stated", stage="dataset", config={}).path,
+    ]
+    for path in made:
+        assert (path / LEDGER).read_bytes() == (answered / LEDGER).read_bytes()
+        assert blame(path, "pose-1").keypoints[3].by == BOB
 
 
 def test_every_keypoint_knows_who_placed_it_and_how_far(answered: Path, review_case: Any) -> None:
