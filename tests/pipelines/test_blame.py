@@ -50,9 +50,10 @@ def test_the_ledger_holds_every_answer_and_is_carried_on(answered: Path) -> None
 
 def test_scoring_linting_and_stating_carry_the_ledger_on(answered: Path, tmp_path: Path) -> None:
     source = Manifest.open(answered)
+    lint(answered, out=tmp_path / "linted")
     made = [
         score(answered, out=tmp_path / "scored").manifest.path,
-        lint(answered, out=tmp_path / "linted").manifest.path,
+        tmp_path / "linted",
         with_states(source, lambda poses: [""] * len(poses), out=tmp_path / "stated", stage="dataset", config={}).path,
     ]
     for path in made:
