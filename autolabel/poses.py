@@ -33,6 +33,11 @@ class Visibility(IntEnum):
     """Known to be outside the image, or unknowable."""
 
 
+FILLED = "filled"
+"""Attribute of a pose that names the keypoints which a network filled in where people had said nothing: they teach
+less than what people said, and are never a part of a data set that comes out."""
+
+
 class Origin(IntEnum):
     """What kind of hand placed a keypoint."""
 

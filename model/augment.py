@@ -115,6 +115,7 @@ class Augmented:
             away; NaN for people who touch the edge of their own image, unless all keypoints are labelled inside it:
             nobody knows how far they go.
         first_look: (B,) bool, crops that are seen as at the first of two looks, of which no place counts.
+        trust: (B, K) float32, as in :class:`model.data.PoseBatch`.
     """
 
     images: Tensor
@@ -125,6 +126,7 @@ class Augmented:
     tells_hidden: Tensor
     reach: Tensor
     first_look: Tensor
+    trust: Tensor
 
 
 @torch.no_grad()
@@ -181,7 +183,8 @@ def augment(
     states = states.masked_fill(hidden, Visibility.HIDDEN)
     reach = reaches(people.box, regions, matrices)
     reach = reach.masked_fill(~_known_whole(people, tables)[:, None], math.nan)
-    return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden, reach, first)
+    trust = people.trust.gather(1, partner)
+    return Augmented(images, xy, states, inside, people.dataset, people.tells_hidden, reach, first, trust)
 
 
 def _known_whole(people: PoseBatch, tables: "_Tables") -> Tensor:
@@ -227,7 +230,8 @@ def _padded(batch: PoseBatch, keypoints: int) -> PoseBatch:
         return batch
     xy = torch.cat([batch.xy, batch.xy.new_zeros(len(batch), more, 2)], dim=1)
     unlabelled = torch.full_like(batch.visibility[:, :1], Visibility.UNLABELLED).expand(-1, more)
-    return replace(batch, xy=xy, visibility=torch.cat([batch.visibility, unlabelled], dim=1))
+    trust = torch.cat([batch.trust, batch.trust.new_ones(len(batch), more)], dim=1)
+    return replace(batch, xy=xy, visibility=torch.cat([batch.visibility, unlabelled], dim=1), trust=trust)
 
 
 def _drawn_regions(

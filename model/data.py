@@ -20,7 +20,7 @@ from torch.utils.data import Dataset, Sampler
 from autolabel.errors import ConfigError, ImageError, InputError
 from autolabel.images import read_image
 from autolabel.manifest import Manifest
-from autolabel.poses import Visibility
+from autolabel.poses import FILLED, Visibility
 from model.crop import crop, regions_from_boxes
 
 CACHE_BYTES = 2 * 2**30
@@ -32,6 +32,10 @@ BATCH_BYTES = 2**30
 DETAIL = 2.0
 """Canvas pixels per pixel of the network's input, for a person who is that large in the image. With 2, the smallest
 scale of the official recipe (half the box) still finds a pixel of the image for each of its own."""
+
+
+FILLED_WEIGHT = math.sqrt(0.5)
+"""Weight of a keypoint that a network filled in; squared, as the heatmaps' loss has it, it counts half."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class PoseBatch:
         image: (B, 4) float32 xyxy edges of the image in canvas pixels; it may reach beyond the canvas.
         tells_hidden: (B,) bool, whether the labels come from somebody who said of some keypoints that they are hidden.
             Where nobody ever did, "visible" means no more than "labelled".
+        trust: (B, K) float32 weight of what is said of each keypoint: 1, or less where a network filled it in.
     """
 
     canvas: Tensor
@@ -58,6 +63,7 @@ class PoseBatch:
     dataset: Tensor
     image: Tensor
     tells_hidden: Tensor
+    trust: Tensor
 
     def __len__(self) -> int:
         """The number of people, B."""
@@ -88,6 +94,7 @@ class _Person:
     box: NDArray[np.float64]
     xy: NDArray[np.float32]
     visibility: NDArray[np.uint8]
+    trust: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -150,16 +157,15 @@ class PoseCrops(Dataset[PoseBatch]):
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         people = [list(_people(manifest, source)) for source, manifest in enumerate(manifests)]
-        states = [{int(state) for person in found for state in np.unique(person.visibility)} for found in people]
-        for manifest, said in zip(manifests, states, strict=True):
-            if not said & {Visibility.VISIBLE, Visibility.HIDDEN}:
+        for manifest, found in zip(manifests, people, strict=True):
+            if not any(np.isin(one.visibility, (Visibility.VISIBLE, Visibility.HIDDEN)).any() for one in found):
                 raise InputError(
                     "no labelled keypoint to train on",
                     subject=str(manifest.path),
                     remedy="Training needs poses with a box, whose keypoints are visible or hidden.",
                 )
         self._datasets = torch.tensor(list(datasets) or [0] * len(manifests))
-        self._tells_hidden = torch.tensor([Visibility.HIDDEN in said for said in states])
+        self._tells_hidden = torch.tensor([any(_says_hidden(person) for person in found) for found in people])
         self._people = [person for found in people for person in found]
         self.sizes = [len(found) for found in people]
         self.num_keypoints = max(manifest.skeleton.num_keypoints for manifest in manifests)
@@ -185,12 +191,14 @@ class PoseCrops(Dataset[PoseBatch]):
         canvas = torch.zeros(len(people), 3, height, width, dtype=torch.uint8)
         xy = np.zeros((len(people), self.num_keypoints, 2), np.float32)
         visibility = np.full((len(people), self.num_keypoints), Visibility.UNLABELLED, np.uint8)
+        trust = np.ones(visibility.shape, np.float32)
         for i, (place, person) in enumerate(zip(places, people, strict=True)):
             own = self._canvas(place)
             canvas[i, :, : own.shape[1], : own.shape[2]] = own
             known = len(person.visibility)
             xy[i, :known] = np.nan_to_num(person.xy) * scale[i] - corner[i]
             visibility[i, :known] = person.visibility
+            trust[i, :known] = person.trust
         source = torch.tensor([person.source for person in people])
         box = np.stack([person.box for person in people])
         size = np.array([person.image_size for person in people])
@@ -207,6 +215,7 @@ class PoseCrops(Dataset[PoseBatch]):
             dataset=self._datasets[source],
             image=on_canvas(edges),
             tells_hidden=self._tells_hidden[source],
+            trust=torch.from_numpy(trust),
         )
 
     def names(self, places: Sequence[int]) -> list[str]:
@@ -350,14 +359,22 @@ def _reduced(places: _Places, wanted: float, detail: float, batch_size: int) -> 
     )
 
 
+def _says_hidden(person: _Person) -> bool:
+    """Whether somebody, and not a network that filled it in, said of a keypoint that it is hidden."""
+    return bool(((person.visibility == Visibility.HIDDEN) & (person.trust == 1)).any())
+
+
 def _people(manifest: Manifest, source: int) -> Iterator[_Person]:
+    names = manifest.skeleton.keypoints
     for sample in manifest:
         poses = sample.poses
         stated = (poses.visibility != Visibility.UNLABELLED).any(axis=1)
         usable = np.flatnonzero(stated & ~poses.crowd & np.isfinite(poses.box).all(axis=1))
         path = str(manifest.image_path(sample)) if len(usable) else ""
         for i in usable:
-            yield _Person(source, path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i])
+            told = np.isin(names, poses.attributes[i].get(FILLED, ()))
+            trust = np.where(told, FILLED_WEIGHT, 1).astype(np.float32)
+            yield _Person(source, path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i], trust)
 
 
 def _cut_canvas(person: _Person, scale: float, corner: tuple[int, int], size: tuple[int, int]) -> Tensor:

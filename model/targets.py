@@ -12,7 +12,7 @@ A first look (:mod:`model.whole_box`) teaches no heatmap. Places are nearly alwa
 network that learns to find small whole people in black frames finds parts of people, in theirs, worse (decision 0010).
 
 A Gaussian whose patch does not reach the map has no weight; of a keypoint just outside the crop it does, and counts
-(official rule).
+(official rule). Every weight is multiplied by the trust in the keypoint: less than 1 where a network filled it in.
 """
 
 from collections.abc import Sequence
@@ -81,13 +81,14 @@ def targets(
     heatmaps = heatmaps.masked_fill(crops.first_look[:, None, None, None], 0.0)
     weights = weights.masked_fill(crops.first_look[:, None], 0.0)
     known = stated | (crops.visibility == Visibility.ABSENT)
+    weights = weights * crops.trust
     visible = crops.inside & (crops.visibility == Visibility.VISIBLE)
     told = crops.inside & crops.tells_hidden[:, None]
     return Targets(
         heatmaps=heatmaps,
         weights=weights,
         presence=torch.stack([crops.inside, visible], dim=-1).float(),
-        presence_weights=torch.stack([known, told], dim=-1).float(),
+        presence_weights=torch.stack([known, told], dim=-1).float() * crops.trust[..., None],
     )
 
 

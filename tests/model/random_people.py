@@ -38,6 +38,7 @@ def people(
         dataset=torch.full((count,), dataset),
         image=torch.tensor([-0.5, -0.5, width - 0.5, height - 0.5]).expand(count, 4),
         tells_hidden=torch.full((count,), tells_hidden),
+        trust=torch.ones(xy.shape[:2]),
     )
 
 

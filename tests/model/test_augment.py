@@ -429,6 +429,7 @@ def joined(one: PoseBatch, other: PoseBatch) -> PoseBatch:
         other,
         xy=torch.nn.functional.pad(other.xy, (0, 0, 0, more)),
         visibility=torch.nn.functional.pad(other.visibility, (0, more)),
+        trust=torch.nn.functional.pad(other.trust, (0, more), value=1.0),
     )
     return PoseBatch(*(torch.cat([getattr(part, f.name) for part in (one, padded)]) for f in fields(one)))
 

@@ -14,7 +14,7 @@ from autolabel.errors import ConfigError, ImageError, InputError
 from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Poses, Visibility
 from autolabel.skeleton import Skeleton
-from model.data import MixedBatches, PoseCrops
+from model.data import FILLED_WEIGHT, MixedBatches, PoseCrops
 
 INPUT, PADDING, CANVAS = (64, 48), 1.25, (97, 81)
 
@@ -198,11 +198,12 @@ def test_an_image_of_another_size_is_refused(dots) -> None:
 # ---- several datasets
 
 
-def other_people(dots, name, keypoints, *, visibility):
+def other_people(dots, name, keypoints, *, visibility, **attributes):
     """A manifest of another skeleton: one picture, one person."""
     skeleton = Skeleton(name, keypoints, (), tuple(range(len(keypoints))), (0.05,) * len(keypoints), "test")
     xy = np.full((1, len(keypoints), 2), 20.0) + np.arange(len(keypoints))[None, :, None]
-    poses = Poses.create(len(keypoints), xy=xy, visibility=[visibility], box=[[10.0, 10, 40, 40]])
+    box = [[10.0, 10, 40, 40]]
+    poses = Poses.create(len(keypoints), xy=xy, visibility=[visibility], box=box, attributes=[attributes])
     sample = dots.sample(f"{name}.png", poses, np.full((60, 60, 3), 90, np.uint8))
     return write_manifest(dots.folder / f"{name}.m", [sample], skeleton, {"dots": dots.folder}, stage="test")
 
@@ -221,6 +222,18 @@ def test_datasets_of_other_skeletons_in_one_batch(dots) -> None:
     assert torch.equal(batch.xy[2, :2], alone.xy[0]) and torch.equal(batch.box[2], alone.box[0])
     height, width = alone.canvas.shape[2:]
     assert torch.equal(batch.canvas[2, :, :height, :width], alone.canvas[0])
+
+
+def test_what_a_network_filled_in_is_trusted_less_and_tells_nothing_of_hidden_keypoints(dots) -> None:
+    said = [Visibility.VISIBLE, Visibility.HIDDEN, Visibility.HIDDEN]
+    one = other_people(dots, "one", ("a", "b", "c"), visibility=said, filled=["b", "c", "no keypoint"])
+    two = other_people(dots, "two", ("a", "b"), visibility=said[1:], filled=["b"])
+    batch = crops(one, two)[[0, 1]]
+    low = float(np.float32(FILLED_WEIGHT))
+    assert batch.trust.tolist() == [[1, low, low], [1, low, 1]]
+    assert batch.tells_hidden.tolist() == [False, True], "a person said so of two's a, and nobody of one's"
+    everything = other_people(dots, "all", ("a", "b"), visibility=said[:2], filled=["a", "b"])
+    assert crops(everything).sizes == [1]
 
 
 def test_one_keypoint_and_one_outside_the_image(dots) -> None:

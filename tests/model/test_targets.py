@@ -12,7 +12,7 @@ INPUT, CELLS = (64, 48), (16, 12)
 U, H, V, A = Visibility.UNLABELLED, Visibility.HIDDEN, Visibility.VISIBLE, Visibility.ABSENT
 
 
-def crops(xy, states, inside, *, dataset=None, tells_hidden=True, first_look=False) -> Augmented:
+def crops(xy, states, inside, *, dataset=None, tells_hidden=True, first_look=False, trust=None) -> Augmented:
     count = len(xy)
     return Augmented(
         images=torch.zeros(count, 3, *INPUT),
@@ -23,6 +23,7 @@ def crops(xy, states, inside, *, dataset=None, tells_hidden=True, first_look=Fal
         tells_hidden=torch.full((count,), tells_hidden),
         reach=torch.full((count, 4), torch.nan),
         first_look=torch.full((count,), first_look),
+        trust=torch.ones(count, len(xy[0])) if trust is None else torch.tensor(trust),
     )
 
 
@@ -67,6 +68,16 @@ def test_what_a_keypoint_teaches(state, at, inside, weight, peak, presence, visi
         assert found.presence_weights[0, 0, column].item() == (target is not None)
         if target is not None:
             assert found.presence[0, 0, column].item() == target
+
+
+@pytest.mark.parametrize("state", [V, H, A])
+def test_what_a_network_filled_in_teaches_less(state) -> None:
+    given = [[ON, NEAR]], [[state, state]], [[True, True]]
+    full, less = taught(crops(*given)), taught(crops(*given, trust=[[1.0, 0.5]]))
+    assert torch.equal(less.heatmaps, full.heatmaps)
+    assert less.weights.tolist() == [[1, 0.5]]
+    assert torch.equal(less.presence_weights[:, 1], 0.5 * full.presence_weights[:, 1])
+    assert torch.equal(less.presence_weights[:, 0], full.presence_weights[:, 0])
 
 
 def gaussian(x, y, codec):
