@@ -6,7 +6,7 @@ now is decided by the journal alone: of every annotation the last known version,
 version that cannot be read voids nothing: the one before it stands on, and it is told beside it.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 from autolabel.errors import FormatError
 from autolabel.formats.records import Record, read_json
 from autolabel.labelstudio.answers import read_answer
+from autolabel.labelstudio.regions import Regions
 from autolabel.merge import read_time
 from autolabel.skeleton import Skeleton
 
@@ -36,7 +37,7 @@ class Annotation:
         updated: ISO 8601 time of this version.
         seconds: How long it took, or None when unknown.
         skipped: Whether it was skipped instead of submitted.
-        result: The submitted regions and choices as they came.
+        result: The submitted regions and choices as they came; kept as their JSON text, whatever sequence is given.
         created: ISO 8601 time when it was made; the same in a file and from the server, which tell its id differently.
             Empty where an old journal does not say.
         origin: Of one that came from the server, when its task was made there: tells an answer that was deleted from
@@ -52,12 +53,17 @@ class Annotation:
     updated: str
     seconds: float | None
     skipped: bool
-    result: tuple[Any, ...]
+    result: Sequence[Any]
     created: str = ""
     origin: str = ""
     deleted: bool = False
     fault: str = ""
     first: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep the result as text."""
+        if not isinstance(self.result, Regions):
+            object.__setattr__(self, "result", Regions(self.result))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -70,14 +76,13 @@ class Annotation:
         return read_time(self.updated)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form; the result is not copied."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        """The JSON form."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"result": list(self.result)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Annotation":
         """The inverse of :meth:`to_dict`."""
-        values: dict[str, Any] = {**data, "result": tuple(data["result"])}
-        return cls(**values)
+        return cls(**data)
 
 
 @dataclass(frozen=True)
@@ -199,7 +204,7 @@ def read_annotation(record: Record, task: str, people: Mapping[int | str, str]) 
         updated=_time(record, "updated_at"),
         seconds=None if record.data.get("lead_time") is None else record.number("lead_time"),
         skipped=skipped,
-        result=tuple(record.items("result")),
+        result=record.items("result"),
         created=_time(record, "created_at") if record.data.get("created_at") is not None else "",
         first=first,
     )

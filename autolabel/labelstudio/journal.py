@@ -34,7 +34,7 @@ class Journal:
     def __init__(self, path: Path, entries: Iterable[Annotation] = ()) -> None:
         self.path = path
         self._entries: list[Annotation] = []
-        self._versions: dict[str, Annotation] = {}
+        self._versions: dict[bytes, Annotation] = {}
         self._latest = Latest()
         self._tasks: dict[str, set[str]] = {}
         self._names: dict[tuple[str, str], str] = {}
@@ -171,8 +171,8 @@ def _same(entry: Annotation, other: Annotation) -> bool:
     return _fingerprint(entry) == _fingerprint(other)
 
 
-def _fingerprint(entry: Annotation) -> str:
+def _fingerprint(entry: Annotation) -> bytes:
     """Of what a version says, without who tells it."""
     data = entry.to_dict()
     told = {name: value for name, value in data.items() if name not in ("by", "first", "created", "origin")}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()
