@@ -96,15 +96,20 @@ class Forecast:
     confidence: float
     rounds: int
 
+    @property
+    def bad_an_hour(self) -> float:
+        """Bad poses that an hour of the reviews is expected to find; 0 of no reviews."""
+        return self.bad.expected * 3600 / self.seconds.expected if self.seconds.expected > 0 else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Forecast":
-        """From the JSON form."""
+        """From the JSON form; words that stand beside the numbers are left aside."""
         ranges: dict[str, Any] = {name: Range(**data[name]) for name in data if isinstance(data[name], Mapping)}
-        return cls(**{**data, **ranges})
+        return cls(**{**{name: value for name, value in data.items() if name != "words"}, **ranges})
 
     def words(self) -> str:
         """One sentence for people."""
@@ -115,9 +120,9 @@ class Forecast:
         )
         return (
             f"The next {self.reviews} reviews should find {_told(self.bad)} bad poses and {_told(self.gross)} gross "
-            f"keypoints in {_told(self.seconds.per(60))} minutes, and bring bad poses from "
-            f"{self.corpus_bad.expected:.1%} to {self.corpus_bad_after.expected:.1%} of the corpus "
-            f"({self.confidence:.0%} intervals, {learnt})"
+            f"keypoints in {_told(self.seconds.per(60))} minutes, which is {self.bad_an_hour:.3g} bad poses an hour, "
+            f"and bring bad poses from {self.corpus_bad.expected:.1%} to {self.corpus_bad_after.expected:.1%} of the "
+            f"corpus ({self.confidence:.0%} intervals, {learnt})"
         )
 
 
