@@ -15,7 +15,7 @@ from autolabel.label_suspects import Kind, Suspect, counts
 from autolabel.poses import Poses
 from autolabel.report.gallery import JPEG_QUALITY, SIDE, Shelf, Shot
 from autolabel.report.overlay import draw_poses, pose_view
-from autolabel.report.page import Page, Table, Tile
+from autolabel.report.page import Chapter, Page, Table, Tile
 from autolabel.skeleton import Skeleton
 
 PER_SHELF = 24
@@ -60,18 +60,14 @@ class Audited:
 
 def label_page(audited: Audited, found: Sequence[Suspect]) -> Page:
     """The page; an image that cannot be read any more is left out of it."""
+    pictures = [shelf for kind, title, caption in _SHELVES if (shelf := _shelf(audited, found, kind, title, caption))]
     return Page(
         title=f"Suspected label errors of {audited.name}",
         subtitle=f"{audited.judged:,} labelled poses · {audited.networks} "
         f"{'network' if audited.networks == 1 else 'networks'} that never saw the labels they judge",
         verdict=None,
         tiles=_tiles(audited, found),
-        tables=(_table(found),) if found else (),
-        bars=(),
-        plots=(),
-        shelves=tuple(
-            shelf for kind, title, caption in _SHELVES if (shelf := _shelf(audited, found, kind, title, caption))
-        ),
+        chapters=(Chapter("", "", (*((_table(found),) if found else ()), *pictures)),),
         facts=(
             ("suspected", "a network that never saw the label is sure of itself, and the label says otherwise"),
             ("score", "from 0 to 1; the order matters more than the number: look from the top until errors get rare"),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from autolabel.manifest import Manifest
 from autolabel.poses import Origin, Poses, Visibility
 from autolabel.report.gallery import shelves
-from autolabel.report.page import Bars, Page, Tile
+from autolabel.report.page import Bars, Chapter, Page, Tile
 from autolabel.report.plots import p_bad_histogram
 
 BINS = 25
@@ -56,15 +56,13 @@ def manifest_page(manifest: Manifest) -> Page:
     tally = _Tally(np.zeros((k, len(_VISIBILITY)), np.int64), np.zeros(len(_ORIGIN), np.int64))
     for i in range(manifest.num_parts):
         tally.add(manifest.poses(i))
+    histogram = (p_bad_histogram(tally.p_bad.tolist()),) if tally.p_bad.any() else ()
     return Page(
         title=manifest.path.resolve().name,
         subtitle=f"manifest of `{manifest.stage}` · skeleton {manifest.skeleton.name}",
         verdict=None,
         tiles=_tiles(manifest, tally),
-        tables=(),
-        bars=_bars(manifest, tally),
-        plots=(p_bad_histogram(tally.p_bad.tolist()),) if tally.p_bad.any() else (),
-        shelves=shelves(manifest, {}),
+        chapters=(Chapter("", "", (*histogram, *_bars(manifest, tally), *shelves(manifest, {}))),),
         facts=_facts(manifest),
     )
 

@@ -6,6 +6,7 @@ outside.
 """
 
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,9 @@ from autolabel.report.gallery import Shelf
 from autolabel.report.plots import Plot
 
 TEMPLATE = "template.html.j2"
+
+_LONGEST_NUMBER = 24
+"""Characters; a longer cell is a sentence."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def texts(self) -> frozenset[int]:
+        """Columns of sentences rather than numbers: these are set flush left."""
+        return frozenset(
+            i for i in range(1, len(self.columns)) if any(len(row[i]) > _LONGEST_NUMBER for row in self.rows)
+        )
+
 
 @dataclass(frozen=True)
 class Bars:
@@ -75,6 +86,39 @@ class Bars:
 
 
 @dataclass(frozen=True)
+class Gaps:
+    """What a reader may look for and not find, and why it is not there.
+
+    Attributes:
+        title: As a heading.
+        caption: How to read it.
+        gaps: (what is not told, the reason and what would change that).
+    """
+
+    title: str
+    caption: str
+    gaps: tuple[tuple[str, str], ...]
+
+
+Block = Table | Bars | Plot | Shelf | Gaps
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What a page says about one question.
+
+    Attributes:
+        title: The question's name, which the list of chapters on top shows; "" where the page has no others.
+        lead: What the chapter answers, in a sentence or two.
+        blocks: From top to bottom; a chapter without any is left out.
+    """
+
+    title: str
+    lead: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
 class Page:
     """All that a report says, from top to bottom."""
 
@@ -82,11 +126,31 @@ class Page:
     subtitle: str
     verdict: Verdict | None
     tiles: tuple[Tile, ...]
-    tables: tuple[Table, ...]
-    bars: tuple[Bars, ...]
-    plots: tuple[Plot, ...]
-    shelves: tuple[Shelf, ...]
+    chapters: tuple[Chapter, ...]
     facts: tuple[tuple[str, str], ...]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of all chapters."""
+        return tuple(block for block in self._blocks() if isinstance(block, Table))
+
+    @property
+    def bars(self) -> tuple[Bars, ...]:
+        """The bars of all chapters."""
+        return tuple(block for block in self._blocks() if isinstance(block, Bars))
+
+    @property
+    def plots(self) -> tuple[Plot, ...]:
+        """The figures of all chapters."""
+        return tuple(block for block in self._blocks() if isinstance(block, Plot))
+
+    @property
+    def shelves(self) -> tuple[Shelf, ...]:
+        """The galleries of all chapters."""
+        return tuple(block for block in self._blocks() if isinstance(block, Shelf))
+
+    def _blocks(self) -> Iterator[Block]:
+        return (block for chapter in self.chapters for block in chapter.blocks)
 
 
 def render(page: Page) -> str:
@@ -100,7 +164,12 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE).render(page=page, data_uri=_data_uri)
+    return environment.get_template(TEMPLATE).render(page=page, data_uri=_data_uri, kind=_kind)
+
+
+def _kind(block: Block) -> str:
+    """Which of the template's forms a block has."""
+    return type(block).__name__.lower()
 
 
 def _data_uri(data: bytes, mime: str) -> str:

@@ -6,9 +6,10 @@ colours. Shares are shown in percent, errors in pixels, and what is measured say
 
 import io
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -22,6 +23,9 @@ Figure: TypeAlias = Any
 
 INK, MUTED, RULE = "#17222e", "#56636f", "#dfe5ea"
 ROUTED, RANDOM = "#0f6fca", "#c8590a"
+
+_PANEL = 4.3
+"""Inches of a panel's width: its text is readable when it is shown 350 pixels wide, and not too large at 500."""
 
 _POINTS = 200
 """Points of a curve that are drawn; the eye sees no more on a figure of this width."""
@@ -60,13 +64,13 @@ class Plot:
         title: What it shows, as a heading.
         caption: How to read it.
         alt: What it says, for those who cannot see it.
-        svg: The picture.
+        panels: The pictures, as SVG; beside each other where there is room, else below each other.
     """
 
     title: str
     caption: str
     alt: str
-    svg: bytes
+    panels: tuple[bytes, ...]
 
 
 def error_by_round(rounds: Sequence[Round]) -> Plot:
@@ -77,25 +81,21 @@ def error_by_round(rounds: Sequence[Round]) -> Plot:
     """
     x = [r.number for r in rounds]
     parts = _measured_parts(rounds)
-    with styled_figure(9.6, 4.9, 2, len(parts)) as (figure, grid):
-        for column, (title, part) in enumerate(parts):
-            bad, epe = grid[0][column], grid[1][column]
-            _arms(bad, rounds, x, part, lambda q: 100 * q.bad, interval=True)
-            _arms(epe, rounds, x, part, lambda q: q.epe)
-            bad.set_title(title)
-            bad.set_ylabel("bad poses, %")
-            epe.set_ylabel("mean error, px")
-            epe.set_xlabel("round (poses measured below)")
-            epe.set_xticks(x, [f"{r.number}\nn = {_measured(part(r.routed))}" for r in rounds])
-            bad.set_xticks(x, ["" for _ in x])
-        _legend(figure, grid[0][0], rounds)
-        svg = _svg(figure)
+
+    def draw(axes: Axes, title: str, part: Part, *, bad: bool) -> None:
+        _arms(axes, rounds, x, part, (lambda q: 100 * q.bad) if bad else (lambda q: q.epe), interval=bad)
+        axes.set_title(title)
+        axes.set_ylabel("bad poses, %" if bad else "mean error, px")
+        axes.set_xlabel("round (poses measured below)")
+        axes.set_xticks(x, [f"{r.number}\nn = {_measured(part(r.routed))}" for r in rounds])
+        _legend(axes, rounds)
+
     return Plot(
         title="Error, round by round",
         caption="Untouched poses are those that nobody opened; the test was never trained on. "
         "Bars: 95 % Clopper-Pearson interval of the share.",
         alt=_told(rounds),
-        svg=svg,
+        panels=panels(partial(draw, title=name, part=part, bad=bad) for bad in (True, False) for name, part in parts),
     )
 
 
@@ -106,46 +106,42 @@ def effort_curve(rounds: Sequence[Round]) -> Plot:
         rounds: In order; something was measured in at least one.
     """
     x = [r.opened for r in rounds]
-    parts = _measured_parts(rounds)
-    with styled_figure(9.6, 2.9, 1, len(parts)) as (figure, grid):
-        for axes, (title, part) in zip(grid[0], parts, strict=True):
-            _arms(axes, rounds, x, part, lambda q: 100 * q.bad, interval=True)
-            axes.set_title(title)
-            axes.set_ylabel("bad poses, %")
-            axes.set_xlabel("poses opened by people, so far")
-        _legend(figure, grid[0][0], rounds)
-        svg = _svg(figure)
+
+    def draw(axes: Axes, title: str, part: Part) -> None:
+        _arms(axes, rounds, x, part, lambda q: 100 * q.bad, interval=True)
+        axes.set_title(title)
+        axes.set_ylabel("bad poses, %")
+        axes.set_xlabel("poses opened by people, so far")
+        _legend(axes, rounds)
+
     return Plot(
         title="What effort bought",
         caption="Each point is a round. The lower and the further left, the less work for the same quality.",
         alt=f"From {x[0]:,} to {x[-1]:,} poses opened by people. {_told(rounds)}",
-        svg=svg,
+        panels=panels(partial(draw, title=title, part=part) for title, part in _measured_parts(rounds)),
     )
 
 
-def doubt(score: Score, number: int, max_bad: float | None) -> Plot:
+def doubt(score: Score, max_bad: float | None, *, title: str, caption: str) -> Plot:
     """Whether ``p_bad`` sorts poses well (risk against coverage) and means what it says (reliability).
 
     Args:
         score: What was measured.
-        number: In which round.
         max_bad: The promised share, drawn as a line: as far as the curve stays below it, poses could be kept.
+        title: Says of what, and when.
+        caption: Says by what it was measured.
     """
-    with styled_figure(9.6, 3.3, 1, 2) as (figure, grid):
-        risk, reliability = grid[0]
-        _risk_coverage(risk, score, max_bad)
-        _reliability(reliability, score)
-        svg = _svg(figure)
-    poses = sum(n for _, _, n in score.reliability)
     return Plot(
-        title=f"How far the doubt can be trusted (round {number})",
-        caption=f"Over {poses:,} poses with known truth; a point's area is its number of poses, bars are "
-        "95 % Clopper-Pearson intervals. A perfect probability lies on the diagonal.",
+        title=title,
+        caption=f"{caption} A point's area is its number of poses; bars and the band are 95 % Clopper-Pearson "
+        "intervals, each by itself. A perfect probability lies on the diagonal.",
         alt=f"Area under the ROC curve for bad poses: {_auroc(score)}. "
         + " ".join(
             f"Predicted {100 * p:.0f} %, observed {100 * rate:.0f} % of {n:,}." for p, rate, n in score.reliability
         ),
-        svg=svg,
+        panels=panels(
+            [partial(_risk_coverage, score=score, max_bad=max_bad), partial(_reliability, score=score)], height=3.1
+        ),
     )
 
 
@@ -153,29 +149,38 @@ def p_bad_histogram(counts: Sequence[int]) -> Plot:
     """How the doubt is distributed over equal bins of 0..1."""
     total = sum(counts)
     edges = np.linspace(0, 1, len(counts) + 1)
-    with styled_figure(9.6, 2.6, 1, 1) as (figure, grid):
-        axes = grid[0][0]
+
+    def draw(axes: Axes) -> None:
         axes.bar(
-            edges[:-1],
-            counts,
-            width=1 / len(counts),
-            align="edge",
-            color=ROUTED,
-            edgecolor="white",
-            linewidth=0.8,
+            edges[:-1], counts, width=1 / len(counts), align="edge", color=ROUTED, edgecolor="white", linewidth=0.8
         )
         axes.set_xlim(0, 1)
         axes.set_xlabel("p_bad, probability that the pose is bad")
         axes.set_ylabel("poses")
         axes.grid(axis="x", visible=False)
-        svg = _svg(figure)
+
     middle = int(np.searchsorted(np.cumsum(counts), total / 2)) if total else 0
     return Plot(
         title="Doubt",
         caption=f"p_bad of {total:,} scored poses.",
         alt=f"Histogram of p_bad over {total:,} poses; half of them lie below {edges[middle + 1]:.2f}.",
-        svg=svg,
+        panels=panels([draw]),
     )
+
+
+def panels(draws: Iterable[Callable[[Axes], None]], height: float = 2.9) -> tuple[bytes, ...]:
+    """Figures of one pair of axes each, as SVG: wide enough for a phone, and two of them for a desk.
+
+    Args:
+        draws: Each draws into the axes that it is given.
+        height: Inches; the width is always the same, so that all text is.
+    """
+    made: list[bytes] = []
+    for draw in draws:
+        with styled_figure(_PANEL, height, 1, 1) as (figure, ((axes,),)):
+            draw(axes)
+            made.append(_svg(figure))
+    return tuple(made)
 
 
 def interval(share: float, n: int) -> tuple[float, float]:
@@ -214,8 +219,8 @@ def _arms(
         axes.plot(places, [value(q) for q in measured], color=color, marker=marker, linestyle=dash, label=name)
         if interval:
             _bars(axes, places, measured, color)
-    axes.set_ylim(bottom=0)
     axes.margins(x=0.08)
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
 
 
 def _bars(axes: Axes, x: Sequence[int], measured: Sequence[Quality], color: str) -> None:
@@ -230,11 +235,16 @@ def _risk_coverage(axes: Axes, score: Score, max_bad: float | None) -> None:
     shown = np.unique(np.linspace(0, max(len(curve) - 1, 0), _POINTS).astype(int))
     coverage, risk = 100 * curve[shown[: len(curve)]].T
     axes.plot(coverage, risk, color=ROUTED)
-    axes.fill_between(coverage, risk, color=ROUTED, alpha=0.10, linewidth=0)
+    total = sum(n for _, _, n in score.reliability)
+    ends = [
+        interval(share / 100, max(round(kept * total / 100), 1)) for kept, share in zip(coverage, risk, strict=True)
+    ]
+    low, high = 100 * np.array(ends).reshape(-1, 2).T
+    axes.fill_between(coverage, low, high, color=ROUTED, alpha=0.13, linewidth=0)
     axes.set(xlim=(0, 100), xlabel="poses kept, least doubtful first, %", ylabel="bad among them, %")
     if max_bad is not None:
         _promised(axes, max_bad)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(1.3 * float(risk.max(initial=1.0)), 130 * (max_bad or 0)))
     axes.set_title(f"Risk against coverage (AUROC of bad: {_auroc(score)})")
 
 
@@ -270,14 +280,15 @@ def _promised(axes: Axes, max_bad: float) -> None:
     axes.axhline(100 * max_bad, color=INK, linewidth=1, linestyle=(0, (1, 2)))
     axes.annotate(
         f"promised {100 * max_bad:.3g} %", (0.015, 100 * max_bad), xycoords=("axes fraction", "data"), color=INK,
-        fontsize=7.5, ha="left", va="bottom", xytext=(0, 1.5), textcoords="offset points",
+        fontsize=7.5, ha="left", va="bottom", xytext=(0, 2), textcoords="offset points",
+        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1.0},
     )  # fmt: skip
 
 
-def _legend(figure: Figure, axes: Axes, rounds: Sequence[Round]) -> None:
+def _legend(axes: Axes, rounds: Sequence[Round]) -> None:
     if any(r.random for r in rounds):
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles[::-1], labels[::-1], loc="outside upper right", ncols=2)
+        axes.legend(handles[::-1], labels[::-1], loc="best")
 
 
 def _measured_parts(rounds: Sequence[Round]) -> tuple[tuple[str, Part], ...]:

@@ -1,21 +1,29 @@
-"""The page about a project: what was promised, what it cost, and what every round bought."""
+"""The page about a project: what was promised, what it cost, and what every round bought.
 
-import math
+Everything is told from what is known. Where the truth of all poses is known, as in the demo, errors are measured
+against it; of a real project the held-out test, people's answers and the audit tell what can be told, and the last
+chapter says what cannot, and why.
+"""
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autolabel.certify import Certificate
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.merge import CORRECTIONS, Correction, latest, read_corrections
+from autolabel.report.answer_gallery import answer_shelves
+from autolabel.report.cost_board import NARROW, cost_table, cost_tiles, total, yield_plot
+from autolabel.report.evidence import NOTHING, Evidence
 from autolabel.report.gallery import Shelf, shelves
+from autolabel.report.gaps import gaps
 from autolabel.report.gate_gallery import gate_shelf
 from autolabel.report.gate_table import gate_table
-from autolabel.report.page import Bars, Page, Table, Tile, Verdict
+from autolabel.report.page import Block, Chapter, Page, Tile, Verdict
 from autolabel.report.plots import Part, Plot, doubt, effort_curve, error_by_round
+from autolabel.report.round_tables import percent, pixels, quality_tables, routes, test, untouched, work_table
 from autolabel.report.rounds import (
     AUDITS,
     ROUNDS,
-    Arm,
     AuditCost,
     Quality,
     Round,
@@ -23,25 +31,14 @@ from autolabel.report.rounds import (
     read_certificate,
     read_rounds,
 )
+from autolabel.report.yardstick_plots import effort_by_yardstick, forgetting, learning
+from autolabel.report.yardstick_tables import corrected, errors, keypoints
 
 DATASET = "dataset"
 """A project's final manifest, whose poses are shown."""
 
-REVIEWS = (f"{ROUNDS}/*/*", f"{AUDITS}/*")
-"""Folders of a project in which pulls leave what people changed."""
-
-ROUTES = (
-    ("accepted", "#7cc79b"),
-    ("audit", "#9cc9f0"),
-    ("review", "#f3b26b"),
-    ("rejected", "#d9a3c2"),
-    ("untouched", "#cfd7de"),
-)
-"""Where routing sends poses, and the colour of its bar: light enough for dark figures on it."""
-
-_OTHER_COLOR = "#b9b4d6"
-_NARROW = "\u202f"
-"""A narrow space at which no line breaks, between a number and its unit."""
+SCORED = "scored"
+"""In a round's folder, the poses as they stood after it: shown while there is no dataset, and by a round's own page."""
 
 _WORDS = (
     ("gross keypoint", "one whose similarity to the truth is below 0.5, or that is called present where "
@@ -55,31 +52,49 @@ _WORDS = (
 )  # fmt: skip
 
 
-def project_page(project: Path, upto: int | None = None) -> Page:
+_ROUND_ALONE = Verdict(
+    "open", "This page is about one round. What is promised of the dataset stands in the project's report.",
+    "The audit that can prove a promise comes after the last round.",
+)  # fmt: skip
+
+
+def project_page(project: Path, upto: int | None = None, evidence: Evidence = NOTHING) -> Page:
     """What a project's rounds say.
 
     Args:
         project: The project's folder.
-        upto: The last round that is looked at; all of them by default. Audit and certificate belong to the last.
+        upto: The last round that is looked at; all of them by default. Audit and certificate are left out then.
+        evidence: What was measured beside the rounds' own numbers, up to the same round.
 
     Raises:
         InputError: No round is finished.
         FormatError: A file of the loop is malformed.
     """
-    every = read_rounds(project)
-    rounds = tuple(r for r in every if upto is None or r.number <= upto)
+    rounds = tuple(r for r in read_rounds(project) if upto is None or r.number <= upto)
     last = rounds[-1]
-    certificate, audit = (read_certificate(project), read_audit(project)) if last is every[-1] else (None, None)
+    certificate, audit = (read_certificate(project), read_audit(project)) if upto is None else (None, None)
+    chapters = (
+        Chapter("Quality", "How good the poses are that people have not opened, and where all of them stand.",
+                _quality(rounds, evidence)),
+        Chapter("Doubt", "Whether doubt puts the bad poses last, and means what it says.",
+                _doubt(rounds, certificate, evidence)),
+        Chapter("Learning", "What the networks learnt from the corrections, and what they forgot over it.",
+                _learning(project, rounds, evidence)),
+        Chapter("Effort", "What people's work and the machine's time were spent on, and what they found.",
+                _effort(rounds, audit, evidence)),
+        Chapter("Poses", "What to look at before trusting any number above.",
+                (*_gallery(project, last, whole=upto is None), *_answers(evidence))),
+        Chapter("Not told", "What a reader may miss here, and what would change that.",
+                gaps(rounds, certificate, evidence)),
+    )  # fmt: skip
+    promise = verdict(certificate) if upto is None else _ROUND_ALONE
     return Page(
         title=f"{project.resolve().name}: " + (f"round {last.number}" if upto is not None else "labelling report"),
         subtitle=f"{len(rounds)} {'round' if len(rounds) == 1 else 'rounds'} · "
         f"{sum(last.counts.values()):,} poses · model {last.model[:12]}",
-        verdict=verdict(certificate),
-        tiles=_tiles(rounds, certificate, audit),
-        tables=tuple(t for t in (*_quality_tables(rounds), gate_table(rounds), _work_table(rounds, audit)) if t),
-        bars=(_routes(rounds),),
-        plots=_plots(rounds, certificate),
-        shelves=(*_gate_gallery(project, rounds), *_gallery(project)),
+        verdict=promise,
+        tiles=_tiles(rounds, certificate, audit, evidence),
+        chapters=tuple(chapter for chapter in chapters if chapter.blocks),
         facts=(*_certificate_facts(certificate), *_WORDS),
     )
 
@@ -98,24 +113,26 @@ def verdict(certificate: Certificate | None) -> Verdict:
     return Verdict("refused", f"The promise is not proven: {_lower(certificate.claim)}", reason)
 
 
-def _tiles(rounds: Sequence[Round], certificate: Certificate | None, audit: AuditCost | None) -> tuple[Tile, ...]:
+def _tiles(
+    rounds: Sequence[Round], certificate: Certificate | None, audit: AuditCost | None, evidence: Evidence
+) -> tuple[Tile, ...]:
     last = rounds[-1]
-    tiles = [_effort(last, audit)]
+    tiles = [_opened(last, audit, evidence)]
     if certificate:
         accepted = certificate.population if certificate.issued else 0
         note = f"of {sum(last.counts.values()):,} poses, by an audit of {certificate.counts.audited:,}"
         tiles.insert(0, Tile("Accepted", f"{accepted:,}", note))
-    for label, part in (("Bad, untouched poses", _untouched), ("Bad, held-out test", _test)):
+    for label, part in (("Bad, untouched poses", untouched), ("Bad, held-out test", test)):
         if now := part(last.routed):
-            tiles.append(Tile(label, _percent(now.bad), _compared(rounds, part)))
+            tiles.append(Tile(label, percent(now.bad), _compared(rounds, part)))
     if now := last.routed.untouched:
-        tiles.append(Tile("Error, untouched poses", _pixels(now.epe), _compared(rounds, _untouched, _epe, _pixels)))
-    return tuple(tiles)
+        tiles.append(Tile("Error, untouched poses", pixels(now.epe), _compared(rounds, untouched, _epe, pixels)))
+    return (*tiles, *cost_tiles(evidence.answered, _accepted(evidence), evidence.speed))
 
 
-def _effort(last: Round, audit: AuditCost | None) -> Tile:
+def _opened(last: Round, audit: AuditCost | None, evidence: Evidence) -> Tile:
     """What people did in all: the audit is charged in full."""
-    cost = audit or last
+    cost = total(evidence.answered.work) if evidence.answered else audit or last
     told = f"{cost.clicks:,} clicks, {cost.clicks / cost.opened:.1f} a pose" if cost.opened else "no clicks"
     if audit:
         told += f"; {audit.audited:,} poses of the audit included"
@@ -126,119 +143,101 @@ def _compared(
     rounds: Sequence[Round],
     part: Part,
     value: Callable[[Quality], float] = lambda q: q.bad,
-    show: Callable[[float], str] = lambda v: _percent(v),
+    show: Callable[[float], str] = lambda v: percent(v),
 ) -> str:
     """What the first round and random routing had, and on how many poses it was measured."""
     first, now = part(rounds[0].routed), part(rounds[-1].routed)
     random = part(rounds[-1].random) if rounds[-1].random else None
     told = [f"{show(value(first))} in round {rounds[0].number}"] if first and len(rounds) > 1 else []
     told += [f"{show(value(random))} with random routing"] if random else []
-    told += [f"n = {now.poses:,}"] if now else []
+    told += [f"n{NARROW}={NARROW}{now.poses:,}"] if now else []
     return ", ".join(told)
 
 
-def _quality_tables(rounds: Sequence[Round]) -> tuple[Table, ...]:
-    """One table for untouched poses and one for the held-out test, where anything was measured."""
-    captions = (
-        (
-            "Untouched poses, round by round",
-            _untouched,
-            "Poses that nobody opened so far: fewer each round, and those doubted least, so that their error falls "
-            "even where no network got better (the held-out test tells that)",
-        ),
-        ("Held-out test, round by round", _test, "Poses that never train"),
-    )
-    return tuple(
-        _quality_table(rounds, title, part, caption)
-        for title, part, caption in captions
-        if any(part(r.routed) for r in rounds)
-    )
-
-
-def _quality_table(rounds: Sequence[Round], title: str, part: Part, caption: str) -> Table:
-    versus = any(r.random for r in rounds)
-    heads = ("poses", "bad", "bad, random", "gross keypoints", "mean OKS", "mean error", "mean error, random")
-    kept = [i for i, head in enumerate(heads) if versus or "random" not in head]
-    cells = [_quality_cells(part(r.routed), part(r.random) if r.random else None) for r in rounds]
-    return Table(
-        title=title,
-        caption=f"{caption}, measured against the truth."
-        + (" Random: the same budget spent on poses drawn at random." if versus else ""),
-        columns=("Round", *(heads[i] for i in kept)),
-        rows=tuple((str(r.number), *(row[i] for i in kept)) for r, row in zip(rounds, cells, strict=True)),
-    )
-
-
-def _quality_cells(routed: Quality | None, random: Quality | None) -> list[str]:
-    if routed is None:
-        return ["–"] * 7
-    return [
-        f"{routed.poses:,}",
-        _percent(routed.bad),
-        _percent(random.bad) if random else "–",
-        _percent(routed.gross),
-        "–" if math.isnan(routed.oks) else f"{routed.oks:.3f}",
-        _pixels(routed.epe),
-        _pixels(random.epe) if random else "–",
-    ]
-
-
-def _work_table(rounds: Sequence[Round], audit: AuditCost | None) -> Table:
-    turns = [(str(r.number), r.model[:12], f"{r.trained_on:,}", r.opened, r.clicks, r.seconds) for r in rounds]
-    turns += [("audit", "–", "–", audit.opened, audit.clicks, audit.seconds)] if audit else []
-    steps = list(dict.fromkeys(step for *_, seconds in turns for step in seconds))
-    return Table(
-        title="Work, round by round",
-        caption="Poses opened and clicks are people's, added up over the rounds. Times are the machine's.",
-        columns=("Round", "model", "trained on, poses", "opened, poses", "clicks", *steps, "all steps"),
-        rows=tuple(
-            (
-                name, model, trained_on, f"{opened:,}", f"{clicks:,}",
-                *(_duration(seconds[step]) if step in seconds else "–" for step in steps),
-                _duration(sum(seconds.values())),
-            )
-            for name, model, trained_on, opened, clicks, seconds in turns
-        ),
-    )  # fmt: skip
-
-
-def _routes(rounds: Sequence[Round]) -> Bars:
-    known = dict(ROUTES)
-    names = [name for name in known if any(name in r.counts for r in rounds)]
-    names += sorted({name for r in rounds for name in r.counts} - set(known))
-    return Bars(
-        title="Where the poses went",
-        caption="All poses, as they stood after each round.",
-        kinds=tuple((name, known.get(name, _OTHER_COLOR)) for name in names),
-        rows=tuple((f"Round {r.number}", tuple(r.counts.get(name, 0) for name in names)) for r in rounds),
-    )
-
-
-def _plots(rounds: Sequence[Round], certificate: Certificate | None) -> tuple[Plot, ...]:
-    max_bad = certificate.max_bad if certificate else None
-    measured = any(part(r.routed) for r in rounds for part in (_untouched, _test))
+def _quality(rounds: Sequence[Round], evidence: Evidence) -> tuple[Block, ...]:
+    measured = any(part(r.routed) for r in rounds for part in (untouched, test))
     plots = [error_by_round(rounds)] if measured else []
-    if measured and rounds[-1].opened > rounds[0].opened:
-        plots.append(effort_curve(rounds))
+    return (*plots, *quality_tables(rounds), routes(rounds, evidence.states))
+
+
+def _doubt(rounds: Sequence[Round], certificate: Certificate | None, evidence: Evidence) -> tuple[Plot, ...]:
+    max_bad = certificate.max_bad if certificate else None
+    plots: list[Plot] = []
     scored = next((r for r in reversed(rounds) if r.score), None)
     if scored and scored.score:
-        plots.append(doubt(scored.score, scored.number, max_bad))
+        poses = sum(n for _, _, n in scored.score.reliability)
+        title = f"How far the doubt can be trusted (round {scored.number})"
+        plots.append(
+            doubt(scored.score, max_bad, title=title, caption=f"Over {poses:,} untouched poses with known truth.")
+        )
+    for on, score in evidence.doubt:
+        poses = sum(n for _, _, n in score.reliability)
+        plots.append(doubt(score, max_bad, title=f"Doubt of {on}", caption=f"Over {poses:,} poses."))
     return tuple(plots)
 
 
-def _gate_gallery(project: Path, rounds: Sequence[Round]) -> tuple[Shelf, ...]:
+def _learning(project: Path, rounds: Sequence[Round], evidence: Evidence) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    several = [yardstick for yardstick in evidence.yardsticks if len(yardstick.readings) > 1]
+    if several:
+        blocks.append(learning(several))
+    if evidence.base is not None and len(evidence.base.readings) > 1:
+        blocks.append(forgetting(evidence.base))
+    if (table := gate_table(rounds)) is not None:
+        blocks.append(table)
+    blocks += _gate_gallery(project, rounds)
+    answered = evidence.answered
+    fixed, answers = (answered.fixed, answered.ordinary) if answered else (dict[str, int](), 0)
+    if evidence.yardsticks:
+        blocks += [*errors(evidence.yardsticks[0]), keypoints(evidence.yardsticks[0], fixed, answers)]
+    elif answers:
+        blocks.append(corrected(fixed, answers))
+    return tuple(blocks)
+
+
+def _effort(rounds: Sequence[Round], audit: AuditCost | None, evidence: Evidence) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    answered, opened = evidence.answered, {r.number: r.opened for r in rounds}
+    if any(part(r.routed) for r in rounds for part in (untouched, test)) and rounds[-1].opened > rounds[0].opened:
+        blocks.append(effort_curve(rounds))
+    elif several := [yardstick for yardstick in evidence.yardsticks if len(yardstick.readings) > 1]:
+        blocks.append(effort_by_yardstick(several, opened))
+    if answered is not None:
+        if any(work.ordinary for work in answered.work):
+            blocks.append(yield_plot(answered))
+        blocks.append(cost_table(answered))
+    return (*blocks, work_table(rounds, audit, people=answered is None))
+
+
+def _accepted(evidence: Evidence) -> tuple[int, int] | None:
+    """Accepted poses that nobody opened, and all; None where nothing was accepted."""
+    accepted = evidence.states.get("accepted", 0)
+    return (accepted, sum(evidence.states.values())) if accepted else None
+
+
+def _answers(evidence: Evidence) -> tuple[Shelf, ...]:
+    if evidence.answered is None or evidence.skeleton is None:
+        return ()
+    return answer_shelves(evidence.answered, evidence.skeleton)
+
+
+def _gate_gallery(project: Path, rounds: Sequence[Round]) -> list[Shelf]:
     """What the newest network changed, whether it was let pass or not."""
     judged = [r.number for r in rounds if r.gate]
     shelf = gate_shelf(project / ROUNDS / f"{judged[-1]:02d}") if judged else None
-    return (shelf,) if shelf else ()
+    return [shelf] if shelf else []
 
 
-def _gallery(project: Path) -> tuple[Shelf, ...]:
-    if not (project / DATASET / COMMIT).is_file():
+def _gallery(project: Path, last: Round, *, whole: bool) -> tuple[Shelf, ...]:
+    """The dataset's poses; those of the last round where there is none, or a round is told alone."""
+    dataset, scored = project / DATASET, project / ROUNDS / f"{last.number:02d}" / SCORED
+    shown = dataset if whole and (dataset / COMMIT).is_file() else scored
+    if not (shown / COMMIT).is_file():
         return ()
-    manifest = Manifest.open(project / DATASET)
+    manifest = Manifest.open(shown)
+    pulls = [f"{ROUNDS}/{n:02d}/*" for n in range(last.number + 1)] + [f"{AUDITS}/*"] * whole
     ledger: list[Correction] = []
-    for file in sorted(file for folder in REVIEWS for file in project.glob(f"{folder}/{CORRECTIONS}")):
+    for file in sorted(file for folder in pulls for file in project.glob(f"{folder}/{CORRECTIONS}")):
         ledger += read_corrections(file, manifest.skeleton.num_keypoints)
     return shelves(manifest, latest(ledger)[0])
 
@@ -256,33 +255,9 @@ def _certificate_facts(certificate: Certificate | None) -> tuple[tuple[str, str]
     )  # fmt: skip
 
 
-def _untouched(arm: Arm) -> Quality | None:
-    return arm.untouched
-
-
-def _test(arm: Arm) -> Quality | None:
-    return arm.test
-
-
 def _epe(quality: Quality) -> float:
     return quality.epe
 
 
 def _lower(claim: str) -> str:
     return claim[:1].lower() + claim[1:]
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{100 * share:.1f}{_NARROW}%"
-
-
-def _pixels(distance: float) -> str:
-    return "–" if math.isnan(distance) else f"{distance:.1f}{_NARROW}px"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.3g} s"

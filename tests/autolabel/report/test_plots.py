@@ -47,7 +47,8 @@ def curves(plot: Plot, color: str, bars: bool = False) -> list[list[tuple[float,
     """The points of each curve (or of each error bar) of a colour inside axes; y grows downwards."""
     paths = [
         element.attrib["d"]
-        for element in ET.fromstring(plot.svg).iter("{http://www.w3.org/2000/svg}path")
+        for panel in plot.panels
+        for element in ET.fromstring(panel).iter("{http://www.w3.org/2000/svg}path")
         if f"stroke: {color}" in element.get("style", "")
         and "fill: none" in element.attrib["style"]
         and ("stroke-opacity" in element.attrib["style"]) == bars
@@ -64,21 +65,23 @@ ROUNDS = (a_round(0, 0.4, 0.4), a_round(1, 0.2, 0.3), a_round(2, 0.1, 0.25))
     [
         lambda: error_by_round(ROUNDS),
         lambda: effort_curve(ROUNDS),
-        lambda: doubt(SCORE, 1, 0.02),
+        lambda: doubt(SCORE, 0.02, title="t", caption="c"),
         lambda: p_bad_histogram([3, 2, 1]),
     ],
 )
 def test_figures_are_self_contained_xml(draw: Callable[[], Plot]) -> None:
     plot = draw()
-    root = ET.fromstring(plot.svg)
-    links = [value for e in root.iter() for name, value in e.attrib.items() if name.endswith("href")]
-    assert all(link.startswith("#") for link in links)
-    assert plot.title and plot.caption and plot.alt
-    assert b"<text" not in plot.svg, "text depends on the fonts of whoever looks"
+    assert plot.title and plot.caption and plot.alt and plot.panels
+    for panel in plot.panels:
+        root = ET.fromstring(panel)
+        links = [value for e in root.iter() for name, value in e.attrib.items() if name.endswith("href")]
+        assert all(link.startswith("#") for link in links)
+        assert b"<text" not in panel, "text depends on the fonts of whoever looks"
+        assert float(root.attrib["width"].removesuffix("pt")) <= 4.5 * 72, "shown on a phone, it must be readable"
 
 
 def test_figures_are_reproducible() -> None:
-    assert error_by_round(ROUNDS).svg == error_by_round(ROUNDS).svg
+    assert error_by_round(ROUNDS).panels == error_by_round(ROUNDS).panels
 
 
 def test_both_arms_are_drawn_to_scale_in_every_panel() -> None:
@@ -100,7 +103,7 @@ def test_both_arms_are_drawn_to_scale_in_every_panel() -> None:
 
 def test_random_routing_is_left_out_where_it_was_not_tried() -> None:
     plot = error_by_round([a_round(0, 0.4), a_round(1, 0.2)])
-    assert RANDOM not in plot.svg.decode()
+    assert RANDOM not in b"".join(plot.panels).decode()
     assert [len(curve) for curve in curves(plot, ROUTED)] == [2, 2, 2, 2]
 
 
@@ -109,26 +112,26 @@ def test_the_figure_is_told_in_words() -> None:
         "Untouched poses: 40.0 % bad and 8.0 px in round 0, 10.0 % and 2.0 px in round 2" in error_by_round(ROUNDS).alt
     )
     assert "From 0 to 100 poses opened" in effort_curve(ROUNDS).alt
-    assert "Predicted 80 %, observed 70 % of 20." in doubt(SCORE, 2, None).alt
+    assert "Predicted 80 %, observed 70 % of 20." in doubt(SCORE, None, title="t", caption="c").alt
 
 
 def test_unknown_truth_leaves_no_curve() -> None:
     known = a_round(1, 0.2)
     blank = Quality(0, math.nan, math.nan, math.nan, math.nan)
     empty = replace(known, routed=Arm(untouched=blank, test=blank))
-    assert ROUTED not in error_by_round([empty]).svg.decode()
+    assert ROUTED not in b"".join(error_by_round([empty]).panels).decode()
     half = replace(known, routed=Arm(test=known.routed.test))
     assert len(curves(error_by_round([half, half]), ROUTED)) == 2  # bad and error of the test alone
 
 
 def test_long_curves_are_thinned_to_what_the_eye_sees() -> None:
-    plot = doubt(SCORE, 1, 0.02)
-    assert len(plot.svg) < 100_000
+    plot = doubt(SCORE, 0.02, title="t", caption="c")
+    assert len(b"".join(plot.panels)) < 130_000
     assert max(len(curve) for curve in curves(plot, ROUTED)) <= 200
 
 
 def test_scores_without_bins_are_drawn() -> None:
-    assert "bad poses: not known" in doubt(Score(math.nan, (), ()), 0, 0.02).alt
+    assert "bad poses: not known" in doubt(Score(math.nan, (), ()), 0.02, title="t", caption="c").alt
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (0, 200), (3, 200), (199, 200), (200, 200)])

@@ -10,9 +10,13 @@ import pytest
 from autolabel.audit import AuditCounts
 from autolabel.certify import Certificate, certificate
 from autolabel.errors import InputError
-from autolabel.report.page import Page
+from autolabel.report.answers import Answered, Work
+from autolabel.report.evidence import Evidence
+from autolabel.report.page import Gaps, Page
 from autolabel.report.project_page import project_page, verdict
+from autolabel.reviewer_quality import Share
 from autolabel.similarity import BadRule
+from tests.autolabel.report.yardsticks import yardstick
 
 
 def quality(bad: float, n: int = 200) -> dict[str, Any]:
@@ -172,3 +176,48 @@ def test_random_columns_are_left_out_where_nobody_tried(tmp_path: Path) -> None:
 def test_a_project_without_rounds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no round is finished"):
         project_page(tmp_path)
+
+
+def test_what_was_measured_beside_the_rounds_fills_the_chapters(project: Path) -> None:
+    work = Work("round 1", opened=50, clicks=120, ordinary=50, kept=5, bad=20, fixed=90)
+    answered = Answered((work,), None, 0, Share(0, 0), {"nose": 7}, 50, (), ())
+    test = yardstick({0, 1}, {1})
+    evidence = Evidence(yardsticks=(test,), base=test, answered=answered, states={"accepted": 60, "untouched": 60})
+    page = project_page(project, evidence=evidence)
+    assert [chapter.title for chapter in page.chapters] == ["Quality", "Doubt", "Learning", "Effort", "Not told"]
+    titles = {chapter.title: [block.title for block in chapter.blocks] for chapter in page.chapters}
+    assert titles["Learning"] == [
+        *("Learning", "Forgetting", "Kinds of error, before and after", "Kinds of error in numbers"),
+        "Keypoint by keypoint",
+    ]
+    assert titles["Effort"][1:] == ["What opening poses found", "Cost board", "The machine's work"]
+    assert page.bars[0].rows[-1] == ("Dataset", (60, 0, 60, 0))
+    tiles = {tile.label: tile.value.replace("\u202f", " ") for tile in page.tiles}
+    assert (tiles["Opened by people"], tiles["Accepted without a touch"]) == ("50", "50 %")
+
+
+def test_without_truth_answers_tell_what_effort_taught(tmp_path: Path) -> None:
+    for number in range(2):
+        write_round(tmp_path, number, 0.5, routed={"untouched": None, "test": None}, score=None)
+    evidence = Evidence(yardsticks=(yardstick({0, 1}, {1}, name="answers kept from training"),))
+    page = project_page(tmp_path, evidence=evidence)
+    assert [plot.title for plot in page.plots] == ["Learning", "What effort taught the networks"]
+    (gaps,) = [block for chapter in page.chapters for block in chapter.blocks if isinstance(block, Gaps)]
+    assert "Error of untouched poses" in dict(gaps.gaps)
+
+
+def test_the_gate_table_has_no_column_that_nothing_is_known_for(tmp_path: Path) -> None:
+    two = {"poses": 30, "oks": 0.9, "old_oks": 0.8, "fixed": 4, "broken": 1}
+    blind = {"decision": "promoted", "reason": "nothing is held out", "gate": None, "base": None}
+    write_round(tmp_path, 1, 0.5, gate=blind)
+    assert cells(project_page(tmp_path), "New networks")[0] == ("Round", "network", "why")
+    write_round(tmp_path, 2, 0.5, gate={**blind, "gate": two})
+    heads, *rows = cells(project_page(tmp_path), "New networks")
+    assert heads == ("Round", "network", "gate poses, OKS old", "new", "fixed", "broken", "why")
+    assert rows[0][2] == "–" and rows[1][2:6] == ("0.800", "0.900", "4", "1")
+
+
+def test_a_round_of_a_certified_project_refers_to_the_project(project: Path) -> None:
+    last = project_page(project, upto=2)
+    assert last.verdict is not None and "in the project's report" in last.verdict.sentence
+    assert "Accepted" not in [tile.label for tile in last.tiles]
