@@ -103,12 +103,26 @@ def calibrate(
     )
 
 
-@app.command(epilog=example("autolabel push routing --project project"))
-def push(directory: QueueArgument, project: ProjectOption, as_json: Json = False) -> None:
+@app.command(
+    epilog=example(
+        "autolabel push routing --project project",
+        "autolabel push photos.m --project project --whole-images",
+    )
+)
+def push(
+    directory: QueueArgument,
+    project: ProjectOption,
+    whole_images: Annotated[
+        bool, typer.Option("--whole-images", help="Of a manifest, show its images: people box everybody there.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Write what is queued as Label Studio tasks into P/labelstudio and bring them to P's server; repeatable."""
     from pipelines.push import push as run
 
-    run_job(lambda progress: run(directory, project=project, progress=progress), as_json=as_json)
+    run_job(
+        lambda progress: run(directory, project=project, whole_images=whole_images, progress=progress), as_json=as_json
+    )
 
 
 @app.command(epilog=example("autolabel pull --project project --out answers.m --overwrite"))

@@ -55,3 +55,43 @@ def doctor(
     run_job(work, as_json=as_json, show=lambda result: result.table())
     if not found[0].sound:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog=example(
+        "autolabel serve --project project --register",
+        "autolabel serve --project project --weights weights/starter --port 9091",
+    )
+)
+def serve(
+    project: Annotated[Path, typer.Option(metavar="P", help="Project folder with smart = true in its settings.")],
+    weights: Annotated[
+        str | None, typer.Option(metavar="W", help="Network; by default the one that the project labels with.")
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where to listen: this machine alone by default.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes any free one.")] = 9090,
+    register: Annotated[bool, typer.Option("--register", help="Tell the project on its server of it.")] = False,
+    address: Annotated[
+        str | None, typer.Option(metavar="URL", help="How the server reaches it; by default where it listens.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where the network computes.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Give everybody whom an annotator boxes a pose at once; runs until it is stopped."""
+    from pipelines.serve import serve as run
+
+    run_job(
+        lambda progress: run(
+            project=project,
+            weights=weights,
+            host=host,
+            port=port,
+            register=register,
+            address=address,
+            device=device,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )

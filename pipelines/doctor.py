@@ -23,6 +23,7 @@ from autolabel.progress import SILENT, Progress
 from autolabel.project import FILE, read_project
 from autolabel.skeleton import Skeleton
 from pipelines.console import aligned
+from pipelines.doctor_backend import backend_check
 from pipelines.doctor_check import Check, Outcome
 from pipelines.doctor_delivery import delivery_check
 from pipelines.doctor_golden import ONE_POINT, golden_check, golden_name
@@ -84,7 +85,7 @@ def doctor(*, project: str | Path, progress: Progress = SILENT) -> DoctorResult:
         )
     server = Client(access, note=progress.note)
     scratch, checks = Scratch(server), _server(server)
-    ways = [*_of_project(server, folder), *_in_scratch(scratch, access, folder)]
+    ways = [*_of_project(server, access, folder), *_in_scratch(scratch, access, folder)]
     with progress.task("doctor", len(ways) + 1, "check") as task:
         try:
             for name, look in ways:
@@ -96,14 +97,16 @@ def doctor(*, project: str | Path, progress: Progress = SILENT) -> DoctorResult:
     return DoctorResult(server.url, tuple(checks))
 
 
-def _of_project(server: Server, folder: Path) -> list[_Way]:
+def _of_project(server: Server, access: Access, folder: Path) -> list[_Way]:
     """What is looked at without changing anything."""
-    skeleton = _skeleton(folder)
+    skeleton, settings = _skeleton(folder), read_project(folder).labelstudio
+    smart = settings.smart
     return [
-        ("project", lambda: project_checks(server, read_project(folder).labelstudio.project, skeleton)),
+        ("project", lambda: project_checks(server, settings.project, skeleton, smart=smart)),
+        *([("backend", lambda: backend_check(access, settings.project))] if smart else []),
         ("images", lambda: _images(server, folder)),
         ("secrets", lambda: _secrets(server, folder)),
-        ("form by the library", lambda: _form(skeleton)),
+        ("form by the library", lambda: _form(skeleton, smart)),
     ]
 
 
@@ -176,9 +179,9 @@ def _secrets(server: Server, folder: Path) -> Check:
     return Check("secrets", Outcome.OK, "the server refuses to show token and task map as local files")
 
 
-def _form(skeleton: Skeleton) -> Check:
+def _form(skeleton: Skeleton, smart: bool) -> Check:
     """What Label Studio's own library says of our form."""
-    complaint = library_complaint(labelling_form(skeleton))
+    complaint = library_complaint(labelling_form(skeleton, smart=smart))
     return Check("form by the library", Outcome.FAILED if complaint else Outcome.OK, complaint or "valid")
 
 

@@ -14,20 +14,21 @@ from autolabel.skeleton import Skeleton
 from pipelines.doctor_check import Check, Outcome
 
 
-def project_checks(server: Server, number: int, skeleton: Skeleton) -> list[Check]:
+def project_checks(server: Server, number: int, skeleton: Skeleton, *, smart: bool = False) -> list[Check]:
     """Whether people see in the project what they should.
 
     Args:
         server: Where it is.
         number: The server's number of it; 0 where there is none yet.
         skeleton: What the form should ask for.
+        smart: Whether its box should ask a backend.
     """
     if not number:
         return [Check("project", Outcome.NOTE, "none yet: the first push makes it")]
     project = server.project(number)
     bad = Outcome.FAILED if project.tasks else Outcome.NOTE
     until = "annotators see an empty canvas until the next push" if project.tasks else "the first push puts it right"
-    wrong = differences(project.form, labelling_form(skeleton))
+    wrong = differences(project.form, labelling_form(skeleton, smart=smart))
     told = "; ".join(wrong[:3]) + ("" if project.tasks else f": {until}")
     faults = [f"model_version is {project.model_version!r}"] * (project.model_version != MODEL_VERSION)
     faults += ["predictions are not shown"] * (not project.shows_predictions)

@@ -42,6 +42,13 @@ _PORT_SECONDS = 2.0
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """All that the server inherits: it would take settings from the shell by such names as HOST, PORT and DEBUG."""
 
+_CLOSED_NETWORKS = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16"),
+    *("198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"),
+)
+"""Where the server may not send requests to: all private networks but this machine, on which ``autolabel serve``
+listens. By default it could not reach that either."""
+
 _LAUNCH = """
 umask 077
 log=$1 pid=$2
@@ -301,6 +308,8 @@ def _environment(server: OwnServer, account: Account) -> dict[str, str]:
         "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(server.files),
+        "USE_DEFAULT_BANNED_SUBNETS": "false",
+        "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(_CLOSED_NETWORKS),
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",

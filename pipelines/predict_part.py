@@ -27,6 +27,7 @@ from autolabel.suppress import oks_nms, rescore
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from model.config import ViTPoseConfig
     from model.predict import Predictor
     from model.prediction import Prediction
 
@@ -235,7 +236,7 @@ def _scattered(
         xy=spread([answer.xy for answer in answers]),
         score=score,
         presence=presence,
-        visibility=_stated(job, score, presence, visible),
+        visibility=stated(job.predictor.model.config, score, presence, visible),
         origin=np.where(np.isfinite(score), Origin.MODEL, Origin.NONE),
         by=by,
     )
@@ -245,15 +246,14 @@ def _scattered(
     return predicted, {**features, "box_score": poses.box_score.astype(np.float32)}
 
 
-def _stated(
-    job: Job, score: NDArray[np.float32], presence: NDArray[np.float32], visible: NDArray[np.float32]
+def stated(
+    config: "ViTPoseConfig", score: NDArray[np.float32], presence: NDArray[np.float32], visible: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """(N, K) what the numbers come to, by the thresholds of the network's config; without an answer, nothing.
 
     A presence head's word goes before the height of the peak, which is all there is without one (decision 0005). A
     keypoint keeps its place whatever is said of it.
     """
-    config = job.predictor.model.config
     there, known = np.isfinite(score), np.isfinite(presence)
     absent = np.where(known, presence < config.presence_threshold, score < config.absent_below)
     hidden = known & (visible < config.visible_threshold)

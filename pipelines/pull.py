@@ -10,7 +10,7 @@ stand in a manifest of their own, ``boxes``. Every keypoint's history is ``ledge
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from autolabel.labelstudio.images import IMAGES
 from autolabel.labelstudio.journal import Journal
 from autolabel.labelstudio.lock import alone_in
 from autolabel.labelstudio.oddities import Oddity
+from autolabel.labelstudio.smart import read_served
 from autolabel.ledger import LEDGER, write_ledger
 from autolabel.manifest import Existing, Manifest, Parent, write_manifest, write_text
 from autolabel.merge import BOXES, CORRECTIONS, Correction, correct, write_corrections
@@ -35,6 +36,7 @@ from autolabel.project import FILE, LabelStudio, read_project, require_folder
 from autolabel.run import Run, RunState, file_digest
 from pipelines.pull_answers import CHECKS, Answers, Notice, Rule, Sent, read_answers
 from pipelines.pull_boxes import Boxed, read_boxed, what_to_do, write_boxed
+from pipelines.pull_drawn import Posed, posed_people
 from pipelines.pull_ledger import ledger_entries, sent_times
 from pipelines.pull_people import PersonCounts, count_people, told_people
 
@@ -141,6 +143,8 @@ def pull(
     sent, inputs = brought.sent, brought.inputs
     annotations, rule = standing(brought.journal), Rule(settings.rule)
     answers = read_answers(annotations, sent, rule)
+    posed = posed_people(annotations, sent, answers.understood, read_served(folder.path), answers.notices)
+    answers.corrections.update((one.pose.id, one.correction) for one in posed)
     boxed = read_boxed(annotations, sent, answers.corrections, answers.understood, brought.journal)
     answers.notices.extend(boxed.notices)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
@@ -148,9 +152,9 @@ def pull(
     with _open(out, config, inputs, existing) as run:
         if run.state is not RunState.DONE:
             standing_now, times = answers.corrections.values(), sent_times(folder)
-            history = ledger_entries(brought.journal, sent, standing_now, times, answers.usable)
+            history = ledger_entries(brought.journal, sent, standing_now, times, answers.usable, posed)
             write_ledger(run.path / LEDGER, history)
-            _write(run.path, sent, answers, boxed, inputs)
+            _write(run.path, sent, answers, posed, boxed, inputs)
         manifest = Manifest.open(run.path)
     _tell(answers.notices, manifest.path / NOTICES, progress)
     if boxed.unasked:
@@ -266,7 +270,9 @@ def _subject(notice: Notice) -> str:
     return f"pose {notice.pose}" if notice.pose else "whole image"
 
 
-def _write(path: Path, sent: Sent, answers: Answers, boxed: Boxed, inputs: Mapping[str, str]) -> None:
+def _write(
+    path: Path, sent: Sent, answers: Answers, posed: Sequence[Posed], boxed: Boxed, inputs: Mapping[str, str]
+) -> None:
     """Write corrections, checks, findings, notices and boxed people, and the manifest last: it is the commit."""
     write_corrections(path / CORRECTIONS, answers.corrections.values())
     write_corrections(path / CHECKS, answers.checks)
@@ -275,7 +281,7 @@ def _write(path: Path, sent: Sent, answers: Answers, boxed: Boxed, inputs: Mappi
     parents = [Parent(f"sent {routing[:12]}", manifest.digest) for routing, manifest in sent.manifests.items()]
     parents += [Parent(role, digest) for role, digest in inputs.items() if digest]
     write_boxed(path, boxed, sent, parents)
-    samples = _samples(sent, answers.corrections)
+    samples = _samples(sent, answers.corrections, posed)
     write_manifest(path, samples, sent.skeleton, sent.roots, stage="pull", parents=parents, existing=Existing.RESUME)
 
 
@@ -283,16 +289,20 @@ def _write_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
-def _samples(sent: Sent, corrections: Mapping[str, Correction]) -> list[Sample]:
-    """The answered poses by image; an image that was sent several times stands there once."""
+def _samples(sent: Sent, corrections: Mapping[str, Correction], posed: Sequence[Posed]) -> list[Sample]:
+    """The answered poses by image, those of people who were in no task too; each image stands there once."""
+    drawn: dict[tuple[str, tuple[str, str, str]], list[Poses]] = {}
+    for one in posed:
+        drawn.setdefault((one.record.routing, one.record.sample), []).append(one.poses())
     merged: dict[tuple[str, str, str], Sample] = {}
     for routing, manifest in sent.manifests.items():
         mine = {pose: c for pose, c in corrections.items() if sent.records[c.task].routing == routing}
         for sample in manifest:
             rows = [i for i, pose in enumerate(sample.poses.id) if pose in mine]
-            if not rows:
+            new = drawn.get((routing, sample.key), [])
+            if not rows and not new:
                 continue
-            part = correct(sample.with_poses(sample.poses.take(rows)), mine)
+            part = correct(sample.with_poses(Poses.concat([sample.poses.take(rows), *new])), mine)
             if before := merged.get(part.key):
                 poses = Poses.concat([before.poses, part.poses])
                 part = replace(part, poses=poses, attributes={**before.attributes, **part.attributes})

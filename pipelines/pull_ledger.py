@@ -17,6 +17,7 @@ from autolabel.ledger import Entry
 from autolabel.merge import Correction
 from autolabel.poses import Pose
 from pipelines.pull_answers import Sent
+from pipelines.pull_drawn import Posed
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,7 @@ def ledger_entries(
     standing: Iterable[Correction] = (),
     times: Mapping[str, str] | None = None,
     known: Iterable[Correction] = (),
+    posed: Iterable[Posed] = (),
 ) -> list[Entry]:
     """The ledger of a project: every version of every usable answer about a pose, planted ones left out.
 
@@ -97,6 +99,7 @@ def ledger_entries(
         standing: The corrections that stand; one that is no person's own answer but was made from several gets a line.
         times: When each task was sent, by its key, as far as that is known.
         known: See :func:`given_answers`.
+        posed: People who were posed in a whole image, as they stand.
     """
     times = times or {}
     entries = [
@@ -107,6 +110,7 @@ def ledger_entries(
     own = {_name(entry.correction) for entry in entries}
     made = {(sent.records[c.task].routing, c.pose): c for c in standing if _name(c) not in own}
     entries += [_entry(made[key], "", sent.records[made[key].task], pose, times) for key, pose in _poses(sent, made)]
+    entries += [_entry(one.correction, one.annotation, one.record, one.pose, times) for one in posed]
     return entries
 
 

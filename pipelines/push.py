@@ -37,7 +37,7 @@ from autolabel.manifest import COMMIT, Existing, Manifest, Parent, make_folder, 
 from autolabel.phrases import counted
 from autolabel.poses import Pose, Poses, Sample
 from autolabel.progress import SILENT, Progress
-from autolabel.project import require_folder
+from autolabel.project import FILE, read_project, require_folder
 from autolabel.skeleton import Skeleton
 from autolabel.writing import naming
 from pipelines.audit_chain import PUSHED, leave
@@ -79,7 +79,9 @@ class PushResult:
         }
 
 
-def push(directory: str | Path, *, project: str | Path, progress: Progress = SILENT) -> PushResult:
+def push(
+    directory: str | Path, *, project: str | Path, whole_images: bool = False, progress: Progress = SILENT
+) -> PushResult:
     """Write a queue as Label Studio tasks, and bring them to the project's server where it has one.
 
     Two pushes into one project go one after the other.
@@ -88,6 +90,7 @@ def push(directory: str | Path, *, project: str | Path, progress: Progress = SIL
         directory: The routing folder; or a manifest, each pose of which is then queued for review, boxed people who
             have a task already left out.
         project: The project folder; the tasks go to its ``labelstudio``.
+        whole_images: Of a manifest, queue its images instead, in each of which people box everybody who has no box.
         progress: Where to report.
 
     Raises:
@@ -100,26 +103,29 @@ def push(directory: str | Path, *, project: str | Path, progress: Progress = SIL
             goes on where this one stopped.
     """
     require_folder(project)
-    routing = read_queue(Path(directory))
+    routing = read_queue(Path(directory), whole_images=whole_images)
     access = server_access(project)
     folder = ReviewFolder.of(project)
     with alone_in(folder, progress):
         before_this = {r.pose for r in read_task_map(folder.taskmap).values() if r.routing != routing.digest}
         routing = without_asked(routing, before_this)
-        written = _write_tasks(routing, Path(directory), folder, progress)
+        smart = (Path(project) / FILE).is_file() and read_project(project).labelstudio.smart
+        written = _write_tasks(routing, Path(directory), folder, smart, progress)
         if access is None:
             return written
         skeleton = routing.manifest.skeleton
         return replace(written, server=send(access, project, routing.digest, skeleton, progress=progress))
 
 
-def _write_tasks(routing: Routing, directory: Path, folder: ReviewFolder, progress: Progress) -> PushResult:
+def _write_tasks(
+    routing: Routing, directory: Path, folder: ReviewFolder, smart: bool, progress: Progress
+) -> PushResult:
     """The review folder's half: form, crops, task map and tasks."""
     for made in (folder.crops, folder.exports, folder.tasks):
         made.mkdir(parents=True, exist_ok=True)
     for other in sorted(folder.path.glob(f"sent/*/{COMMIT}")):
         routing.manifest.skeleton.require_same(Manifest.open(other.parent).skeleton, str(other.parent))
-    write_text(folder.form, labelling_form(routing.manifest.skeleton))
+    write_text(folder.form, labelling_form(routing.manifest.skeleton, smart=smart))
     sent = _sent(routing, folder)
     found = _Found.of(sent)
     if routing.routed:
@@ -133,7 +139,7 @@ def _write_tasks(routing: Routing, directory: Path, folder: ReviewFolder, progre
                 items = [
                     found.item(entry, routing, _priority(j, len(routing.queue))) for j, entry in enumerate(part, start)
                 ]
-                if tasks := _tasks(items, sent, folder, progress):  # without any, the next push looks again
+                if tasks := _tasks(items, sent, folder, smart, progress):  # without any, the next push looks again
                     added = True
                     write_text(file, json.dumps(tasks, ensure_ascii=False) + "\n")
             task.advance(len(part))
@@ -159,11 +165,11 @@ class _Item:
         """The crop's file; in a task without keypoints the box is drawn into it."""
         return cut(image, self.record.frame, self.sample.poses.box[self.row] if self.record.blind else None)
 
-    def task(self, skeleton: Skeleton) -> dict[str, object]:
+    def task(self, skeleton: Skeleton, *, smart: bool) -> dict[str, object]:
         """In Label Studio's import format."""
         if self.record.kind == IMAGE:
-            return image_task(self.record, self.sample)
-        return review_task(self.record, self.sample.poses[self.row], skeleton)
+            return image_task(self.record, self.sample, smart=smart)
+        return review_task(self.record, self.sample.poses[self.row], skeleton, limbs=not smart)
 
 
 @dataclass(frozen=True)
@@ -274,13 +280,15 @@ def _require_all(routing: Routing, sent: Manifest) -> None:
         raise ManifestError(f"lacks {' and '.join(what)}", subject=str(routing.manifest.path))
 
 
-def _tasks(items: Sequence[_Item], sent: Manifest, folder: ReviewFolder, progress: Progress) -> list[dict[str, object]]:
+def _tasks(
+    items: Sequence[_Item], sent: Manifest, folder: ReviewFolder, smart: bool, progress: Progress
+) -> list[dict[str, object]]:
     """The tasks of one file, in the order of the queue; writes their crops and their task map lines first."""
     failed = _write_crops(items, sent, folder, progress)
     known = read_task_map(folder.taskmap)
     ready = [item for item in items if item.record.task not in failed]
     append_lines(folder.taskmap, (item.record.to_dict() for item in ready if item.record.task not in known))
-    return [item.task(sent.skeleton) for item in ready]
+    return [item.task(sent.skeleton, smart=smart) for item in ready]
 
 
 def _record(routing: Routing, entry: Queued, sample: Sample, pose: Pose) -> TaskRecord:

@@ -4,6 +4,7 @@ A manifest is its own queue: each pose that is no crowd and that nobody has reje
 first. It is for people whom reviewers boxed, who were in no routing, and for poses that somebody chose by hand.
 """
 
+import hashlib
 import math
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autolabel.errors import FormatError, ManifestError
+from autolabel.errors import FormatError, InputError, ManifestError
 from autolabel.formats.records import Record, read_json
 from autolabel.labelstudio.folder import is_digest, read_lines
 from autolabel.labelstudio.tasks import BLIND, DOUBTS, IMAGE, KINDS, PLANTED, REVIEW
@@ -63,19 +64,26 @@ class Routing:
     routed: bool = True
 
 
-def read_queue(source: Path) -> Routing:
+def read_queue(source: Path, *, whole_images: bool = False) -> Routing:
     """Read what is to be asked.
 
     Args:
         source: A routing folder, or a manifest.
+        whole_images: Of a manifest, its images instead of its poses.
 
     Raises:
-        InputError: As :func:`read_routing`.
+        InputError: As :func:`read_routing`, or the images of a routing are asked for.
         FormatError: Likewise.
         ManifestError: Likewise, or the manifest cannot be read.
     """
     if (source / COMMIT).is_file() and not (source / "routing.json").is_file():
-        return manifest_queue(Manifest.open(source))
+        return (image_queue if whole_images else manifest_queue)(Manifest.open(source))
+    if whole_images:
+        raise InputError(
+            "is a routing, which says itself what is shown whole",
+            subject=str(source),
+            remedy="Give a manifest with --whole-images.",
+        )
     return read_routing(source)
 
 
@@ -97,6 +105,13 @@ def manifest_queue(manifest: Manifest) -> Routing:
     if len({entry.pose for entry in entries}) < len(entries):
         raise ManifestError("holds two poses of one id", subject=str(manifest.path))
     return Routing(manifest.digest, manifest, entries, None, {}, routed=False)
+
+
+def image_queue(manifest: Manifest) -> Routing:
+    """Every image of a manifest, shown whole, in the manifest's order; repetitions of another image are left out."""
+    digest = hashlib.sha256(f"whole images of {manifest.digest}".encode()).hexdigest()
+    keys = (sample.key for sample in manifest if not sample.duplicate_of)
+    return Routing(digest, manifest, tuple(Queued("", IMAGE, False, key) for key in keys), None, {}, routed=False)
 
 
 def without_asked(routing: Routing, asked: Container[str]) -> Routing:

@@ -63,7 +63,14 @@ def send(
     server = connect(access) if connect else Client(access, note=progress.note)
     folder, settings = ReviewFolder.of(project), read_project(project).labelstudio
     number = settings.project or make_project(server, Path(project))
-    set_up(server, number, folder, form=labelling_form(skeleton), annotators=settings.annotators, progress=progress)
+    set_up(
+        server,
+        number,
+        folder,
+        form=labelling_form(skeleton, smart=settings.smart),
+        annotators=settings.annotators,
+        progress=progress,
+    )
     if settings.delivery == Delivery.LOCAL_FILES:
         require_private(server, number, folder, settings.prefix)
     to = Destination(server, number, folder, Delivery(settings.delivery), settings.prefix)

@@ -192,7 +192,8 @@ def _prepare(
     )
     number = settings.labelstudio.project or make_project(server, project)
     if settings.corpus.skeleton:
-        form = labelling_form(Skeleton.load(_skeleton(project, settings.corpus.skeleton)))
+        skeleton = Skeleton.load(_skeleton(project, settings.corpus.skeleton))
+        form = labelling_form(skeleton, smart=settings.labelstudio.smart)
         annotators = settings.labelstudio.annotators
         set_up(server, number, folder, form=form, annotators=annotators, progress=progress)
     else:

@@ -6,8 +6,12 @@ and faint. All but the last wear the colour of their side. Only the palettes of 
 the latter for people whom nobody has boxed. Tags in a hidden view still draw and can be dragged, which saves the
 annotator two rows of labels.
 
-A task that shows a whole image says so in a hidden choice, ``about``, that is filled in. Then everything that is about
-joints goes away, and the picture gets its place.
+A project that ``autolabel serve`` helps with has a form of its own: its box is a *smart* one, which is sent to the
+backend when it is drawn, joints are offered for whole images too, and there are no limbs, because Label Studio gives
+up the skeletons of vectors beside an interactive backend.
+
+Otherwise a task that shows a whole image says so in a hidden choice, ``about``, that is filled in. Then everything that
+is about joints goes away, and the picture gets its place.
 
 Every label and choice has a key of ours, because the editor gives its own to whatever has none, hidden or not,
 and takes letters for it that its tools listen to as well. Up to 26 keypoints have one that can be pressed; of
@@ -66,12 +70,13 @@ _STYLE = """
 _NO_SIDES = ".joints[style*=none] ~ .lsf-choices .lsf-choice:nth-child({}) {{display: none}}\n"
 
 
-def labelling_form(skeleton: Skeleton) -> str:
+def labelling_form(skeleton: Skeleton, *, smart: bool = False) -> str:
     """The form as Label Studio's XML.
 
     Args:
         skeleton: Its keypoints become the labels. Up to 26 get the keys shift+a to shift+z; of more, none does, and
             the palette has to be opened.
+        smart: Whether a drawn box gets a pose at once.
     """
     keys = _keys(skeleton)
     root = ET.Element("View")
@@ -85,14 +90,20 @@ def labelling_form(skeleton: Skeleton) -> str:
     _add(picture, "Image", name=IMAGE, value="$image", zoom="true", zoomControl="true", rotateControl="false",
          maxHeight="calc(100vh - 230px)")  # fmt: skip
     controls = _add(columns, "View", style="flex:0 0 auto")
-    _palette(controls, skeleton, keys)
-    box = _add(controls, "RectangleLabels", name=BOX, toName=IMAGE, strokeWidth="1", fillOpacity="0")
+    joints = _add(controls, "View") if smart else _about_joints(controls)
+    _palette(joints, skeleton, keys)
+    interactive = {"smart": "true"} if smart else {}
+    box = _add(controls, "RectangleLabels", name=BOX, toName=IMAGE, strokeWidth="1", fillOpacity="0", **interactive)
     _add(box, "Label", value=BOX, background=BOX_COLOR, hotkey=BOX_KEY)
     _choices(controls, VERDICT, [v.value for v in Verdict], _VERDICT_KEYS, choice="multiple", showInline="false")
     # Comes and goes with the selection: last, so that nothing else jumps.
-    _choices(_about_joints(controls), VISIBILITY, list(VISIBILITY_CHOICES), _VISIBILITY_KEYS, perRegion="true",
+    joints = _add(controls, "View") if smart else _about_joints(controls)
+    _choices(joints, VISIBILITY, list(VISIBILITY_CHOICES), _VISIBILITY_KEYS, perRegion="true",
              visibleWhen="region-selected", choice="single-radio", showInline="true")  # fmt: skip
-    _hidden(controls, skeleton, keys)
+    _hidden(controls, skeleton, keys, limbs=not smart)
+    if smart:
+        for points in root.iter("KeyPointLabels"):
+            points.set("smart", "false")  # the editor would take the box's place by a smart point
     ET.indent(root)
     return ET.tostring(root, encoding="unicode") + "\n"
 
@@ -112,26 +123,28 @@ def _columns(skeleton: Skeleton) -> str:
 
 
 def _palette(parent: ET.Element, skeleton: Skeleton, keys: Iterator[str]) -> None:
-    view = _about_joints(parent, className="joints")
+    view = parent
+    view.set("className", "joints")
     if skeleton.num_keypoints > PALETTE:
         view = _add(_add(view, "Collapse"), "Panel", value="All joints")
     doubt = _add(view, "KeyPointLabels", name=DOUBT, toName=IMAGE, strokeWidth="4", opacity="0.25")
     _labels(doubt, skeleton, skeleton.colors, keys)
 
 
-def _about_joints(parent: ET.Element, **attributes: str) -> ET.Element:
-    return _add(parent, "View", visibleWhen="choice-unselected", whenTagName=ABOUT, whenChoiceValue=WHOLE, **attributes)
+def _about_joints(parent: ET.Element) -> ET.Element:
+    return _add(parent, "View", visibleWhen="choice-unselected", whenTagName=ABOUT, whenChoiceValue=WHOLE)
 
 
-def _hidden(parent: ET.Element, skeleton: Skeleton, keys: Iterator[str]) -> None:
+def _hidden(parent: ET.Element, skeleton: Skeleton, keys: Iterator[str], *, limbs: bool) -> None:
     hidden = _add(parent, "View", style="display:none")
     sure = _add(hidden, "KeyPointLabels", name=SURE, toName=IMAGE, strokeWidth="2", opacity="0.6")
     _labels(sure, skeleton, skeleton.colors, keys)
     gone = _add(hidden, "KeyPointLabels", name=GONE, toName=IMAGE, strokeWidth="1", opacity="0.4")
     _labels(gone, skeleton, [_GONE_COLOR] * skeleton.num_keypoints, keys)
-    limbs = _add(hidden, "VectorLabels", name=LIMBS, toName=IMAGE, skeleton="true", curves="false",
-                 closable="false", pointSize="small", strokeWidth="2", opacity="0.4")  # fmt: skip
-    _add(limbs, "Label", value=LIMBS, background=_LIMB_COLOR, hotkey=next(keys))
+    if limbs:
+        lines = _add(hidden, "VectorLabels", name=LIMBS, toName=IMAGE, skeleton="true", curves="false",
+                     closable="false", pointSize="small", strokeWidth="2", opacity="0.4")  # fmt: skip
+        _add(lines, "Label", value=LIMBS, background=_LIMB_COLOR, hotkey=next(keys))
     _choices(hidden, ABOUT, [WHOLE], [next(keys)], choice="single")
 
 

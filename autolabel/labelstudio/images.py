@@ -31,6 +31,13 @@ HEADER = (
     f'has none, and delete boxes that hold nobody; where none of the given boxes is left, tick "{Verdict.NO_PERSON}"'
 )
 
+SMART_HEADER = (
+    "Whole picture: switch on Auto-Annotation and Auto-Accept Suggestions below, choose the pink box in the bar beside "
+    f"the picture, then the label {form.BOX!r} (key {form.BOX_KEY}), and draw a box around everybody who has none: "
+    "their joints appear, to be put right"
+)
+"""Where :mod:`pipelines.serve` answers."""
+
 IMAGES = "images.jsonl"
 """The file of answers about whole images, in the folder of a pulled manifest."""
 
@@ -116,19 +123,20 @@ def place_of(pose: Pose) -> Floats:
     return np.concatenate([known.min(axis=0), known.max(axis=0) + 1.0])
 
 
-def image_task(record: TaskRecord, sample: Sample) -> dict[str, Any]:
+def image_task(record: TaskRecord, sample: Sample, *, smart: bool = False) -> dict[str, Any]:
     """The task in Label Studio's import format.
 
     Args:
         record: Its line of the task map.
         sample: The image with its poses, those of ``record.poses`` among them.
+        smart: Whether a drawn box gets a pose at once.
     """
     row = {pose: i for i, pose in enumerate(sample.poses.id.tolist())}
     places = [place_of(sample.poses[row[pose]]) for pose in record.poses]
     # Small ones on top: a large box would swallow the press on a small one inside it.
     order = sorted(range(len(places)), key=lambda i: float(np.prod(places[i][2:] - places[i][:2])))
     boxes = [rectangle(record, image_region(record.task, i), places[i]) for i in order]
-    return task_of(record, HEADER, [*boxes, _about(record)])
+    return task_of(record, SMART_HEADER if smart else HEADER, [*boxes, _about(record)])
 
 
 def _about(record: TaskRecord) -> dict[str, Any]:

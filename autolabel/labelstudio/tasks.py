@@ -192,15 +192,26 @@ def _weakest_first(pose: Pose, among: NDArray[np.bool_]) -> list[int]:
     return known[np.lexsort((-doubt[known], absent[known]))].tolist()
 
 
-def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton) -> dict[str, Any]:
-    """The task in Label Studio's import format, with its prediction."""
-    doubts = doubtful(pose, record)
-    items = [
-        *_keypoint_items(record, pose, skeleton, doubts),
-        *_limb_items(record, pose, skeleton),
+def review_task(record: TaskRecord, pose: Pose, skeleton: Skeleton, *, limbs: bool = True) -> dict[str, Any]:
+    """The task in Label Studio's import format, with its prediction.
+
+    Args:
+        record: Its line of the task map.
+        pose: What it is about.
+        skeleton: Names the keypoints.
+        limbs: Whether limbs are drawn, for which the form needs a control of their own.
+    """
+    marked = [skeleton.keypoints[k] for k in doubtful(pose, record)[:DOUBTS]]
+    return task_of(record, _header(record, pose, marked, skeleton), pose_regions(record, pose, skeleton, limbs=limbs))
+
+
+def pose_regions(record: TaskRecord, pose: Pose, skeleton: Skeleton, *, limbs: bool = True) -> list[dict[str, Any]]:
+    """The regions of a pose, those on top first: keypoints with their visibility, limbs, the box."""
+    return [
+        *_keypoint_items(record, pose, skeleton, doubtful(pose, record)),
+        *(_limb_items(record, pose, skeleton) if limbs else ()),
         *_box_items(record, pose),
     ]
-    return task_of(record, _header(record, pose, [skeleton.keypoints[k] for k in doubts[:DOUBTS]], skeleton), items)
 
 
 def task_of(record: TaskRecord, header: str, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -75,6 +75,17 @@ def test_label_studio_reads_the_controls() -> None:
     assert set(form.get_control("visibility").labels) == {"visible", "hidden", "absent"}
 
 
+def test_a_form_beside_a_backend_has_one_smart_control_the_box_and_no_limbs() -> None:
+    root = ET.fromstring(labelling_form(Skeleton.load("coco17"), smart=True))
+    smart = {control.get("name"): control.get("smart") for control in root.iter() if control.get("smart")}
+    assert smart == {"box": "true", "doubt": "false", "sure": "false", "gone": "false"}
+    assert list(root.iter("VectorLabels")) == []
+    hidden = [view for view in root.iter("View") if view.get("whenTagName")]
+    assert hidden == [], "joints are asked for in whole images too"
+    plain = ET.fromstring(labelling_form(Skeleton.load("coco17")))
+    assert not [control for control in plain.iter() if control.get("smart")]
+
+
 def test_only_the_palettes_of_doubt_and_of_the_box_are_on_screen() -> None:
     root = ET.fromstring(labelling_form(Skeleton.load("coco17")))
     (hidden,) = [view for view in root.iter("View") if "display:none" in view.get("style", "")]
