@@ -58,6 +58,7 @@ class Card:
         began: What the first network was, in words.
         opened: Poses and images that people opened.
         clicks: What they clicked in them.
+        ended: Why no further round was done, in words; "" where nobody told.
         licence: Of images and labels, as the user gave it; "" where nobody did.
         source: Where the images come from, as the user gave it; "" where nobody did.
         files: (name, what it holds) of what stands beside the card.
@@ -72,6 +73,7 @@ class Card:
     began: str
     opened: int
     clicks: int
+    ended: str = ""
     licence: str = ""
     source: str = ""
     files: Sequence[tuple[str, str]] = ()
@@ -152,7 +154,8 @@ def _labelled(card: Card) -> str:
     unseen = f"Exported poses that no person has seen, by network: {', '.join(alone)}." if alone else ""
     work = f"In all, people opened poses and images {card.opened:,} times and clicked {card.clicks:,} times."
     began = f"The first network: {_line(card.began)}."
-    return "\n\n".join(part for part in (began, _table(rows) if card.rounds else "", work, unseen) if part)
+    ended = f"The rounds of review ended {_line(card.ended)}." if card.ended else ""
+    return "\n\n".join(part for part in (began, _table(rows) if card.rounds else "", ended, work, unseen) if part)
 
 
 def _gaps(card: Card) -> list[str]:

@@ -80,27 +80,43 @@ class Rounds(Settings):
     Attributes:
         count: Rounds of review before the audit.
         budget: Tasks a round.
+        first: Images that people label before there is any network: those of a cold start, a project without labelled
+            poses and without a network's weights. Where boxes are given, as many people, of different images first.
         random_share: Share of them drawn at random, to measure by: to calibrate on, and without ``corpus.test`` to
             choose by what is accepted; never trained on.
         order: What is reviewed first: ``doubt``; ``clean``, most errors removed a second; ``learn``, doubtful and
             unlike what people have seen; or ``random``, for comparison.
-        replay: Share of every batch that comes from the poses of before.
+        replay: Share of every batch that comes from ``corpus.labelled``, where that is given.
+        hard_share: Largest share of every batch that comes from poses which were opened because they were doubted; the
+            rest are poses drawn at random, replay, and, where both are fewer, poses that the routing accepts.
+        fill_below: Keypoints that nobody said anything about are taught by the network of before where its calibrated
+            ``p_gross`` is less than this; 0 leaves them unlabelled.
         gate_share: Share of the random draws that is kept to compare a new network with the old one; each of these
             poses serves one comparison. 0: every new network is used, unseen.
         base_drop: How much mean OKS a new network may lose on ``corpus.base``; it has to be shown that it loses less.
         when_blind: What happens where too few poses are there to compare networks by: ``promote`` uses the new one,
             ``keep`` stays with the old one.
+        budget_total: How many poses and images people may open in all rounds together, before the audit; the last
+            round is cut to what is left. 0: as many as there are rounds for.
+        least_gain: Bad poses that an hour of review must be expected to find, by the forecast of the next round's own
+            tasks; where it is fewer, the rounds end and the audit follows. The first round is always done. 0: rounds do
+            not end for it.
         seed: Of all draws.
     """
 
     count: int = Field(default=3, ge=0)
     budget: int = Field(default=200, ge=1)
+    first: int = Field(default=100, ge=2)
     random_share: float = Field(default=0.2, ge=0, le=1)
     order: Literal["doubt", "random", "clean", "learn"] = "doubt"
     replay: float = Field(default=0.5, ge=0, lt=1)
+    hard_share: float = Field(default=0.5, gt=0, le=1)
+    fill_below: float = Field(default=0.02, ge=0, le=1)
     gate_share: float = Field(default=0.0, ge=0, lt=1)
     base_drop: float = Field(default=0.01, ge=0, le=1)
     when_blind: Literal["promote", "keep"] = "promote"
+    budget_total: int = Field(default=0, ge=0)
+    least_gain: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     seed: int = 0
 
     @model_validator(mode="after")
@@ -114,7 +130,11 @@ class Network(Settings):
     """Which network labels.
 
     Attributes:
-        weights: A checkpoint to start from: folder, file or hub id; empty trains one from ``corpus.labelled``.
+        weights: A checkpoint to start from: folder, file or hub id; empty trains one from ``corpus.labelled``, or from
+            what people place in a cold start. An encoder (a folder of ``pretrain``, MAE's ``.pth``, ``timm:NAME``) is
+            what that training starts from.
+        pretrain_from: A cold start on so many images or more (people, where boxes are given) pre-trains an encoder on
+            them first, where ``weights`` gives none; 0 never does.
         size: ``s``, ``b``, ``l`` or ``h``; or give the fields of ``custom``.
         custom: Fields of ``model.config.ViTPoseConfig`` that differ from the size's.
         dataset: Expert and head of a ViTPose++.
@@ -122,6 +142,7 @@ class Network(Settings):
     """
 
     weights: str = ""
+    pretrain_from: int = Field(default=5000, ge=0)
     size: str = "s"
     custom: dict[str, Any] = Field(default_factory=dict[str, Any])
     dataset: str = ""
@@ -141,6 +162,8 @@ class LabelStudio(Settings):
             server's document root, empty where it is the root.
         annotators: How many people answer each task.
         rule: What counts of several answers to one task: the ``latest``, or their ``consensus``.
+        smart: Whether a box that is drawn in a whole image gets a pose at once, from ``autolabel serve``. Tasks then
+            show no limbs.
     """
 
     url: str = ""
@@ -149,6 +172,7 @@ class LabelStudio(Settings):
     prefix: str = ""
     annotators: int = Field(default=1, ge=1)
     rule: Literal["latest", "consensus"] = "latest"
+    smart: bool = False
 
     @field_validator("url")
     @classmethod
@@ -220,7 +244,9 @@ class Project(Settings):
         labelstudio: See :class:`LabelStudio`.
         dataset: See :class:`Dataset`.
         training: Fields of ``model.train.Training`` for the first network.
-        finetuning: Fields that differ when a round fine-tunes on corrections.
+        finetuning: Fields that differ when a round fine-tunes on corrections. What neither table says is chosen by
+            :func:`pipelines.loop_learn.settings_of`.
+        pretraining: Fields of ``model.recipe.Training`` for the encoder of a cold start; see ``network.pretrain_from``.
     """
 
     name: str
@@ -232,6 +258,7 @@ class Project(Settings):
     dataset: Dataset = Dataset()
     training: dict[str, Any] = Field(default_factory=dict[str, Any])
     finetuning: dict[str, Any] = Field(default_factory=dict[str, Any])
+    pretraining: dict[str, Any] = Field(default_factory=dict[str, Any])
 
 
 def require_folder(folder: str | Path) -> None:

@@ -61,7 +61,7 @@ def loop_status(directory: ProjectArgument = Path(), as_json: Json = False) -> N
 
 @loop.command("report", epilog=example("autolabel loop report project"))
 def loop_report(directory: ProjectArgument = Path(), as_json: Json = False) -> None:
-    """Write the project's report.html again, from what is on disk."""
+    """Write the report.html of the project and of every round again, from what is on disk."""
     from pipelines.loop import report as run
 
     run_job(lambda progress: run(directory, progress=progress), as_json=as_json)

@@ -27,7 +27,6 @@ from pipelines.drawn_corpus import draw_corpus, hide_truth
 from pipelines.loop import ROUND, LoopResult
 from pipelines.loop_state import CERTIFICATE
 from pipelines.measure import seen
-from pipelines.report import report
 from pipelines.simulated_reviewer import SimulatedReviewer
 
 MAX_BAD, CONFIDENCE = 0.15, 0.95
@@ -66,8 +65,8 @@ TRAINING: dict[str, Any] = {
 }
 """Frozen with the corpus: on 300 poses this leaves 15 to 40 % of the others bad (``benchmarks/drawn.py``)."""
 
-FINETUNING: dict[str, Any] = {"learning_rate": 3e-4, "warmup_steps": 20}
-"""What a round of corrections changes."""
+FINETUNING: dict[str, Any] = {"warmup_steps": 20}
+"""What a round of corrections changes beside the loop's own defaults (:func:`pipelines.loop_learn.settings_of`)."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +197,7 @@ def demo(
     """
     start = time.perf_counter()
     folder = Path(out)
-    truth = _drawn(folder / "drawn", seed, size, progress)
-    _settings(folder, rounds, seed, size)
+    truth = prepare(folder, rounds=rounds, seed=seed, size=size, progress=progress)
     # Planted errors are the network's on the test poses.
     known = (truth, Manifest.open(folder / "drawn" / "test"))
     reviewer = SimulatedReviewer(known, seed=seed, noise=NOISE)
@@ -217,11 +215,34 @@ def demo(
         )
         for n in range(rounds + 1):
             _set_beside(folder, random, n)
-        report(folder, overwrite=True, progress=progress)
+        loop.report(folder, progress=progress)
     records = tuple(_record(folder, n) for n in range(rounds + 1))
     true_bad = _true_bad(folder, truth) if result.certificate and result.certificate.issued else None
     same = tuple(_same_poses(folder, truth, rounds))
     return DemoResult(result, records, same, true_bad, time.perf_counter() - start)
+
+
+def prepare(
+    folder: Path, *, rounds: int = 2, seed: int = 0, size: DemoSize = FULL, progress: Progress = SILENT
+) -> Manifest:
+    """Draw the corpus and write the project, whose loop can then be run; one that is there already stays.
+
+    Args:
+        folder: The project folder.
+        rounds: Rounds of review before the audit.
+        seed: Of the drawings and of everything drawn by lot.
+        size: How much of everything.
+        progress: Where to report.
+
+    Returns:
+        The truth of the pool. That of the poses which planted errors are made from is ``drawn/test``.
+
+    Raises:
+        ExistsError: ``folder`` holds another project, or a demo of other settings.
+    """
+    truth = _drawn(folder / "drawn", seed, size, progress)
+    _settings(folder, rounds, seed, size)
+    return truth
 
 
 def _drawn(folder: Path, seed: int, size: DemoSize, progress: Progress) -> Manifest:

@@ -15,7 +15,7 @@ name = {name}
 images = {images}
 skeleton = {skeleton}
 # boxes = ""            # manifest with the boxes to label (autolabel import / detect); else whole images
-# labelled = ""         # manifest of labelled poses to start from; needed without network.weights
+# labelled = ""         # manifest of labelled poses to start from; without it and network.weights people label first
 # calibration = ""      # manifest of labelled poses to calibrate on; their images are never trained on
 # test = ""             # manifest of labelled poses that every round's network is measured on
 # base = ""             # manifest of labelled poses on which no new network may get worse; else test
@@ -32,17 +32,23 @@ skeleton = {skeleton}
 [rounds]
 # count = 3             # rounds of review before the audit
 # budget = 200          # tasks a round
+# first = 100           # images (people, where boxes are given) that people label before there is any network
 # random_share = 0.2    # of them drawn at random, to measure by; never trained on
 # order = "doubt"       # or "clean" (errors removed a second), "learn" (unlike what was seen), "random"
-# replay = 0.5          # share of every batch from the poses of before
+# replay = 0.5          # share of every batch from corpus.labelled
+# hard_share = 0.5      # largest share of every batch from poses that were opened because they were doubted
+# fill_below = 0.02     # keypoints that nobody labelled are taught by the last network where p_gross is less; 0: never
 # gate_share = 0.0      # of the random draws, to compare a new network with the old one: 0.5 with 100 or more draws a
                         # round; 0 keeps none, and every new network is used
 # base_drop = 0.01      # mean OKS that a new network may lose on corpus.base
 # when_blind = "promote"  # with too few poses to compare by, use the new network; or "keep" the old one
+# budget_total = 0      # poses that people may open in all rounds together, before the audit; 0 sets no limit
+# least_gain = 0.0      # bad poses an hour that the next round must be expected to find, or the rounds end; 0: any
 # seed = 0
 
 [network]
-# weights = ""          # a checkpoint to start from: folder, file or hub id
+# weights = ""          # a checkpoint to start from: folder, file or hub id; or an encoder: of pretrain, timm:NAME
+# pretrain_from = 5000  # without weights and labelled poses: from so many images on, pre-train an encoder; 0 never
 # size = "s"            # of a network trained from corpus.labelled: s, b, l, h
 # dataset = ""          # expert and head of a ViTPose++: coco, aic, mpii, ap10k, apt36k, wholebody
 # flip_test = true
@@ -54,6 +60,7 @@ skeleton = {skeleton}
 # prefix = ""           # with url-prefix: what stands before a crop's name, https://... or s3://bucket/folder
 # annotators = 1        # how many people answer each task
 # rule = "latest"       # what counts of several answers to one task; or "consensus"
+# smart = false         # a box drawn in a whole image gets a pose at once, from `autolabel serve`; no limbs then
 
 [dataset]
 # licence = ""          # of images and labels, for the dataset card, such as "CC BY 4.0"
@@ -67,8 +74,15 @@ skeleton = {skeleton}
 
 [finetuning]            # what differs from [training] when a round fine-tunes on corrections
 steps = 500
-learning_rate = 5e-5
 warmup_steps = 50
+# learning_rate = 5e-5  # by default a tenth of [training]'s
+# layer_decay = 0.75    # factor of the rate from one block to the one below; by default 0.8 for networks up to S
+# ema = 0.998           # moving average of the weights
+# partial = {{ freeze = ["attention"] }}   # what stays as it is; [] trains everything
+
+[pretraining]           # of an encoder on the corpus: see network.pretrain_from
+# steps = 5000
+# batch_size = 64
 """
 
 

@@ -268,6 +268,19 @@ def told(poses: Poses, findings: list[list[Finding]], skeleton: Skeleton, mirror
     return repair_mirrored(poses, turn, skeleton).replace(attributes=said)
 
 
+def faulty(poses: Poses) -> NDArray[np.bool_]:
+    """(N,) poses with a finding that only a person can settle.
+
+    That is any but an empty box which nothing speaks for beside the low peaks of the pose's own network: how much these
+    are worth differs from network to network, and the calibrated score has weighed them already.
+    """
+    return np.array([any(map(_unsettled, attributes.get(LINT, ()))) for attributes in poses.attributes], bool)
+
+
+def _unsettled(finding: Mapping[str, Any]) -> bool:
+    return finding["kind"] != Kind.NOBODY or "oks" in finding["evidence"]
+
+
 def _turned_over(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of a pose once its sides are changed: that they are; and no reasons, which name the old sides."""
     rest = {name: value for name, value in attributes.items() if name not in (REPAIRED, REASONS)}

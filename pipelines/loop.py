@@ -3,14 +3,15 @@
 Each step is an ordinary stage with a folder of its own, so the state of the loop is what is on disk, and a loop that
 was killed goes on with the step it was at::
 
-    rounds/00/  model  predicted  scored  round.json                       what the first network says
-    rounds/NN/  routing  pulled  training  model  gate  gate.json  predicted  merged  scored  round.json
+    rounds/00/  [cold  routing  pulled  training]  model  predicted  scored  lint  round.json
+    rounds/NN/  routing  pulled  training  filled  model  gate  gate.json  predicted  merged  scored  lint  round.json
     audit/      routing  pulled  merged  audit.json                        one draw of the accepted poses
     certificate.json  dataset/  dataset-card.md  yolo/  coco.json  report.html
 
 When reviewers have not answered everything, the loop says what it waits for and returns; the same call goes on, and
-with ``wait`` it fetches answers and goes on by itself. Rounds end early when nothing is left to review. One process at
-a time works on a project.
+with ``wait`` it fetches answers and goes on by itself. Rounds end early when nothing is left to review, when people
+have opened as many poses as they may, or when the next round would buy too little (:mod:`pipelines.loop_stop`). One
+process at a time works on a project. Every finished round has a ``report.html`` beside its ``round.json``.
 """
 
 import json
@@ -22,6 +23,7 @@ from autolabel.errors import ExistsError
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.project import read_project
+from autolabel.stop_rule import all_done
 from pipelines import report as reporting
 from pipelines.loop_audit import audit_and_finish
 from pipelines.loop_board import Board, board
@@ -38,8 +40,10 @@ from pipelines.loop_state import (
     round_folders,
     waits_for_reviewers,
 )
+from pipelines.loop_stop import note_stop
 from pipelines.loop_wait import POLL, Patience
 from pipelines.measure import Effort
+from pipelines.pretrain import read_pretraining
 from pipelines.train import read_settings
 
 __all__ = ["ROUND", "LoopResult", "report", "run", "status"]
@@ -160,15 +164,21 @@ def status(directory: str | Path = Path()) -> LoopResult:
 
 
 def report(directory: str | Path = Path(), *, progress: Progress = SILENT) -> reporting.Report:
-    """Write the project's ``report.html`` again, from what is on disk.
+    """Write the project's ``report.html`` and that of every finished round again, from what is on disk.
 
     Args:
         directory: The project.
         progress: Where to report.
 
+    Returns:
+        The project's.
+
     Raises:
         InputError: No round is finished yet.
     """
+    for here in round_folders(Path(directory)):
+        if (here / ROUND).is_file():
+            reporting.report(here, overwrite=True, progress=progress)
     return reporting.report(directory, overwrite=True, progress=progress)
 
 
@@ -181,14 +191,25 @@ def _rounds(loop: Loop) -> int:
         loop.progress.note("the first network")
         first_round(loop)
         note_images(loop)
+    _tell(loop, 0)
     for n in range(1, count + 1):
         if loop.finished(n):
+            _tell(loop, n)
             continue
         loop.progress.note(f"round {n} of {count}")
-        if not review_round(loop, n):
-            loop.progress.note(f"nothing is left to review: the rounds end with {n - 1}")
+        if stop := review_round(loop, n):
+            loop.progress.note(f"{stop.reason}: the rounds end with {n - 1}")
+            note_stop(loop, n - 1, stop)
             return n - 1
+        _tell(loop, n)
+    note_stop(loop, count, all_done(count))
     return count
+
+
+def _tell(loop: Loop, n: int) -> None:
+    """Write a finished round's report, unless it stands: a loop that was killed before it was written writes it now."""
+    if not (loop.round(n) / reporting.REPORT).is_file():
+        reporting.report(loop.round(n), progress=loop.progress)
 
 
 def _require_settings(loop: Loop) -> None:
@@ -197,6 +218,8 @@ def _require_settings(loop: Loop) -> None:
     network = {"size": project.network.size, **project.network.custom}
     read_settings(network, project.training, loop.settings)
     read_settings(network, {**project.training, **project.finetuning}, f"{loop.settings}, with [finetuning]")
+    if project.pretraining:
+        read_pretraining(project.pretraining, loop.settings)
 
 
 def _result(folder: Path, waits_for: str) -> LoopResult:

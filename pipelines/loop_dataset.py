@@ -6,11 +6,14 @@ from autolabel.certificate import Certificate
 from autolabel.dataset_card import Card, RoundLine
 from autolabel.dataset_counts import count_dataset
 from autolabel.errors import InputError
-from autolabel.manifest import Manifest, write_text
+from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.phrases import counted
 from autolabel.report.rounds import read_rounds
+from autolabel.run import DONE
+from pipelines.cold_features import ENCODER
 from pipelines.export import export
-from pipelines.loop_state import Loop, last_pulled
+from pipelines.loop_state import COLD, Loop, last_pulled
+from pipelines.loop_stop import ended
 from pipelines.measure import Effort
 
 CARD = "dataset-card.md"
@@ -48,6 +51,7 @@ def beside_dataset(loop: Loop, dataset: Manifest, judged: Certificate | None) ->
         began=_began(loop),
         opened=effort.poses_opened,
         clicks=effort.clicks,
+        ended=ended(loop),
         licence=settings.licence,
         source=settings.source,
         files=files,
@@ -75,13 +79,19 @@ def _yolo(loop: Loop, dataset: Manifest) -> list[tuple[str, str]]:
 
 def _began(loop: Loop) -> str:
     """What the first network was; folders of this machine are nobody else's business."""
-    project = loop.project
-    if not project.network.weights:
-        labelled = loop.manifest(project.corpus.labelled)
-        of = f" of {counted(labelled.counts['poses'], 'labelled pose')}, digest {labelled.digest}" if labelled else ""
-        return f"trained from scratch (size {project.network.size}){of}"
-    weights = project.network.weights
-    return f"the given weights {Path(weights).name if loop.path(weights).exists() else weights}"
+    project, here, weights = loop.project, loop.round(0), loop.project.network.weights
+    name = Path(weights).name if loop.path(weights).exists() else weights
+    if not (here / "model" / DONE).is_file():
+        return f"the given weights {name}"
+    own = (here / COLD / ENCODER / DONE).is_file()
+    start = f"the encoder {name}" if weights else "an encoder pre-trained on these images" if own else "scratch"
+    of = ""
+    if (here / "training" / COMMIT).is_file():
+        poses = Manifest.open(here / "training").counts["poses"]
+        of = f" on {counted(poses, 'pose')} that people placed without a pre-label"
+    elif labelled := loop.manifest(project.corpus.labelled):
+        of = f" of {counted(labelled.counts['poses'], 'labelled pose')}, digest {labelled.digest}"
+    return f"trained from {start} (size {project.network.size}){of}"
 
 
 def _said(error: InputError) -> str:

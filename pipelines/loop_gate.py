@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autolabel.errors import InputError
 from autolabel.formats.records import Record, read_json
 from autolabel.manifest import Manifest, write_text
 from autolabel.promotion import LEAST_GROUPS, Change, Decision, Pair, Verdict, changed, decide
@@ -24,7 +25,7 @@ from autolabel.run import DONE
 from autolabel.skeleton import Skeleton
 from autolabel.split import united_groups
 from pipelines.check import Checked, check
-from pipelines.loop_predict import predicted_by, predicted_with
+from pipelines.loop_predict import digest_in_force, digest_of_weights, predicted_by, predicted_with
 from pipelines.loop_state import GATE, Loop, to_gate_by, to_learn_from
 from pipelines.subset import with_poses
 
@@ -62,6 +63,7 @@ def gate(loop: Loop, n: int, pulled: Manifest) -> Mapping[str, Any] | None:
 
     Raises:
         FormatError: A ``gate.json`` is malformed.
+        InputError: It was decided about other networks than those that lie there.
     """
     here = loop.round(n)
     if not (here / "model" / DONE).is_file():
@@ -72,10 +74,34 @@ def gate(loop: Loop, n: int, pulled: Manifest) -> Mapping[str, Any] | None:
                 record = _judged(loop, n, pulled)
         else:
             record = Verdict(Decision.PROMOTED, _PROMOTED_UNSEEN).to_dict()
-        write_text(here / GATE, json.dumps(record, indent=2) + "\n")
+        write_text(here / GATE, json.dumps({**record, "networks": _networks(loop, n)}, indent=2) + "\n")
         stays = "" if record["decision"] == Decision.PROMOTED else "; the old one stays"
         loop.progress.note(f"the network of round {n} is {record['decision']}{stays}: {record['reason']}")
-    return read_json(here / GATE)
+        return read_json(here / GATE)
+    decided = read_json(here / GATE)
+    _require_same_networks(loop, n, decided)
+    return decided
+
+
+def _networks(loop: Loop, n: int) -> dict[str, str]:
+    """Digests of the network that round ``n`` trained and of the one that it may replace."""
+    return {"new": digest_of_weights(loop, str(loop.round(n) / "model")), "old": digest_in_force(loop, n - 1)}
+
+
+def _require_same_networks(loop: Loop, n: int, decided: Mapping[str, Any]) -> None:
+    """Refuse a decision about other networks; one of before digests were noted is believed."""
+    noted, here = decided.get("networks"), loop.round(n)
+    if noted is None:
+        return
+    other = [name for name, digest in _networks(loop, n).items() if noted.get(name) != digest]
+    if other:
+        place = here / "model" if "new" in other else loop.round(loop.network(n - 1)[0]) / "predicted"
+        raise InputError(
+            f"was decided about another network than the one of {place}",
+            subject=str(here / GATE),
+            remedy=f"Put that network back, or remove {here} to do the round again from the answers that are kept: its "
+            "gate then looks at the same poses a second time, which its confidence does not cover.",
+        )
 
 
 def _judged(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def check_forecast(loop: Loop, n: int, pulled: Manifest) -> None:
     foretold = read_json(here / "routing" / ROUTING).get("forecast")
     if foretold is None or (here / FORECAST).is_file():
         return
-    promised = Forecast.from_dict({name: value for name, value in foretold.items() if name != "words"})
+    promised = Forecast.from_dict(foretold)
     past, uniform = _past(loop, n, pulled, FORETOLD), _past(loop, n, pulled, PORTIONS)
     record: dict[str, Any] = {
         "words": foretold["words"],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from autolabel.errors import ManifestError
 from autolabel.manifest import COMMIT, Manifest
 from pipelines.loop_state import Loop
 from pipelines.predict import predict
@@ -40,3 +41,23 @@ def predicted_with(loop: Loop, weights: str, source: Path, out: Path) -> Manifes
         flip_test=network.flip_test,
         progress=loop.progress,
     ).manifest
+
+
+def digest_in_force(loop: Loop, n: int) -> str:
+    """Of the network in force after round ``n``, as what it predicted names it.
+
+    Raises:
+        ManifestError: What lies there names no network.
+    """
+    predicted = Manifest.open(loop.round(loop.network(n)[0]) / "predicted")
+    for parent in predicted.parents:
+        if parent.role == "weights":
+            return parent.digest
+    raise ManifestError("names no network", subject=str(predicted.path), remedy="Remove it, and it is predicted again.")
+
+
+def digest_of_weights(loop: Loop, weights: str) -> str:
+    """Of some network, a candidate that is not in force among them: the same that its predictions will name."""
+    from model.checkpoint import load_model, model_digest
+
+    return model_digest(load_model(weights, dataset=loop.project.network.dataset or None))

@@ -21,16 +21,20 @@ from pipelines.push import push
 
 T = TypeVar("T")
 
+_MEANWHILE = "answers that came while others were fetched: they are here by now, and the next look takes them in"
+
 _ANSWERS = 10
 """Answers of one person from which on it is told that all of them reject."""
 
 
-def reviewed(loop: Loop, here: Path) -> Manifest:
+def reviewed(loop: Loop, here: Path, *, lacks: Callable[[PullResult], str] | None = None) -> Manifest:
     """Send a routing's tasks and bring the answers back; of audited poses, until each is decided.
 
     Args:
         loop: The loop.
         here: The step's folder, with its ``routing``; ``pulled`` is written there.
+        lacks: What people still have to do though every task has an answer, in words; "" when nothing. By default that
+            every audited pose is decided.
 
     Raises:
         Waiting: Some answers are missing, and the loop has no patience.
@@ -45,20 +49,20 @@ def reviewed(loop: Loop, here: Path) -> Manifest:
     if loop.reviewer is not None:
         with loop.timed(here, "review"):
             loop.reviewer.review(loop.folder)
-    pulled = _answered(loop, here)
+    pulled = _answered(loop, here, lacks or partial(_undecided, loop, here))
     _tell_rejecters(pulled, loop.progress)
     write_text(closed, json.dumps({"answered": pulled.answered, "digest": pulled.manifest.digest}) + "\n")
     return pulled.manifest
 
 
-def _answered(loop: Loop, here: Path) -> PullResult:
+def _answered(loop: Loop, here: Path, lacks: Callable[[PullResult], str]) -> PullResult:
     """Everything that people answered, once nothing is missing."""
     progress, later = loop.progress, Fresh(loop.progress)
     while True:
         before = signs(loop.folder)
         fetch = partial(pull, project=loop.folder, out=here / "pulled", overwrite=True, progress=progress)
         pulled = _with_server(loop, here, fetch)
-        missing = _missing(loop, here, pulled)
+        missing = (waits_for_reviewers(loop.folder) or _MEANWHILE) if pulled.open else lacks(pulled)
         if not missing:
             return pulled
         if loop.patience is None:
@@ -78,10 +82,8 @@ def _with_server(loop: Loop, here: Path, work: Callable[[], T]) -> T:
     return loop.patience.reach(timed, loop.progress) if loop.patience else timed()
 
 
-def _missing(loop: Loop, here: Path, pulled: PullResult) -> str:
-    """What people still have to do before a step can go on, in words; "" when nothing."""
-    if pulled.open:
-        return waits_for_reviewers(loop.folder)
+def _undecided(loop: Loop, here: Path, pulled: PullResult) -> str:
+    """What people still have to do before an audit can be judged, in words; "" when nothing."""
     unanswered, unshown = undecided(loop.folder, here / "routing", pulled.manifest)
     if unshown:
         raise WorkError(f"{unshown[0]} of the audit has no task: its image cannot be read", subject=str(here))

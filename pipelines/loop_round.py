@@ -8,11 +8,15 @@ from typing import Any
 from autolabel.errors import ConfigError
 from autolabel.labelstudio.tasks import KINDS
 from autolabel.manifest import COMMIT, Manifest, write_text
+from autolabel.stop_rule import Stop
 from pipelines import calibrate
 from pipelines.check import Checked, check
+from pipelines.loop_cold import boxed_corpus, cold_record, cold_start, first_network
 from pipelines.loop_gate import gate
 from pipelines.loop_history import check_forecast, history
-from pipelines.loop_predict import predicted_by
+from pipelines.loop_learn import Learning, fine_tune, on_base
+from pipelines.loop_lint import lint_round
+from pipelines.loop_predict import digest_in_force, predicted_by
 from pipelines.loop_review import reviewed
 from pipelines.loop_state import (
     ROUND,
@@ -21,8 +25,8 @@ from pipelines.loop_state import (
     last_pulled,
     read_seconds,
     to_calibrate_on,
-    to_learn_from,
 )
+from pipelines.loop_stop import note_stop, round_budget, stop_before, stop_unsent
 from pipelines.measure import Effort, round_record
 from pipelines.merge import merge
 from pipelines.predicted import predicted_how
@@ -30,50 +34,37 @@ from pipelines.route import ROUTING, route
 from pipelines.scan import scan
 from pipelines.score import score
 from pipelines.subset import with_poses
-from pipelines.train import train_network
 
 
 def first_round(loop: Loop) -> None:
-    """The network of before any review, and what it says about everything.
+    """The network of before any review, and what it says about everything; in a cold start people label first.
 
     Raises:
-        ConfigError: There is nothing to label with, or one image is in two of the manifests that must not share any.
+        Waiting: A cold start has tasks to answer.
+        ConfigError: There is nothing to label with and no skeleton to label anew, or one image is in two of the
+            manifests that must not share any.
         SkeletonError: A manifest or the network has another skeleton than the project.
     """
-    here, project = loop.round(0), loop.project
     _require_corpus(loop)
-    if not project.network.weights:
-        labelled = loop.manifest(project.corpus.labelled)
-        if labelled is None:
-            raise ConfigError(
-                "gives neither network.weights nor corpus.labelled",
-                subject=loop.settings,
-                remedy="Give a checkpoint to label with, or labelled poses to train one on.",
-            )
-        with loop.timed(here, "train"):
-            train_network(
-                [(labelled, 1.0)],
-                out=here / "model",
-                network={"size": project.network.size, **project.network.custom},
-                training=project.training,
-                subject=loop.settings,
-                progress=loop.progress,
-            )
-    _label(loop, 0, None)
-    _write_round(loop, 0, trained_on=0, gate=None)
+    answers = cold_start(loop)
+    trained_on = first_network(loop, answers)
+    _label(loop, 0, answers)
+    _write_round(loop, 0, learning=Learning(trained_on), gate=None)
 
 
-def review_round(loop: Loop, n: int) -> bool:
+def review_round(loop: Loop, n: int) -> Stop | None:
     """Route, review, fine-tune, label anew with the new network, or with the old one if the gate refuses the new.
 
     Returns:
-        False when there is nothing left to review.
+        Why there is no such round, and the one before was the last; None when the round is finished.
 
     Raises:
         Waiting: Reviewers have tasks to answer.
         ConfigError: The audit was drawn already.
     """
     here, rounds, promise = loop.round(n), loop.project.rounds, loop.project.promise
+    if stop := stop_before(loop, n):
+        return stop
     if not (here / "routing" / ROUTING).is_file():
         _require_no_audit(loop, n)
     tasks = routed(
@@ -82,7 +73,7 @@ def review_round(loop: Loop, n: int) -> bool:
         out=here / "routing",
         max_bad=promise.max_bad,
         confidence=promise.confidence,
-        budget=rounds.budget,
+        budget=round_budget(loop),
         audit=False,
         random_share=rounds.random_share,
         portions=_portions(loop),
@@ -90,16 +81,17 @@ def review_round(loop: Loop, n: int) -> bool:
         history=history(loop, n),
         seed=rounds.seed + n,
     )
-    if not sum(tasks.values()):
-        return False
+    if stop := stop_unsent(loop, n, sum(tasks.values())):
+        return stop
     _require_no_audit(loop, n)
+    note_stop(loop, n - 1, None)
     pulled = reviewed(loop, here)
     check_forecast(loop, n, pulled)
-    trained_on = _fine_tune(loop, n, pulled)
+    learning = fine_tune(loop, n, pulled)
     judged = gate(loop, n, pulled)
     _label(loop, n, pulled)
-    _write_round(loop, n, trained_on=trained_on, gate=judged)
-    return True
+    _write_round(loop, n, learning=learning, gate=judged)
+    return None
 
 
 def _portions(loop: Loop) -> str:
@@ -160,38 +152,6 @@ def _require_no_audit(loop: Loop, n: int) -> None:
         )
 
 
-def _fine_tune(loop: Loop, n: int, pulled: Manifest) -> int:
-    """Go on from the last round's network: corrections, with what it was trained on before in every batch.
-
-    Where there is nothing new to learn, because all answers are there to calibrate on, the last network stays.
-
-    Returns:
-        How many corrected poses there are to learn from.
-    """
-    here, project, replay = loop.round(n), loop.project, loop.project.rounds.replay
-    corrected = with_poses(pulled, to_learn_from(loop, pulled), out=here / "training", stage="select")
-    before = loop.round(n - 1) / "training"
-    known = Manifest.open(before).digest if (before / COMMIT).is_file() else ""
-    if not corrected.counts["poses"] or corrected.digest == known:
-        loop.progress.note(f"round {n} brought nothing new to learn from: the last network stays")
-        return corrected.counts["poses"]
-    sources = [(corrected, 1 - replay)]
-    labelled = loop.manifest(project.corpus.labelled)
-    if labelled is not None and replay > 0:
-        sources.append((labelled, replay))
-    with loop.timed(here, "train"):
-        train_network(
-            sources,
-            out=here / "model",
-            init=loop.network(n - 1)[1],
-            dataset=project.network.dataset,
-            training={**project.training, **project.finetuning, "seed": project.rounds.seed + n},
-            subject=loop.settings,
-            progress=loop.progress,
-        )
-    return corrected.counts["poses"]
-
-
 def _label(loop: Loop, n: int, pulled: Manifest | None) -> None:
     """Predict everything, lay the corrections over it, refit the calibrator on what was never trained on, score."""
     here = loop.round(n)
@@ -227,8 +187,9 @@ def _predict_corpus(loop: Loop, n: int) -> Manifest:
     first, corpus = loop.round(0) / "predicted", loop.project.corpus
     if (first / COMMIT).is_file():
         return predicted_by(loop, n, first, "predicted")
-    source = loop.path(corpus.boxes) if corpus.boxes else loop.folder / "scanned"
-    if not corpus.boxes:
+    boxed = boxed_corpus(loop)
+    source = boxed or (loop.path(corpus.boxes) if corpus.boxes else loop.folder / "scanned")
+    if not (boxed or corpus.boxes):
         scan(loop.path(corpus.images), out=source, progress=loop.progress)
     predicted = predicted_by(loop, n, source, "predicted")
     if asked := asked_skeleton(loop):
@@ -236,21 +197,24 @@ def _predict_corpus(loop: Loop, n: int) -> Manifest:
     return predicted
 
 
-def _write_round(loop: Loop, n: int, *, trained_on: int, gate: Mapping[str, Any] | None) -> None:
+def _write_round(loop: Loop, n: int, *, learning: Learning, gate: Mapping[str, Any] | None) -> None:
     """The round's numbers, and what its gate decided; it is finished when they are there."""
     here, corpus = loop.round(n), loop.project.corpus
     labelled, known = loop.manifest(corpus.labelled), loop.manifest(corpus.test)
+    found = lint_round(loop, n)
     scored = Manifest.open(here / "scored")
-    predicted = Manifest.open(loop.round(loop.network(n)[0]) / "predicted")
     record = round_record(
         n,
-        model=next(parent.digest for parent in predicted.parents if parent.role == "weights"),
+        model=digest_in_force(loop, n),
         scored=scored,
         effort=Effort.of(last_pulled(loop.folder)),
-        trained_on=trained_on + (labelled.counts["poses"] if labelled else 0),
+        trained_on=learning.corrected + (labelled.counts["poses"] if labelled else 0),
         truth=loop.truth,
         test=check(predicted_by(loop, n, known.path, "test"), known) if known else None,
         seconds=read_seconds(here),
         gate=gate,
     )
+    record |= {"learning": learning.record, "base": on_base(loop, n), "lint": found}
+    if not n and (cold := cold_record(loop)):
+        record["cold"] = cold
     write_text(here / ROUND, json.dumps(record, indent=2) + "\n")

@@ -35,6 +35,9 @@ CLOSED = "closed.json"
 GATE = "gate.json"
 """Says whether a round's new network replaces the one before it, and why."""
 
+COLD = "cold"
+"""The folder of a cold start, in round 0's."""
+
 HELD = "held.txt"
 """A routing's list of poses that resemble those of its audit."""
 
@@ -172,7 +175,8 @@ def round_folders(folder: Path) -> list[Path]:
 
 def last_pulled(folder: Path) -> Path | None:
     """The newest answers of a project: those of the audit, or of its last round that has any."""
-    found = [*(here / "pulled" for here in round_folders(folder)), folder / "audit" / "pulled"]
+    cold = folder / "rounds" / "00" / COLD / "pulled"
+    found = [cold, *(here / "pulled" for here in round_folders(folder)), folder / "audit" / "pulled"]
     finished = [pulled for pulled in found if (pulled / COMMIT).is_file() and (pulled / CORRECTIONS).is_file()]
     return finished[-1] if finished else None
 
@@ -184,11 +188,17 @@ def to_learn_from(loop: Loop, pulled: Manifest) -> list[str]:
     images of the calibration, test and base manifests, poses and images that people rejected, and what was left to an
     expert.
     """
-    proof, corpus = _drawn_as_proof(loop.folder, _PROOF) | _held(loop.folder), loop.project.corpus
-    measuring = (corpus.calibration, corpus.test, corpus.base)
-    held = {sample.id for part in measuring for sample in loop.manifest(part) or ()}
-    samples = (s for s in pulled if s.id not in held and s.attributes.get("state") != State.REJECTED)
+    proof, images = kept_apart(loop)
+    samples = (s for s in pulled if s.id not in images and s.attributes.get("state") != State.REJECTED)
     return sorted(pose for pose, state in _states(samples) if state == State.REVIEWED and pose not in proof)
+
+
+def kept_apart(loop: Loop) -> tuple[set[str], set[str]]:
+    """What nothing may be learnt from, because it measures: ids of poses, and ids of images."""
+    corpus = loop.project.corpus
+    measuring = (corpus.calibration, corpus.test, corpus.base)
+    images = {sample.id for part in measuring for sample in loop.manifest(part) or ()}
+    return _drawn_as_proof(loop.folder, _PROOF) | _held(loop.folder), images
 
 
 def to_calibrate_on(loop: Loop, pulled: Manifest) -> list[str]:

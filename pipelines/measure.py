@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.labelstudio.images import IMAGES, read_images
+from autolabel.labelstudio.images import IMAGES, ImageCheck, read_images
+from autolabel.ledger import LEDGER, read_ledger
 from autolabel.manifest import Manifest
-from autolabel.merge import CORRECTIONS, SEEN, read_corrections
+from autolabel.merge import CORRECTIONS, SEEN, Correction, read_corrections
 from autolabel.poses import Poses
 from autolabel.score import score_quality
 from pipelines.check import Checked, check
@@ -34,14 +35,33 @@ class Effort:
         """All that had been answered when a pull wrote this folder; nothing where there is none."""
         if pulled is None:
             return cls()
-        k = Manifest.open(pulled).skeleton.num_keypoints
-        checks = read_corrections(pulled / CHECKS, k) if (pulled / CHECKS).is_file() else []
-        answers = [*read_corrections(pulled / CORRECTIONS, k), *checks, *read_images(pulled / IMAGES)]
+        answers = every_answer(pulled)
         return cls(len(answers), sum(answer.clicks for answer in answers))
 
     def to_dict(self) -> dict[str, int]:
         """The JSON form, as ``autolabel.report.rounds`` reads it."""
         return {"poses_opened": self.poses_opened, "clicks": self.clicks}
+
+
+def every_answer(pulled: Path) -> list[Correction | ImageCheck]:
+    """What people did in every task that they opened, for whom nothing is charged twice.
+
+    A pose that was opened again, for a look at one of its keypoints, has one correction that stands, and an answer for
+    each opening in the ledger. A pulled folder of before there were ledgers tells of the standing ones alone.
+
+    Args:
+        pulled: The folder that a pull wrote.
+
+    Returns:
+        One entry for each answer, as it was changed last, in no particular order.
+    """
+    k = Manifest.open(pulled).skeleton.num_keypoints
+    history = [entry for entry in read_ledger(pulled / LEDGER, k) if entry.annotation]
+    last = {(entry.correction.task, entry.annotation): entry.correction for entry in history}
+    told = {task for task, _ in last}
+    checks = read_corrections(pulled / CHECKS, k) if (pulled / CHECKS).is_file() else []
+    others = (answer for answer in (*read_corrections(pulled / CORRECTIONS, k), *checks) if answer.task not in told)
+    return [*last.values(), *others, *read_images(pulled / IMAGES)]
 
 
 def round_record(

@@ -195,6 +195,21 @@ def pretrain_encoder(
     return in_processes("pretrain", out, job, join(how.device), work)
 
 
+def read_pretraining(training: Mapping[str, Any], subject: str) -> None:
+    """Refuse a wrong table ``[pretraining]`` of a project before anything is done.
+
+    Args:
+        training: Fields of ``model.recipe.Training``.
+        subject: What errors call the settings.
+
+    Raises:
+        ConfigError: A key is unknown, impossible, or without effect.
+    """
+    from model.pretrain import recipe
+
+    recipe(training, f"{subject}: pretraining")
+
+
 def _settings(
     training: Mapping[str, Any], pretraining: Mapping[str, Any], subject: str
 ) -> "tuple[Training, Pretraining]":

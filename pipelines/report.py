@@ -10,7 +10,8 @@ from autolabel.progress import SILENT, Progress
 from autolabel.report.manifest_page import manifest_page
 from autolabel.report.page import Page, render
 from autolabel.report.project_page import project_page
-from autolabel.report.rounds import ROUND, ROUNDS, read_round
+from autolabel.report.rounds import ROUND, ROUNDS, read_round, read_rounds
+from pipelines.report_evidence import evidence
 
 REPORT = "report.html"
 
@@ -69,9 +70,10 @@ def _page(source: Path) -> Page:
     if (source / COMMIT).is_file():
         return manifest_page(Manifest.open(source))
     if (source / ROUND).is_file():
-        return project_page(source.resolve().parents[1], upto=read_round(source / ROUND).number)
+        number, project = read_round(source / ROUND).number, source.resolve().parents[1]
+        return project_page(project, upto=number, evidence=evidence(project, number, number))
     if (source / ROUNDS).is_dir():
-        return project_page(source)
+        return project_page(source, evidence=evidence(source, None, read_rounds(source)[-1].number))
     raise InputError(
         "is neither a manifest nor a project with rounds",
         subject=str(source),

@@ -22,6 +22,7 @@ from autolabel.poses import Poses, Sample, pose_id
 from autolabel.progress import Progress
 from autolabel.propose import Development, Policy
 from pipelines.check import Checked, check
+from pipelines.lint import faulty
 from pipelines.score import CALIBRATOR
 
 PLANTS = "plants"
@@ -37,7 +38,8 @@ class Known:
         truth: What people say about them.
         checked: The poses, and whether they are bad.
         image: (D,) number of the image in the manifest.
-        worst: (D,) the largest ``p_bad`` of the image's poses; NaN where one of them has none.
+        worst: (D,) the largest ``p_bad`` of the image's poses; NaN where one of them has none, or a fault that ``lint``
+            finds: such an image is not complete.
     """
 
     manifest: Manifest
@@ -53,9 +55,9 @@ class Known:
         return float(known.mean()) if len(known) else 0.0
 
     def development(self, policy: Policy) -> Development:
-        """What they say about the accepted set."""
+        """What they say about the accepted set, in which no pose is that ``lint`` faults."""
         doubt = self.worst if policy is Policy.COMPLETE else self.checked.poses.p_bad
-        return Development(doubt, self.checked.bad)
+        return Development(np.where(faulty(self.checked.poses), np.nan, doubt), self.checked.bad)
 
 
 def open_checked(
@@ -191,7 +193,9 @@ def _images(manifest: Manifest, ids: list[str]) -> tuple[NDArray[np.int64], NDAr
     for i in range(manifest.num_parts):
         poses, owner, length = manifest.poses(i), manifest.owners(i), manifest.part_length(i)
         worst = np.full(length, -np.inf)
-        np.maximum.at(worst, owner, np.nan_to_num(poses.p_bad.astype(np.float64), nan=np.inf))
+        doubt = np.nan_to_num(poses.p_bad.astype(np.float64), nan=np.inf)
+        doubt[faulty(poses)] = np.inf
+        np.maximum.at(worst, owner, doubt)
         for pose, image in zip(poses.id.tolist(), owner.tolist(), strict=True):
             if pose in wanted:
                 found[pose] = (first + image, float(worst[image]))

@@ -15,6 +15,7 @@ from autolabel.progress import Progress
 from autolabel.second_poses import second_poses
 from autolabel.skeleton import Skeleton
 from autolabel.split import united_groups
+from pipelines.lint import faulty
 
 SampleKey = tuple[str, str, str]
 
@@ -31,6 +32,7 @@ class Pool:
         open: (N,) nobody settled them, and their image is not rejected.
         shown: (N,) a person would find keypoints to check: something was predicted.
         second: (N,) open poses that nearly coincide with a better one: the model alone rejects them.
+        faulty: (N,) open poses in which ``lint`` finds a fault: a person has to see them, however sure the score is.
         untouched: (N, ceil(K / 8)) bits of the keypoints that a person reviewed and left where the model placed them.
         group: (I,) united groups: what may not be parted.
         refused: (I,) images that a person rejected.
@@ -44,6 +46,7 @@ class Pool:
     open: NDArray[np.bool_]
     shown: NDArray[np.bool_]
     second: NDArray[np.bool_]
+    faulty: NDArray[np.bool_]
     untouched: NDArray[np.uint8]
     group: NDArray[np.uint64]
     refused: NDArray[np.bool_]
@@ -51,8 +54,8 @@ class Pool:
 
     @property
     def trusted(self) -> NDArray[np.float32]:
-        """(N,) ``p_bad``; NaN too where the model rejects a pose: such a pose is never accepted."""
-        return np.where(self.second, np.float32(np.nan), self.p_bad)
+        """(N,) ``p_bad``; NaN too where the model rejects a pose or lint faults it: such a pose is never accepted."""
+        return np.where(self.second | self.faulty, np.float32(np.nan), self.p_bad)
 
     def untouched_counts(self) -> NDArray[np.int64]:
         """(N,) untouched keypoints of each pose."""
@@ -150,4 +153,4 @@ def _columns(
     untouched &= (reviewed & ~refused & ~poses.crowd)[:, None]
     bits = np.packbits(untouched, axis=1)
     p_gross = poses.p_gross.astype(np.float16)
-    return poses.id, poses.p_bad, p_gross, owner + first, open_, shown, second & open_, bits
+    return poses.id, poses.p_bad, p_gross, owner + first, open_, shown, second & open_, faulty(poses) & open_, bits

@@ -184,6 +184,7 @@ def _numbers(decision: Decision, digests: Sequence[str]) -> dict[str, Any]:
             "review": len(draws.tasks["review"]),
             "audit": len(draws.tasks["audit"]),
             "rejected": int(pool.second.sum()),
+            "lint": int(pool.faulty.sum()),
             **portions,
         },
         "expected_bad": _number(proposal.expected),

@@ -23,11 +23,13 @@ import numpy as np
 from autolabel.formats.records import read_json
 from autolabel.labelstudio.answers import read_answer
 from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.frame import frame_of
 from autolabel.labelstudio.images import image_region, place_of
 from autolabel.labelstudio.tasks import BLIND, IMAGE, TaskRecord, read_task_map
 from autolabel.manifest import Manifest
 from autolabel.merge import Verdict
 from autolabel.poses import Poses
+from autolabel.similarity import DEFAULT_RULE, box_iou
 from pipelines.simulated_export import answered, exported, write_export
 from pipelines.simulated_hand import Items, Plan, applied, new_box, plan, verdict_item
 
@@ -42,8 +44,9 @@ class SimulatedReviewer:
     passed over, on the seed and the task.
 
     Args:
-        truth: Manifests whose poses have the same ids; a pose that all lack holds no person. A planted pose is
-            answered by the truth of the pose that it was made from.
+        truth: Manifests whose poses have the same ids; a pose that all lack holds no person, but for one without a
+            pre-label whom somebody boxed: that is who is seen there. A planted pose is answered by the truth of the
+            pose that it was made from.
         seed: Decides the noise.
         noise: Factor on the human standard deviation; 0 places points exactly.
         accept_ks: A point of at least this KS is left where it is.
@@ -102,7 +105,7 @@ class SimulatedReviewer:
             item["origin"] = "prediction"
         if record.kind == IMAGE:
             result, clicks = _boxed(shown, record, truth)
-        elif person := truth.poses.get(_true_pose(record)):
+        elif person := truth.person(record):
             result, clicks = self._correct(shown, record, person)
         else:
             result, clicks = [*shown, verdict_item(record, Verdict.NO_PERSON)], 1
@@ -155,24 +158,51 @@ def _boxed(shown: Items, record: TaskRecord, truth: "_Truth") -> tuple[Items, in
 
 @dataclass(frozen=True)
 class _Truth:
-    """What is needed of the truth: poses by id, and all that have a place in the images that are shown whole."""
+    """What is needed of the truth: poses by id, and all that have a place in images where somebody is looked for.
+
+    ``sizes`` are those of these images.
+    """
 
     poses: Mapping[str, Poses]
     images: Mapping[str, Mapping[str, Poses]]
+    sizes: Mapping[str, tuple[int, int]]
 
     @classmethod
     def of(cls, manifests: Sequence[Manifest], records: Sequence[TaskRecord]) -> "_Truth":
         wanted = {_true_pose(record) for record in records}
-        whole = {record.sample[0] for record in records if record.kind == IMAGE}
+        whole = {record.sample[0] for record in records if record.kind == IMAGE or _unnamed(record)}
         poses: dict[str, Poses] = {}
         images: dict[str, dict[str, Poses]] = {}
+        sizes: dict[str, tuple[int, int]] = {}
         for sample in chain.from_iterable(manifests):
+            sizes[sample.id] = sample.size
             for i, pose in enumerate(sample.poses.id.tolist()):
                 if pose in wanted:
                     poses[pose] = sample.poses.take([i])
                 if sample.id in whole and not np.isnan(place_of(sample.poses[i])).any():
                     images.setdefault(sample.id, {})[pose] = sample.poses.take([i])
-        return cls(poses, images)
+        return cls(poses, images, sizes)
+
+    def person(self, record: TaskRecord) -> Poses | None:
+        """Who is to be placed in a task, or None: by the pose's id, or by what a task without a pre-label shows."""
+        if (found := self.poses.get(_true_pose(record))) or not _unnamed(record):
+            return found
+        people = self.images.get(record.sample[0], {})
+        shown = {pose: self._overlap(record, poses) for pose, poses in people.items()}
+        best = max(shown, key=lambda pose: shown[pose], default="")
+        return people[best] if shown.get(best, 0.0) >= DEFAULT_RULE.match_iou else None
+
+    def _overlap(self, record: TaskRecord, poses: Poses) -> float:
+        """IoU of what a task shows with what one about a true person would."""
+        boxed = Poses.create(poses.num_keypoints, id=poses.id, box=[place_of(poses[0])])
+        frames = (record.frame, frame_of(boxed[0], self.sizes[record.sample[0]]))
+        one, other = (np.array([frame.box_to_image([0.0, 0.0, 100.0, 100.0])]) for frame in frames)
+        return float(box_iou(one, other)[0, 0])
+
+
+def _unnamed(record: TaskRecord) -> bool:
+    """Whether a task is about a box alone, which somebody may have drawn: then no truth knows its pose by name."""
+    return record.blind and record.kind != BLIND
 
 
 def _true_pose(record: TaskRecord) -> str:

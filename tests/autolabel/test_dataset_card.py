@@ -100,3 +100,9 @@ def test_an_empty_dataset_has_a_card() -> None:
     assert "No image states a group" in text
     assert "No image is marked as a near-duplicate" in text
     assert "## Files" not in text
+
+
+def test_why_the_rounds_ended() -> None:
+    ended = replace(CARD, ended="with round 1: nothing is left to review").text()
+    assert "\n\nThe rounds of review ended with round 1: nothing is left to review.\n\n" in ended
+    assert "rounds of review ended" not in CARD.text(), "nothing is told of a project of before"

@@ -28,6 +28,7 @@ def test_a_new_project_can_be_read(tmp_path: Path, images: Path) -> None:
 
 
 def test_every_setting_that_is_commented_out_is_known_and_shows_its_default(tmp_path: Path, images: Path) -> None:
+    from model.pretrain import recipe
     from model.recipe import Training
 
     init(tmp_path / "mice", images=images, skeleton="coco17")
@@ -43,6 +44,7 @@ def test_every_setting_that_is_commented_out_is_known_and_shows_its_default(tmp_
     )
     assert project.dataset == Dataset()
     assert Training.parse(project.training, subject="training") == Training()
+    assert recipe(project.pretraining, "pretraining") == recipe({}, "pretraining")
     assert Training.parse({**project.training, **project.finetuning}, subject="finetuning").learning_rate == 5e-5
 
 

@@ -12,7 +12,7 @@ from autolabel.poses import Poses, Sample, Visibility
 from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
 from pipelines.cli import main
-from pipelines.lint import Mirrored, lint, mirrored_policy
+from pipelines.lint import Mirrored, faulty, lint, mirrored_policy
 from pipelines.second_opinion import SecondOpinion
 from tests.doubles import Recorder, Stopped
 from tests.standing import COCO, people
@@ -240,3 +240,28 @@ def test_the_command_tells_what_the_function_found(
     with pytest.raises(SystemExit) as left:
         main([*map(str, options[:-4]), "turn"])
     assert left.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([], False),
+        ([("bone", {"excess": 0.2})], True),
+        ([("nobody", {"peak": 0.1})], False),  # its own network's peaks, which the score has weighed
+        ([("nobody", {"peak": 0.1, "oks": 0.2})], True),  # a second opinion knows nothing of the pose either
+        ([("nobody", {"peak": 0.1}), ("outside", {})], True),
+    ],
+)
+def test_what_only_a_person_can_settle(found: list[tuple[str, dict[str, float]]], expected: bool) -> None:
+    findings = [{"kind": kind, "evidence": evidence} for kind, evidence in found]
+    poses = people(2).replace(attributes=[{"lint": findings} if findings else {}, {}])
+    assert faulty(poses).tolist() == [expected, False]
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_low_peaks_alone_leave_it_to_the_score(tmp_path: Path, second: bool) -> None:
+    low = write(tmp_path / "low", TRUTH, features=True, more={"peak": PEAK * 0 + 0.1})
+    other = write(tmp_path / "other", TRUTH.replace(xy=TRUTH.xy + 60), features=True, more={"peak": PEAK * 0 + 0.1})
+    found = everything(lint(low, against=other if second else None, out=tmp_path / "out").out)  # type: ignore[arg-type]
+    assert all("nobody" in {f["kind"] for f in a["lint"]} for a in found.attributes)
+    assert faulty(found).any() == second

@@ -236,7 +236,11 @@ def test_a_change_in_the_middle_of_a_step_says_what_to_do(drawn_case: Any, tiny_
         ({"network": {"custom": {"widht": 3}}}, ConfigError, r"autolabel\.toml: model: .*did you mean 'width'"),
         ({"corpus": {"calibration": "../labelled"}}, ConfigError, r"is in corpus\.labelled and in corpus\.calibration"),
         ({"corpus": {"skeleton": "mpii16"}}, SkeletonError, "mpii16"),
-        ({"corpus": {"labelled": ""}}, ConfigError, r"neither network\.weights nor corpus\.labelled"),
+        (
+            {"corpus": {"labelled": ""}},
+            ConfigError,
+            r"neither network\.weights nor corpus\.labelled, and no corpus\.sk",
+        ),
     ],
 )
 def test_wrong_settings_are_refused_before_any_work(

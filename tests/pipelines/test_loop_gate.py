@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from autolabel.errors import ConfigError, FormatError
+from autolabel.errors import ConfigError, FormatError, InputError
 from autolabel.manifest import Manifest, write_manifest
 from autolabel.progress import SILENT
 from autolabel.project import read_project, to_toml
 from autolabel.report.gate_gallery import gate_shelf
+from model.checkpoint import model_digest
 from pipelines import loop
 from pipelines.drawn_corpus import draw_corpus, hide_truth
 from pipelines.loop_state import GATE, Loop, promoted
@@ -101,6 +102,34 @@ def test_a_better_network_replaces_the_old_one(better: Path) -> None:
     assert record(better, 1, "round.json")["model"] != record(better, 0, "round.json")["model"]
     assert record(better, 1, "round.json")["gate"] == {k: gate[k] for k in ("decision", "reason", "gate", "base")}
     assert record(better, 0, "round.json")["gate"] is None, "the first network replaces none"
+
+
+def test_a_gate_names_the_networks_that_it_compared(better: Path, worse: Path) -> None:
+    for project, n in ((better, 1), (worse, 1), (worse, 2)):
+        assert record(project, n, GATE)["networks"] == {
+            "new": model_digest(project / "rounds" / f"{n:02d}" / "model"),
+            "old": record(project, 0, "round.json")["model"],
+        }
+    assert record(better, 1, GATE)["networks"]["new"] == record(better, 1, "round.json")["model"]
+
+
+@pytest.mark.parametrize("name", ["new", "old"])
+def test_a_gate_about_another_network_is_refused(better: Path, name: str) -> None:
+    project = better.parent / f"swapped-{name}"
+    shutil.copytree(better, project)
+    here = project / "rounds" / "01"
+    (here / "round.json").unlink()  # the round is not finished: its gate is read again
+    networks = {**record(project, 1, GATE)["networks"], name: "f" * 64}
+    (here / GATE).write_text(json.dumps({**record(project, 1, GATE), "networks": networks}))
+    place = "01/model" if name == "new" else "00/predicted"
+    with pytest.raises(
+        InputError, match=rf"gate\.json: was decided about another .* of .*{place}\. Put .* back, or rem"
+    ):
+        run(project)
+    shutil.rmtree(here)  # what the error advises
+    run(project)
+    assert record(project, 1, GATE)["networks"] == record(better, 1, GATE)["networks"]
+    assert record(project, 1, "round.json")["effort"] == record(better, 1, "round.json")["effort"]
 
 
 def test_networks_are_compared_on_what_neither_learnt_from(better: Path) -> None:
@@ -222,7 +251,7 @@ def test_a_project_of_before_there_were_gates_goes_on(better: Path) -> None:
     assert opened(project).network(1)[0] == 1
     run(project)
     assert not (here / GATE).exists(), "a finished round is not judged afterwards"
-    assert "New networks" not in loop.report(project).path.read_text()
+    assert "New networks, round by round" not in loop.report(project).path.read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Waiting for people and servers: news ends a rest, pauses for a lost server grow, and the loop goes on by itself."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from autolabel.errors import ConfigError, InputError, LostServerError, UnsureError
 from autolabel.labelstudio.access import save_token, write_settings
 from autolabel.labelstudio.client import Client
-from autolabel.progress import SILENT
+from autolabel.progress import SILENT, Task
 from pipelines import loop
 from pipelines.loop_wait import Fresh, Patience, signs
 from pipelines.simulated_reviewer import SimulatedReviewer
@@ -141,6 +143,38 @@ def test_the_loop_goes_on_by_itself_through_a_lost_server_and_all_reviews(drawn_
     assert "nobody answers there" in lost[0] and lost[0].endswith("Waiting 0.2 s for the server")
     waited = [note for note in audience.notes if note.startswith("waiting for reviewers")]
     assert [note[:32] for note in waited] == ["waiting for reviewers: 4 of 4 ta", "waiting for reviewers: 3 of 7 ta"]
+
+
+class Hasty(Recorder):
+    """Answers everything in the moment after a pull has looked at the exports for the first time."""
+
+    def __init__(self, answer: Callable[[], object]) -> None:
+        super().__init__()
+        self._answer = answer
+
+    @contextmanager
+    def task(self, label: str, total: int | None = None, unit: str = "it") -> Iterator[Task]:
+        first = label not in self.steps
+        with super().task(label, total, unit) as task:
+            yield task
+        if label == "read exports" and first:
+            self._answer()
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_answers_that_come_in_the_middle_of_a_pull_are_waited_for(
+    drawn_case: Any, tiny_weights: Path, wait: bool
+) -> None:
+    project = drawn_case.project(f"hasty-{wait}", rounds={"count": 1}, network={"weights": str(tiny_weights)})
+    reviewer = SimulatedReviewer(drawn_case.truth, seed=0)
+    result = loop.run(project, wait=wait, poll=0.2, audit=False, progress=Hasty(lambda: reviewer.review(project)))
+    if not wait:
+        assert (result.state, result.rounds) == ("waiting", 0)
+        assert result.waits_for.startswith("answers that came while others were fetched")
+        result = loop.run(project, audit=False)
+    assert (result.state, result.rounds) == ("done", 1)
+    closed = json.loads((project / "rounds" / "01" / "closed.json").read_text())
+    assert closed["answered"] == 4
 
 
 def test_an_interrupted_wait_goes_on_where_it_was(drawn_case: Any, tiny_weights: Path) -> None:

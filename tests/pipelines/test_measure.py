@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from autolabel.labelstudio.images import ImageCheck
+from autolabel.ledger import LEDGER, Entry, write_ledger
 from autolabel.manifest import Manifest
 from autolabel.merge import Correction, KeypointChange, PoseChange, State, Stated, write_corrections
-from autolabel.poses import Poses
+from autolabel.poses import Origin, Poses
 from autolabel.report.rounds import read_round
 from pipelines.check import check
-from pipelines.measure import Effort, quality, round_record, seen
+from pipelines.measure import Effort, every_answer, quality, round_record, seen
 
 STATES = ["reviewed", "rejected", "expert", "review", "", "accepted"]
 
@@ -71,6 +72,32 @@ def test_what_checks_reviewers_and_images_is_charged_too(review_case: Any) -> No
     image = ImageCheck(("s0", "images", "0.png"), 1, (), 2, "annotator-1", "2026-11-22T20:00:00Z", 9.0, 3, "t")
     (pulled.path / "images.jsonl").write_text(json.dumps(image.to_dict()) + "\n")
     assert Effort.of(pulled.path) == Effort(4, 14)
+
+
+def entry(made: Correction, annotation: str, kind: str = "review") -> Entry:
+    return Entry(made, annotation, kind, "ab" * 32, "net", np.full(17, Origin.MODEL, np.uint8))
+
+
+def test_a_pose_that_was_opened_again_is_charged_for_both(review_case: Any) -> None:
+    pulled, model = review_case.write("pulled", review_case.truth), review_case.model
+    review, changed = correction(model, 0, 3), replace(correction(model, 0, 5), when="2026-11-22T21:00:00Z")
+    again = replace(correction(model, 0, 1), task="second look", when="2026-11-23T20:00:00Z")
+    other, planted = correction(model, 1, 2), replace(correction(model, 2, 7), task="planted")
+    together = replace(other, by="ann, ben", clicks=40)
+    write_corrections(pulled.path / "corrections.jsonl", [again, together])
+    write_corrections(pulled.path / "checks.jsonl", [planted, other])
+    entries = [entry(review, "1"), entry(changed, "1"), entry(again, "2", "keypoint"), entry(other, "3")]
+    entries += [entry(replace(other, by="ben", clicks=4), "4"), entry(together, "")]
+    write_ledger(pulled.path / LEDGER, entries)
+    told = sorted((answer.task, answer.by, answer.clicks) for answer in every_answer(pulled.path))
+    assert told == [
+        ("planted", "ann", 7),
+        ("second look", "ann", 1),
+        ("t0", "ann", 5),  # as it was changed last, and no second time
+        ("t1", "ann", 2),
+        ("t1", "ben", 4),
+    ]
+    assert Effort.of(pulled.path) == Effort(5, 19)
 
 
 def test_who_was_opened_is_not_untouched(review_case: Any, scored: Manifest) -> None:

@@ -1,6 +1,7 @@
 """Reading a routing's queue: what is refused, and where the error says it is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,13 @@ import numpy as np
 import pytest
 
 from autolabel.errors import FormatError, InputError, ManifestError, SkeletonError
+from autolabel.labelstudio.access import write_settings
+from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.form import labelling_form
 from autolabel.manifest import write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
+from pipelines.init import init
 from pipelines.push import push
 from pipelines.push_queue import read_queue, read_routing, without_asked
 from pipelines.routing_seal import sealed
@@ -125,3 +130,32 @@ def test_two_poses_of_one_id_are_refused(review_case: Any) -> None:
     manifest = review_case.write("doubled", review_case.model.replace(id=["same"] * 6))
     with pytest.raises(ManifestError, match="two poses of one id"):
         read_queue(manifest.path)
+
+
+def test_a_manifest_s_images_are_queued_whole_and_repetitions_are_not(review_case: Any, tmp_path: Path) -> None:
+    first, second, third = review_case.samples(review_case.model)
+    samples = [first, replace(second, duplicate_of=first.path), third]
+    manifest = write_manifest(
+        tmp_path / "m", samples, Skeleton.load("coco17"), {"images": review_case.folder / "images"}, stage="test"
+    )
+    queue = read_queue(manifest.path, whole_images=True)
+    assert [(entry.kind, entry.image) for entry in queue.queue] == [("image", first.key), ("image", third.key)]
+    assert queue.digest != read_queue(manifest.path).digest, "its poses are another queue"
+
+
+def test_a_routing_says_itself_what_is_shown_whole(review_case: Any) -> None:
+    with pytest.raises(InputError, match="is a routing"):
+        read_queue(review_case.route(), whole_images=True)
+
+
+@pytest.mark.parametrize("smart", [False, True])
+def test_tasks_beside_a_backend_show_no_limbs_and_tell_of_it(review_case: Any, tmp_path: Path, smart: bool) -> None:
+    project = init(tmp_path / "smart", images=review_case.folder / "images", skeleton="coco17").folder
+    write_settings(project, smart=smart)
+    image = {"pose": "", "kind": "image", "image": ["s1", "images", "1.png"]}
+    folder = ReviewFolder(push(review_case.route({"pose": "pose-1"}, image), project=project).folder)
+    crop, whole = (task for file in folder.task_files() for task in json.loads(file.read_text()))
+    kinds = {region["type"] for region in crop["predictions"][0]["result"]}
+    assert ("vectorlabels" in kinds) != smart
+    assert ("Auto-Annotation" in whole["data"]["header"]) == smart
+    assert folder.form.read_text() == labelling_form(Skeleton.load("coco17"), smart=smart)

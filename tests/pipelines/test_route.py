@@ -111,6 +111,7 @@ def test_what_is_accepted_audited_and_reviewed(tmp_path: Path) -> None:
         "review": 120 - len(audit),
         "audit": len(audit),
         "rejected": 0,
+        "lint": 0,
         "development": 0,
         "calibration": 0,
         "gate": 0,
@@ -284,3 +285,17 @@ def test_impossible_settings_are_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         run(tmp_path, **changes)
     assert not (tmp_path / "routing").exists()
+
+
+@pytest.mark.parametrize(("images", "with_it"), [("complete", set[str]()), ("all", {"p001"})])
+def test_no_pose_that_lint_faults_is_accepted(tmp_path: Path, images: str, with_it: set[str]) -> None:
+    fault = {"lint": [{"kind": "bone", "keypoints": [3], "text": "too long", "evidence": {}}]}
+    p_bad = doubts()
+    p_bad[[0, 2]] = 0.0
+    write(tmp_path, p_bad, attributes={0: fault, 2: {"lint": []}, 6: {**fault, "state": "reviewed"}})
+    result = run(tmp_path, images=images, budget=300)
+    accepted = set(ids(tmp_path / "routing", "accepted"))
+    assert accepted & {"p000", "p001"} == with_it, "it was the surest of all"
+    assert "p002" in accepted, "nothing is found there"
+    assert "p000" in ids(tmp_path / "routing", "review")
+    assert result.record["counts"]["lint"] == 1, "a person's word stands"

@@ -14,12 +14,14 @@ from autolabel.manifest import Manifest, ManifestWriter, Parent, write_manifest
 from autolabel.planner import Past
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.progress import SILENT
+from autolabel.propose import Policy
 from autolabel.run import file_digest
 from autolabel.skeleton import Skeleton
 from pipelines.certify_read import read_routing
 from pipelines.check import check
 from pipelines.push_queue import read_routing as read_queue
 from pipelines.route import RouteResult, route
+from pipelines.route_checked import read_checked
 from pipelines.route_digests import keypoints_digest
 from pipelines.route_pool import read_pool
 
@@ -533,3 +535,18 @@ def test_past_rounds_forecast_what_this_one_buys(case: Path) -> None:
     )
     assert record["forecast"]["words"]
     assert "forecast" not in run(case, "plain").record
+
+
+def test_development_poses_that_lint_faults_say_nothing_of_the_accepted(tmp_path: Path) -> None:
+    model, truth = figures(20, "c", 1)
+    faults = [{"lint": [{"kind": "bone", "evidence": {}}]} if i in (3, 8) else {} for i in range(20)]
+    pairs = [Sample(f"c{i}", "c", f"{i}.png", (200, 200), model.take([2 * i, 2 * i + 1])) for i in range(10)]
+    pairs = [s.with_poses(s.poses.replace(attributes=faults[2 * i : 2 * i + 2])) for i, s in enumerate(pairs)]
+    true = [s.with_poses(truth.take([2 * i, 2 * i + 1])) for i, s in enumerate(pairs)]
+    roots = {"c": tmp_path / "c"}
+    poses = write_manifest(tmp_path / "checked", pairs, SKELETON, roots, stage="score", parents=PARENTS)
+    known = read_checked(poses, write_manifest(tmp_path / "truth", true, SKELETON, roots, stage="import"), SILENT)
+    place = {pose: i for i, pose in enumerate(known.checked.poses.id.tolist())}
+    for policy, unknown in ((Policy.ALL, {3, 8}), (Policy.COMPLETE, {2, 3, 8, 9})):
+        doubt = known.development(policy).p_bad
+        assert {i for i in range(20) if np.isnan(doubt[place[f"c{i:04}"]])} == unknown

@@ -16,6 +16,7 @@ def pool(p_gross: np.ndarray) -> Pool:
     rest: dict[str, Any] = {
         "ids": np.arange(n).astype(str), "p_bad": np.zeros(n, np.float32), "image": np.arange(n),
         "open": np.ones(n, bool), "shown": np.ones(n, bool), "second": np.zeros(n, bool),
+        "faulty": np.zeros(n, bool),
         "untouched": np.zeros((n, 3), np.uint8), "group": np.arange(n, dtype=np.uint64), "refused": np.zeros(n, bool),
         "beside": np.empty(0, np.uint64),
     }  # fmt: skip
