@@ -7,8 +7,14 @@ marker (several: commas). The blocks of a page run in order in one fresh folder 
 * a ``console`` block holds ``$ autolabel ...`` lines; where lines follow one, they must be what it prints on
   stdout, ``...`` standing for anything;
 * a ``python`` block must run; the page's blocks share their names.
+
+A ``console`` block after ``<!-- fails: CODE -->`` must end with that exit code and print its lines on stderr (markers
+follow the code). A block after ``<!-- save: PATH -->`` is written to that file of the folder when its turn comes.
+
+In a table headed "the message says" every message in the first column must stand in the code, ``...`` for what varies.
 """
 
+import ast
 import doctest
 import importlib
 import json
@@ -18,7 +24,8 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +49,20 @@ class Block:
     text: str
     run: bool
     markers: tuple[str, ...] = ()
+    save: str = ""
+    code: int = 0
 
 
 def blocks(page: str) -> Iterator[Block]:
-    pattern = r"(?:<!-- run(?P<markers>:[\w ,]*)? -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$"
-    for found in re.finditer(pattern, page, re.M | re.S):
-        markers = tuple(re.findall(r"\w+", found["markers"] or ""))
-        yield Block(found["language"], found["text"], found[0].startswith("<!-- run"), markers)
+    mark = r"<!-- (?P<do>run|fails|save)(?:: (?P<how>[^>\n]+))? -->\n+"
+    for found in re.finditer(rf"(?:{mark})?^```(?P<language>\w+)\n(?P<text>.*?)^```$", page, re.M | re.S):
+        block, do, how = Block(found["language"], found["text"], run=False), found["do"], found["how"] or ""
+        if do == "save":
+            block = replace(block, save=how)
+        elif do:
+            code, *markers = [*([] if do == "fails" else ["0"]), *re.findall(r"\w+", how)]
+            block = replace(block, run=True, markers=tuple(markers), code=int(code))
+        yield block
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:
@@ -74,7 +88,7 @@ def wrong_use(line: str) -> str | None:
     return f"{line}: there is no option {unknown[0]}" if unknown else None
 
 
-def run_console(text: str, folder: Path) -> None:
+def run_console(text: str, folder: Path, code: int = 0) -> None:
     for line, expected in commands(text):
         program, *arguments = shlex.split(line)
         assert program == "autolabel", f"only autolabel is run, not {program}"
@@ -86,17 +100,20 @@ def run_console(text: str, folder: Path) -> None:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.returncode == code, f"{line}\nends with {done.returncode}\n{done.stderr}"
+        printed = done.stderr if code else done.stdout
         if expected.strip():
-            same = doctest.OutputChecker().check_output(expected, done.stdout, ELLIPSIS)
-            assert same, f"{line}\nprints\n{done.stdout}"
+            same = doctest.OutputChecker().check_output(expected, printed, ELLIPSIS)
+            assert same, f"{line}\nprints\n{printed}"
 
 
 def run_page(page: str, folder: Path) -> None:
     names: dict[str, Any] = {}
     for block in blocks(page):
         if block.run and block.language == "console":
-            run_console(block.text, folder)
+            run_console(block.text, folder, block.code)
+        elif block.save:
+            (folder / block.save).write_text(block.text, encoding="utf-8")
         elif block.run:
             assert block.language == "python", f"a {block.language} block cannot be run"
             exec(block.text, names)
@@ -152,6 +169,33 @@ def broken_links(file: Path) -> list[str]:
     return broken
 
 
+@cache
+def said() -> tuple[str, ...]:
+    """Every text in the code, what is put into it left out as a line break."""
+    texts: list[str] = []
+    for file in (file for package in ("autolabel", "model", "pipelines") for file in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                texts.append("".join(str(v.value) if isinstance(v, ast.Constant) else "\n" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    return tuple(text.replace("`", "") for text in texts)
+
+
+def messages(page: str) -> list[str]:
+    """What the tables headed "the message says" quote in their first column."""
+    tables = re.findall(r"^\| the message says \|.*\n\|[-|: ]+\n((?:\|.*\n?)+)", page, re.M)
+    cells = [row.split(" | ")[0] for table in tables for row in table.splitlines()]
+    return [message for cell in cells for message in re.findall(r"`([^`]+)`", cell)]
+
+
+def unsaid(message: str) -> bool:
+    """Whether the code has no text that holds all of a message but its ``...`` and the numbers in it."""
+    parts = [part for piece in re.split(r"\.\.\.|\d+", message) if (part := piece.strip(" :"))]
+    pattern, longest = ".*".join(map(re.escape, parts)), max(parts, key=len)
+    return not any(longest in text and re.search(pattern, text, re.S) for text in said())
+
+
 def test_the_command_page_is_what_the_commands_say() -> None:
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == cli_markdown(), "run `make docs`"
 
@@ -159,6 +203,7 @@ def test_the_command_page_is_what_the_commands_say() -> None:
 @pytest.mark.parametrize("page", list(runnable()))
 def test_marked_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_corpus(tmp_path)
+    monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)
     monkeypatch.chdir(tmp_path)
     run_page(page.read_text(encoding="utf-8"), tmp_path)
 
@@ -168,6 +213,12 @@ def test_a_page_links_to_what_exists_and_shows_real_commands(page: Path) -> None
     assert broken_links(page) == []
     shown = [line for block in blocks(page.read_text(encoding="utf-8")) for line, _ in commands(block.text)]
     assert [reason for line in shown if (reason := wrong_use(line))] == []
+
+
+def test_a_message_that_is_explained_exists() -> None:
+    quoted = messages((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8"))
+    assert len(quoted) > 15
+    assert [message for message in quoted if unsaid(message)] == []
 
 
 def documented_modules() -> list[str]:
@@ -224,6 +275,10 @@ def test_blocks_are_found_with_their_marks() -> None:
     assert (first.language, first.run, first.markers) == ("console", True, ())
     assert not second.run
     assert (third.language, third.run, third.markers) == ("python", True, ("slow", "live"))
+    (failing,) = blocks("<!-- fails: 2, slow -->\n```console\n$ autolabel x\n```\n")
+    assert (failing.run, failing.markers, failing.code) == (True, ("slow",), 2)
+    (saved,) = blocks("<!-- save: a/b.toml -->\n\n```toml\nx = 1\n```\n")
+    assert (saved.run, saved.save, saved.text) == (False, "a/b.toml", "x = 1\n")
     assert list(commands("$ a \\\n  b\nx\ny\n$ c\n")) == [("a    b", "x\ny\n"), ("c", "")]
 
 
@@ -234,6 +289,19 @@ def test_a_block_that_lies_is_caught(tmp_path: Path) -> None:
         run_console("$ autolabel --version\nautolabel 99\n", tmp_path)
     with pytest.raises(AssertionError, match="nonsense"):
         run_console("$ autolabel nonsense\n", tmp_path)
+    with pytest.raises(AssertionError, match="ends with 2"):
+        run_console("$ autolabel nonsense\n", tmp_path, code=1)
+    with pytest.raises(AssertionError, match="prints"):
+        run_console("$ autolabel nonsense\nerror: all is well\n", tmp_path, code=2)
+
+
+def test_a_message_that_nobody_says_is_caught() -> None:
+    page = (
+        "| the message says | do |\n|---|---|\n| `is not a list of ...` or `x 7` | `none` |\n\n| a |\n|---|\n| `b` |\n"
+    )
+    assert messages(page) == ["is not a list of ...", "x 7"]
+    assert not unsaid("is not a list of ...")
+    assert unsaid("is not a list of hamsters")
 
 
 @pytest.mark.parametrize(
