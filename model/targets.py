@@ -88,7 +88,7 @@ def targets(
         heatmaps=heatmaps,
         weights=weights,
         presence=torch.stack([crops.inside, visible], dim=-1).float(),
-        presence_weights=torch.stack([known, told], dim=-1).float() * crops.trust[..., None],
+        presence_weights=torch.stack([known, told], dim=-1).float() * crops.trust.square()[..., None],
     )
 
 

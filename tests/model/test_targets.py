@@ -76,7 +76,8 @@ def test_what_a_network_filled_in_teaches_less(state) -> None:
     full, less = taught(crops(*given)), taught(crops(*given, trust=[[1.0, 0.5]]))
     assert torch.equal(less.heatmaps, full.heatmaps)
     assert less.weights.tolist() == [[1, 0.5]]
-    assert torch.equal(less.presence_weights[:, 1], 0.5 * full.presence_weights[:, 1])
+    squared = 0.25 * full.presence_weights[:, 1]  # as the heatmaps' loss squares their weight
+    assert torch.equal(less.presence_weights[:, 1], squared)
     assert torch.equal(less.presence_weights[:, 0], full.presence_weights[:, 0])
 
 
