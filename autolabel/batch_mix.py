@@ -53,7 +53,7 @@ def shares(counts: Mix, *, replay: float, cap: float) -> Mix:
     above = max(hard - cap, 0.0) if others else 0.0
     each = above / others if others else 0.0
     return Mix(
-        hard=hard - above,
+        hard=min(hard, cap) if others else hard,
         random=random + each * counts.random,
         base=base + (each * counts.base if base else 0.0),
         accepted=each * counts.accepted,

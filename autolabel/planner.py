@@ -20,7 +20,7 @@ from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]  # it 
 from autolabel.effort import COSTS, Costs
 from autolabel.errors import InputError
 from autolabel.forecast_ratio import Sum, quantile, ratio_weights
-from autolabel.past_rounds import Doubts, Past, known_doubts
+from autolabel.past_rounds import Doubts, Past, expected_seconds, known_doubts
 
 Floats = NDArray[np.float64]
 
@@ -131,6 +131,7 @@ def forecast(
     p_gross: ArrayLike,
     reviewed: ArrayLike,
     *,
+    by_hand: ArrayLike = (),
     history: Sequence[Past] = (),
     uniform: Sequence[Past] = (),
     settled: int = 0,
@@ -143,6 +144,7 @@ def forecast(
         p_bad: (N,) of the open poses; those without one (NaN) are in no expectation.
         p_gross: (N, K) of them; NaN counts as 0.
         reviewed: (n,) rows that will be reviewed.
+        by_hand: Those of these rows that are shown without a pre-label: all their K keypoints have to be placed.
         history: Past rounds, in any order.
         uniform: The shares of them that were drawn uniformly. They tell how far the doubts of the whole corpus are off;
             without them that is believed to be what they are off where people looked.
@@ -163,7 +165,8 @@ def forecast(
     chosen[rows] = True
     now = chosen[known]
     keypoints = np.asarray(p_gross).shape[1]
-    seconds = float((costs.view + costs.fix * fixes[now]).sum())
+    placed = np.isin(rows, np.asarray(by_hand, np.intp))
+    seconds = expected_seconds(np.asarray(p_bad)[rows], np.asarray(p_gross)[rows], placed, costs)
     timed = [(past.seconds, _time(past.expected_seconds, past.reviews)) for past in history if past.seconds is not None]
     here, corpus = _Errors(history, keypoints), _Errors(uniform or history, keypoints)
     poses, joints = max(len(known) + settled, 1), max((len(known) + settled) * keypoints, 1)

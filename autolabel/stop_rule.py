@@ -62,28 +62,30 @@ def nothing_left() -> Stop:
     return Stop(Cause.NOTHING, "nothing is left to review")
 
 
-def budget_left(budget: int, opened: int, budget_total: int) -> int:
-    """Tasks that the next round may open.
+def budget_left(budget: int, opened: int, budget_total: int, people: int = 1) -> int:
+    """Tasks that the next round may send.
 
     Args:
         budget: Tasks a round.
-        opened: Poses and images that people opened in the rounds so far.
+        opened: Poses and images that people opened in the rounds so far, each opening.
         budget_total: How many they may open in all rounds; 0 for as many as there are rounds for.
+        people: How many open each task.
 
     Returns:
         ``budget``, or what is left of ``budget_total`` where that is less; never below 0.
     """
-    return max(min(budget, budget_total - opened), 0) if budget_total else budget
+    return max(min(budget, (budget_total - opened) // people), 0) if budget_total else budget
 
 
-def stop_for_budget(opened: int, budget_total: int) -> Stop | None:
-    """Whether the budget of all rounds is spent.
+def stop_for_budget(opened: int, budget_total: int, people: int = 1) -> Stop | None:
+    """Whether the budget of all rounds is spent: it does not allow one more task.
 
     Args:
-        opened: Poses and images that people opened in the rounds so far.
+        opened: Poses and images that people opened in the rounds so far, each opening.
         budget_total: How many they may open; 0 sets no limit.
+        people: How many open each task.
     """
-    if not budget_total or opened < budget_total:
+    if not budget_total or opened + people <= budget_total:
         return None
     return Stop(Cause.BUDGET, f"people opened {opened:,} of {budget_total:,} poses (rounds.budget_total)")
 

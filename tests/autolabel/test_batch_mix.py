@@ -55,4 +55,9 @@ def test_shares_are_whole_and_the_cap_holds(counts: tuple[int, ...], replay: flo
     assert sum(astuple(found)) == pytest.approx(1)
     assert all(share >= 0 and (count > 0 or share == 0) for share, count in zip(astuple(found), counts, strict=True))
     others = counts[1] + counts[3] + (counts[2] if replay else 0)
-    assert found.hard <= cap + 1e-12 or not others
+    assert found.hard <= cap or not others
+
+
+@pytest.mark.parametrize("cap", [0.1, 0.2, 0.3, 0.45])
+def test_a_cap_that_binds_is_met_to_the_last_digit(cap: float) -> None:
+    assert {shares(Mix(hard, 10, 0), replay=0.5, cap=cap).hard for hard in range(10, 200)} == {cap}

@@ -40,6 +40,12 @@ def test_a_round_opens_no_more_than_is_left(budget: int, opened: int, total: int
         )  # fmt: skip
 
 
+@pytest.mark.parametrize(("opened", "left"), [(0, 40), (60, 20), (61, 19), (98, 1), (99, 0), (100, 0), (130, 0)])
+def test_a_task_that_two_people_open_costs_two_openings(opened: int, left: int) -> None:
+    assert budget_left(40, opened, 100, people=2) == left
+    assert (stop_for_budget(opened, 100, people=2) is None) is (left > 0)
+
+
 @pytest.mark.parametrize(
     ("foretold", "least", "stops"),
     [
