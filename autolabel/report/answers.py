@@ -66,11 +66,11 @@ class Work:
         timed: How many these are.
         ordinary: Openings of a pose with its pre-label that nobody knew to be bad.
         kept: Those of them that were submitted as they came.
-        bad: Poses that ordinary answers show to have been bad.
+        bad: Poses that ordinary answers, and those to random draws, show to have been bad.
         fixed: Keypoints that ordinary answers changed.
         fixed_timed: Those of them in answers that tell their time.
         fixing_seconds: Time of the ordinary answers that tell it.
-        drawn: Poses that were drawn at random.
+        drawn: Poses that were drawn at random; a part of them is shown without a pre-label.
         drawn_bad: Those of them that were bad.
     """
 
@@ -162,7 +162,8 @@ def _work(step: str, answers: Sequence[Answer], looks: Looks, judged: Judged, ch
     """One step's work."""
     mine = np.array([answer.step == step for answer in answers], bool)
     timed, ordinary = mine & ~np.isnan(looks.seconds), mine & looks.ordinary
-    bad, fixes = ordinary & judged.bad, changed.sum(axis=1)
+    placed = np.isfinite(looks.shown.xy[..., 0]).any(axis=1)  # in a cold start there is no network to be wrong
+    bad, fixes = (ordinary | (mine & drawn & placed)) & judged.bad, changed.sum(axis=1)
     return Work(
         step,
         opened=int(mine.sum()),

@@ -16,7 +16,7 @@ class Evidence:
     Attributes:
         skeleton: Of the poses; None where the project holds none.
         yardsticks: Sets that no network learns from, with every round's network: the held-out test first, then answers
-            that were kept from training.
+            that were given without a pre-label and kept from training.
         base: The set on which forgetting is measured; None where there is none.
         doubt: (what it was measured on, how good the newest doubt is) for each set that can tell.
         answered: What people's answers say; None where there are none.

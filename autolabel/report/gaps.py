@@ -32,7 +32,8 @@ def _gaps(rounds: Sequence[Round], certificate: Certificate | None, evidence: Ev
         yield (
             "Risk against coverage, reliability",
             "Nothing tells how far the doubt can be trusted: no held-out test with a fitted calibrator, and no pose "
-            "that was drawn at random after doubts had become probabilities. Give corpus.test or rounds.random_share.",
+            "that was drawn at random after doubts had become probabilities. corpus.test tells it, and so do random "
+            "draws (rounds.random_share) of a round after the one that fitted the first calibrator.",
         )
     yield from _of_networks(rounds, evidence)
     yield from _of_answers(evidence)
@@ -43,7 +44,8 @@ def _of_networks(rounds: Sequence[Round], evidence: Evidence) -> Iterator[tuple[
     if not evidence.yardsticks:
         yield (
             "Learning, kinds of error, errors by keypoint",
-            "There is no set that no network learns from: neither corpus.test nor answers to poses drawn at random.",
+            "There is no set that no network learns from and no network placed: neither corpus.test nor enough random "
+            "draws that people placed without a pre-label.",
         )
     elif not several:
         yield "Learning", "Only one network has been in force so far: there is nothing to compare it with."

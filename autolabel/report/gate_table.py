@@ -20,8 +20,9 @@ def gate_table(rounds: Sequence[Round]) -> Table | None:
     return Table(
         title="New networks, round by round",
         caption="A new network replaces the old one where it is shown to be better on checked poses that nothing was "
-        "learnt from, and not to have lost more than a stated part of its OKS on the base set. A refused network "
-        "labels nothing. Fixed: bad poses of the old network that are not bad with the new one; broken: the reverse.",
+        "learnt from, and not to have lost more than a stated part of its OKS on the base set; where no poses are held "
+        "out to show it, it does unless the base set shows such a loss. A refused network labels nothing. Fixed: bad "
+        "poses of the old network that are not bad with the new one; broken: the reverse.",
         columns=tuple(columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
     )

@@ -52,6 +52,17 @@ def test_work_is_counted_step_by_step() -> None:
     assert [missed.look.pose.id for missed in said.missed] == ["p"]
 
 
+def test_random_draws_without_a_pre_label_tell_what_was_bad_but_not_what_a_pre_label_cost() -> None:
+    """In a cold start nothing had been placed: nobody was wrong there."""
+    given = [answer("a", FAR, kind="gate", blind=True, seconds=40.0), answer("b", kind="gate", blind=True)]
+    bare = answer("c", FAR, kind="calibration", blind=True)
+    pose = bare.look.pose
+    nothing = replace(pose, xy=np.full_like(pose.xy, np.nan), visibility=np.zeros_like(pose.visibility))
+    (work,) = read_answers([*given, replace(bare, look=replace(bare.look, pose=nothing))], STICK, STEPS).work
+    assert (work.opened, work.ordinary, work.fixed, work.fixing_seconds) == (3, 0, 0, 0)
+    assert (work.drawn, work.drawn_bad, work.bad) == (3, 1, 1)
+
+
 def test_of_several_answers_of_one_person_the_last_counts() -> None:
     first, last = answer("a", FAR, minute=1), answer("a", minute=2)
     assert read_answers([last, first], STICK, STEPS).work[0].kept == 1
