@@ -42,12 +42,14 @@ _PORT_SECONDS = 2.0
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """All that the server inherits: it would take settings from the shell by such names as HOST, PORT and DEBUG."""
 
-_CLOSED_NETWORKS = (
-    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16"),
-    *("198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4", "64:ff9b::/96", "fc00::/7", "fe80::/10", "ff00::/8"),
+CLOSED_NETWORKS = (
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24"),
+    *("192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4"),
+    *("240.0.0.0/4", "::/128", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64"),
+    *("2001::/32", "2001:20::/28", "2001:db8::/32", "2002::/16", "fc00::/7", "fe80::/10", "ff00::/8"),
 )
-"""Where the server may not send requests to: all private networks but this machine, on which ``autolabel serve``
-listens. By default it could not reach that either."""
+"""Where the server may not send requests to: all that IANA reserves but this machine, on which ``autolabel serve``
+listens; addresses that stand for an IPv4 one are among them. By default it could not reach this machine either."""
 
 _LAUNCH = """
 umask 077
@@ -309,7 +311,7 @@ def _environment(server: OwnServer, account: Account) -> dict[str, str]:
         "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
         "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(server.files),
         "USE_DEFAULT_BANNED_SUBNETS": "false",
-        "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(_CLOSED_NETWORKS),
+        "USER_ADDITIONAL_BANNED_SUBNETS": ",".join(CLOSED_NETWORKS),
         "COLLECT_ANALYTICS": "false",
         "LATEST_VERSION_CHECK": "false",
         "SENTRY_DSN": "",

@@ -28,7 +28,7 @@ from autolabel.project import FILE, read_project
 from pipelines.labelstudio_process import HOST, write_private
 from pipelines.loop_state import Loop, round_folders
 from pipelines.serve_answer import Backend
-from pipelines.serve_app import USER, basic, serve_app
+from pipelines.serve_login import USER, basic
 from pipelines.serve_network import load_poser
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ PORT = 9090
 """Where Label Studio's own examples of backends listen."""
 
 _STARTED, _LOOK = 30.0, 0.05
+_EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,13 @@ def serve(
 
     Raises:
         ConfigError: There is no project, its settings do not say ``smart``, or the device is not there.
-        InputError: No such weights, the port is taken, the server refuses the backend, or nothing was pushed to it.
+        InputError: No such weights, the port is taken, the server refuses the backend, or nothing was pushed to it;
+            or it is to register without an address that the server could reach.
         WorkError: The server failed.
     """
+    _require_web()
+    from pipelines.serve_app import serve_app
+
     folder = Path(project)
     settings = read_project(folder)
     if not settings.labelstudio.smart:
@@ -104,6 +109,12 @@ def serve(
             "[labelstudio] smart is not set, so that annotators have no box that asks a backend",
             subject=str(folder / FILE),
             remedy="Write `smart = true` there and push again.",
+        )
+    if register and address is None and host in _EVERYWHERE:
+        raise InputError(
+            "is no address that a server could reach this machine by",
+            subject=f"--host {host}",
+            remedy=f"Give --address, such as http://NAME:{port} with this machine's name.",
         )
     access = read_access(folder) if settings.labelstudio.url else None
     if register and (access is None or not settings.labelstudio.project):
@@ -204,6 +215,20 @@ def listening(app: "Starlette", host: str, port: int) -> Generator[str]:
         finally:
             server.should_exit = True
             thread.join(_STARTED)
+
+
+def _require_web() -> None:
+    """Refuse to go on where the libraries that answer requests are missing."""
+    try:
+        import starlette
+        import uvicorn
+    except ImportError as error:
+        raise ConfigError(
+            f"requests cannot be answered: {error}",
+            subject="serve",
+            remedy="pip install 'skeleton-autolabel[serve]'",
+        ) from error
+    del starlette, uvicorn
 
 
 def _wait_for(server: "uvicorn.Server", thread: threading.Thread) -> None:

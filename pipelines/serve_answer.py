@@ -7,6 +7,8 @@ no other place. In a crop, which asks about one person, a drawn box stays a box.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -124,7 +126,7 @@ class Backend:
 
     def _task(self, data: Json) -> TaskRecord:
         key = data.get("task_key")
-        known = read_task_map(self.folder.taskmap)
+        known = _known(self.folder.taskmap)
         if not isinstance(key, str) or key not in known:
             raise UnknownTask(
                 f"task {key!r} was not sent by this project",
@@ -132,9 +134,7 @@ class Backend:
                 remedy="Connect this backend only to the project on the server that `autolabel push` filled.",
             )
         record = known[key]
-        self.poser.skeleton.require_same(
-            Manifest.open(self.folder.sent(record.routing)).skeleton, str(self.folder.path)
-        )
+        self.poser.skeleton.require_same(_sent(self.folder.sent(record.routing))[0].skeleton, str(self.folder.path))
         return record
 
     def _picture(self, task: TaskRecord, data: Json) -> NDArray[np.uint8]:
@@ -147,13 +147,34 @@ class Backend:
             return decode_image(self.fetch(place), subject=place, max_pixels=MAX_PIXELS)
 
     def _own(self, task: TaskRecord) -> NDArray[np.uint8]:
-        sent = Manifest.open(self.folder.sent(task.routing))
-        sample = next(sample for sample in sent if sample.key == task.sample)
+        sent, part = _sent(self.folder.sent(task.routing))
+        sample = next(sample for sample in sent.part(part[task.sample]) if sample.key == task.sample)
         path = sent.image_path(sample)
         image = read_image(path, max_pixels=MAX_PIXELS)
         if image.shape[1::-1] != sample.size:
             raise ImageError(f"is {image.shape[1::-1]}, was {sample.size} when it was sent", subject=str(path))
         return image
+
+
+def _known(taskmap: Path) -> dict[str, TaskRecord]:
+    """All tasks that were sent, by their key; read again only where there are more."""
+    if not taskmap.is_file():
+        return {}
+    now = taskmap.stat()
+    return _task_map(taskmap, now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _task_map(taskmap: Path, size: int, changed: int) -> dict[str, TaskRecord]:
+    del size, changed  # they tell one content from another
+    return read_task_map(taskmap)
+
+
+@lru_cache(maxsize=8)
+def _sent(folder: Path) -> tuple[Manifest, dict[tuple[str, str, str], int]]:
+    """What was sent, which never changes, and the part that each image is in."""
+    sent = Manifest.open(folder)
+    return sent, {sample.key: i for i in range(sent.num_parts) for sample in sent.part(i)}
 
 
 def _is_of(place: str, url: str) -> bool:

@@ -5,10 +5,7 @@ the first ask for a password (HTTP Basic), which ``serve --register`` gives to t
 sentence in ``error``. Nothing of a request is logged: it holds the server's token.
 """
 
-import base64
-import binascii
 import json
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
@@ -23,8 +20,8 @@ from autolabel.errors import AutolabelError, FormatError, InputError, SkeletonEr
 from autolabel.labelstudio.tasks import MODEL_VERSION
 from autolabel.progress import SILENT, Progress
 from pipelines.serve_answer import Backend, UnknownTask
+from pipelines.serve_login import knows
 
-USER = "autolabel"
 MAX_BODY = 16 * 2**20
 """Bytes of a request. The largest that Label Studio sends holds a task with all its drafts and answers."""
 
@@ -80,18 +77,13 @@ def serve_app(backend: Backend, password: str, progress: Progress = SILENT) -> S
     )
 
 
-def basic(password: str) -> str:
-    """What a request's ``Authorization`` header has to say."""
-    return f"Basic {base64.b64encode(f'{USER}:{password}'.encode()).decode()}"
-
-
 def _answering(
     work: Callable[[Json], Json], password: str, progress: Progress
 ) -> Callable[[Request], Awaitable[JSONResponse]]:
     """An endpoint that gives a request's body to some work, which may take long."""
 
     async def endpoint(request: Request) -> JSONResponse:
-        if not _knows(request.headers.get("Authorization", ""), password):
+        if not knows(request.headers.get("Authorization", ""), password):
             return _error(401, "the password is missing or wrong", {"WWW-Authenticate": 'Basic realm="autolabel"'})
         try:
             return JSONResponse(await run_in_threadpool(work, await _body(request)))
@@ -102,6 +94,10 @@ def _answering(
         except AutolabelError as error:
             progress.note(f"{request.url.path}: {error}")
             return _error(_status(error), str(error))
+        except Exception as error:  # noqa: BLE001  # one request that fails must not be the last, and is told as others
+            kind = type(error).__name__
+            progress.note(f"{request.url.path}: failed with {kind}: {error}")
+            return _error(500, f"the backend failed with {kind}; where it runs it says more")
 
     return endpoint
 
@@ -120,15 +116,6 @@ async def _body(request: Request) -> Json:
     if not isinstance(body, Mapping):
         raise _BadBody(400, "the request is no JSON object")
     return cast("Json", body)
-
-
-def _knows(authorization: str, password: str) -> bool:
-    scheme, _, encoded = authorization.partition(" ")
-    try:
-        said = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return scheme.lower() == "basic" and secrets.compare_digest(said, f"{USER}:{password}".encode())
 
 
 def _status(error: AutolabelError) -> int:

@@ -13,6 +13,7 @@ A process may die in the middle of an append. A last line without its newline th
 readers leave it out, and the next append removes it first.
 """
 
+import fcntl
 import json
 import os
 import re
@@ -94,11 +95,12 @@ def is_digest(text: object) -> bool:
 
 
 def append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Append JSON values, one a line, and see them safely on disk."""
+    """Append JSON values, one a line, and see them safely on disk; several threads or processes take turns."""
     text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     if not text:
         return
     with naming(path), path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(_whole_lines(path))
         file.write(text.encode())
         file.flush()

@@ -38,13 +38,18 @@ MARKER = {"schema": 1, "points": "percent of (x + 0.5) / width"}
 width."""
 
 REVIEW, AUDIT, PLANTED, BLIND, KEYPOINT, IMAGE = "review", "audit", "planted", "blind", "keypoint", "image"
-KINDS = (REVIEW, "random", AUDIT, "calibration", "development", "gate", PLANTED, BLIND, KEYPOINT, IMAGE)
+TO_GATE = "gate"
+KINDS = (REVIEW, "random", AUDIT, "calibration", "development", TO_GATE, PLANTED, BLIND, KEYPOINT, IMAGE)
 """What a task is for.
 
 ``review`` corrects; ``random``, ``calibration``, ``development`` and ``gate`` are drawn to measure the network by;
 ``audit`` is an accepted pose; ``planted`` one that is known to be bad; ``blind`` an audited pose without its
 pre-label, or a decoy of it; ``keypoint`` a pose one of whose untouched keypoints was drawn; ``image`` a whole image.
 """
+
+UNSHOWN = frozenset({BLIND, TO_GATE})
+"""Kinds that are sent without keypoints. A joint that a reviewer leaves alone is the network's own, so that answers
+beside its pre-label would favour that network when two are compared; those to ``gate`` are laid over their poses."""
 
 UNMERGED = frozenset({PLANTED, BLIND, IMAGE})
 """Kinds whose answers check reviewers or images: they are laid over no pose."""

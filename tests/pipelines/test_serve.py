@@ -2,6 +2,8 @@
 
 import json
 import stat
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,8 @@ from model.config import ViTPoseConfig
 from model.vitpose import build_vitpose
 from pipelines.init import init
 from pipelines.serve import ServeResult, listening, password_file, password_of, serve
-from pipelines.serve_app import basic, serve_app
+from pipelines.serve_app import serve_app
+from pipelines.serve_login import basic
 from tests.doubles import Recorder
 from tests.labelstudio_double import LEGACY, Asked, Said, serving
 from tests.pipelines.served import backend
@@ -142,3 +145,15 @@ def test_it_tells_the_server_and_goes_on_without_a_webhook(
     assert posted["api/webhooks"]["headers"] == {"Authorization": basic(password_of(project))}
     assert any("`loop run --wait` will notice answers at its next look" in note for note in told.notes) == refuses
     assert not any(LEGACY in note for note in told.notes)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_all_addresses_at_once_are_none_to_register(project: Path, weights: Path, host: str) -> None:
+    with pytest.raises(InputError, match=r"no address that a server could reach this machine by.*Give --address"):
+        serve(project=project, weights=weights, host=host, port=0, register=True, device="cpu", until=health)
+
+
+def test_without_its_libraries_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['uvicorn'] = None; from pipelines.serve import serve; serve(project='p')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'skeleton-autolabel[serve]'" in done.stderr

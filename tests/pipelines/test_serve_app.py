@@ -4,20 +4,24 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autolabel.labelstudio.smart import read_served
 from autolabel.labelstudio.tasks import read_task_map
+from autolabel.skeleton import Skeleton
 from pipelines.loop_wait import signs
 from pipelines.push import push
 from pipelines.serve import listening
-from pipelines.serve_app import MAX_BODY, basic, serve_app
+from pipelines.serve_app import MAX_BODY, serve_app
+from pipelines.serve_login import basic
 from tests.doubles import Recorder
 from tests.pipelines.plants import whole
-from tests.pipelines.served import backend, request
+from tests.pipelines.served import Middle, backend, request
 
 PASSWORD = "open sesame"
 
@@ -44,6 +48,13 @@ class Place:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
+
+
+class Failing(Middle):
+    """A network that fails."""
+
+    def pose(self, image: Any, box: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
 
 
 @pytest.fixture
@@ -93,6 +104,14 @@ def test_nobody_without_the_password_is_answered(place: Place, path: str, passwo
     assert signs(place.project) == before
 
 
+def test_several_annotators_draw_at_once(place: Place) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: place.ask("POST", "/predict", request(place.key))[0], range(40)))
+    assert statuses == [200] * 40
+    assert len((place.project / "labelstudio" / "served.jsonl").read_text().splitlines()) == 40
+    assert read_served(place.project / "labelstudio")
+
+
 @pytest.mark.parametrize("header", ["Basic", "Basic !!!", "Bearer b3Blbg==", "Basic b3Blbg=="])
 def test_a_malformed_header_is_no_password(place: Place, header: str) -> None:
     status, _ = place.ask("POST", "/setup", {}, None, Authorization=header)
@@ -118,6 +137,19 @@ def test_every_error_is_a_sentence_in_json(place: Place, path: str, body: bytes,
     found, answer = place.ask("POST", path, body)
     assert found == status
     assert says in answer["error"]
+
+
+def test_an_error_that_nobody_foresaw_is_json_too_and_is_told(review_case: Any) -> None:
+    push(review_case.route(whole(1)), project=review_case.project)
+    answering, told = replace(backend(review_case.project), poser=Failing(Skeleton.load("coco17"))), Recorder()
+    (key,) = read_task_map(answering.folder.taskmap)
+    with listening(serve_app(answering, PASSWORD, told), "127.0.0.1", 0) as url:
+        place = Place(url, review_case.project, key, told)
+        assert place.ask("POST", "/predict", request(key)) == (
+            500, {"error": "the backend failed with ZeroDivisionError; where it runs it says more"}
+        )  # fmt: skip
+        assert place.ask("GET", "/health")[0] == 200, "it goes on"
+    assert told.notes == ["/predict: failed with ZeroDivisionError: division by zero"]
 
 
 def test_a_network_of_another_skeleton_is_a_conflict_that_is_told(review_case: Any) -> None:

@@ -1,5 +1,6 @@
 """Append-only files through sudden death."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,10 @@ def test_task_files_are_listed_in_order(tmp_path: Path) -> None:
     for file in [*files, folder.tasks / ".abababababab-00002.json.7.tmp"]:
         file.write_text("[]")
     assert [file.name for file in folder.task_files()] == ["abababababab-00000.json", "abababababab-00001.json"]
+
+
+def test_lines_that_many_threads_append_at_once_are_all_there(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: append_lines(file, [{"n": n, "text": "x" * 2000}]), range(200)))
+    assert sorted(line["n"] for line in read_lines(file)) == list(range(200))
