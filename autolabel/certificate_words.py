@@ -53,6 +53,8 @@ def no_claim(max_bad: float, population: int) -> str:
         max_bad: Share that was to be shown.
         population: Accepted poses.
     """
+    if not population:
+        return "Nothing is accepted, so nothing is claimed."
     return f"It was not shown that at most {percent(max_bad)} of {population:,} poses are bad, so nothing is claimed."
 
 

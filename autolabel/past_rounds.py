@@ -81,6 +81,7 @@ class Past:
         gross: ArrayLike,
         seconds: ArrayLike | None = None,
         *,
+        by_hand: ArrayLike = False,
         costs: Costs = COSTS,
     ) -> "Past":
         """A round from its n reviews; poses without a ``p_bad`` are left out, nothing was foretold of them.
@@ -91,6 +92,7 @@ class Past:
             bad: (n,) whether the pose was bad.
             gross: (n,) how many gross keypoints it had.
             seconds: (n,) how long it took; NaN where that is not known: such a round says nothing about time.
+            by_hand: (n,) whether it was shown without a pre-label, so that all K keypoints were placed; or one for all.
             costs: Seconds of looking and fixing.
 
         Raises:
@@ -109,7 +111,7 @@ class Past:
             expected_gross=float(fixes.sum()),
             gross=int(found.sum()),
             gross_squares=int((found**2).sum()),
-            expected_seconds=float((costs.view + costs.fix * fixes).sum()),
+            expected_seconds=expected_seconds(p_bad, p_gross, by_hand, costs),
             seconds=None if seconds is None or not np.isfinite(spent).all() else float(spent.sum()),
         )
 
@@ -122,6 +124,21 @@ class Past:
         """From the JSON form."""
         doubts: Any = Doubts(tuple(data["doubts"]["mean"]), tuple(data["doubts"]["count"]))
         return cls(**{**data, "doubts": doubts})
+
+
+def expected_seconds(p_bad: ArrayLike, p_gross: ArrayLike, by_hand: ArrayLike, costs: Costs) -> float:
+    """What n reviews should take: a look at each, and every gross keypoint put right, or all K placed.
+
+    Args:
+        p_bad: (n,); reviews without one (NaN) are left out.
+        p_gross: (n, K); NaN counts as 0.
+        by_hand: (n,) whether the pose is shown without a pre-label; or one for all.
+        costs: Seconds of looking and fixing.
+    """
+    _, fixes, known = known_doubts(p_bad, p_gross)
+    placed = np.broadcast_to(np.asarray(by_hand, bool), known.shape)[known]
+    acts = np.where(placed, np.asarray(p_gross).shape[1], fixes)
+    return float((costs.view + costs.fix * acts).sum())
 
 
 def known_doubts(p_bad: ArrayLike, p_gross: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:

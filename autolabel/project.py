@@ -91,15 +91,17 @@ class Rounds(Settings):
             rest are poses drawn at random, replay, and, where both are fewer, poses that the routing accepts.
         fill_below: Keypoints that nobody said anything about are taught by the network of before where its calibrated
             ``p_gross`` is less than this; 0 leaves them unlabelled.
-        gate_share: Share of the random draws that is kept to compare a new network with the old one; each of these
-            poses serves one comparison. 0: every new network is used, unseen.
-        base_drop: How much mean OKS a new network may lose on ``corpus.base``; it has to be shown that it loses less.
+        gate_share: Share of the random draws that is kept to compare a new network with the old one; people place
+            each of these poses without a pre-label, and it serves one comparison. 0: a new network is only asked what
+            it forgot.
+        base_drop: How much mean OKS a new network may lose on ``corpus.base``. With a ``gate_share`` above 0 it has to
+            be shown that it loses less; else it is used unless it is shown to lose more.
         when_blind: What happens where too few poses are there to compare networks by: ``promote`` uses the new one,
             ``keep`` stays with the old one.
         budget_total: How many poses and images people may open in all rounds together, before the audit; the last
             round is cut to what is left. 0: as many as there are rounds for.
         least_gain: Bad poses that an hour of review must be expected to find, by the forecast of the next round's own
-            tasks; where it is fewer, the rounds end and the audit follows. The first round is always done. 0: rounds do
+            tasks; where it is fewer, the rounds end and the audit follows. It never ends the first round. 0: rounds do
             not end for it.
         seed: Of all draws.
     """

@@ -7,6 +7,11 @@ good: did mean OKS fall by less than a stated drop? Either has to be shown with 
 not count: a new network that is no better passes the first question in about one of twenty comparisons, and one that
 lost exactly the stated drop the second.
 
+Where no poses are held out for a gate, nobody asked for a proof, and a base set that serves as a test is often too
+small to give one: a network that had to show there that it forgot little would be refused in most rounds for want of
+poses, and nothing would ever be learnt. So the second question is turned around: a network is refused where the base
+set shows that it lost more than the stated drop, again with 95 % confidence, and used otherwise.
+
 Each pose's OKS with the old network is taken from that with the new one, so that what is hard for both cancels, and
 limits come from the bootstrap over groups of images that belong together (:mod:`autolabel.bootstrap`). Plain
 percentiles are too narrow where groups are few or their differences lopsided, so two others are computed and the more
@@ -32,6 +37,8 @@ RESAMPLES = 2000
 
 LEAST_GROUPS = 20
 """Of fewer groups nothing is concluded: a handful that agree by chance looks sure."""
+
+_NO_GATE = "nothing is held out for a gate (rounds.gate_share = 0)"
 
 Floats = NDArray[np.float64]
 
@@ -127,7 +134,7 @@ class Verdict:
         decision: Whether it replaces the old one.
         reason: Why, in words.
         gate: What was seen on the gate poses; None where nothing is held out for a gate.
-        base: What was seen on the base poses; None where there are none, or nothing was compared.
+        base: What was seen on the base poses; None where there are none.
         used: Ids of the gate poses that this decision looked at: no later one may.
     """
 
@@ -180,15 +187,16 @@ def changed(pair: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -> Change:
 
 
 def decide(
-    gate: Change, base: Change | None, *, base_drop: float, when_blind: str, used: Sequence[str] = ()
+    gate: Change | None, base: Change | None, *, base_drop: float, when_blind: str, used: Sequence[str] = ()
 ) -> Verdict:
     """Decide whether the new network replaces the old one.
 
     It does where both questions are answered in its favour. Too few gate poses answer nothing: then ``when_blind``
-    says what happens, and the poses are left for a later gate. A base set of too few groups is not asked.
+    says what happens, and the poses are left for a later gate. A base set of too few groups is not asked. Where nothing
+    is held out for a gate, the new network is used unless the base set shows that it lost more than it may.
 
     Args:
-        gate: What was seen on the gate poses.
+        gate: What was seen on the gate poses; None where nothing is held out for a gate.
         base: What was seen on the base set; None where there is none.
         base_drop: Largest drop of mean OKS on the base set.
         when_blind: ``promote`` or ``keep``.
@@ -201,6 +209,8 @@ def decide(
         raise InputError(f"when_blind is {when_blind!r}", remedy='Give "promote" or "keep".')
     if not base_drop >= 0:
         raise InputError(f"base_drop is {base_drop}", remedy="Give 0 or more.")
+    if gate is None:
+        return _without_gate(base, base_drop)
     spent = tuple(used) if gate.decides else ()
     forgot, remembered = _on_base(base, base_drop)
     if forgot:
@@ -214,6 +224,24 @@ def decide(
     if not better:
         return Verdict(Decision.REFUSED, f"not shown to be better on the gate poses: {gate.words}", gate, base, spent)
     return Verdict(Decision.PROMOTED, f"better on the gate poses: {gate.words}; {remembered}", gate, base, spent)
+
+
+def _without_gate(base: Change | None, drop: float) -> Verdict:
+    """Refuse only what the base set shows to have lost too much."""
+    forgot, remembered = _on_base(base, drop)
+    if base is None or base.oks_high is None:
+        return Verdict(Decision.PROMOTED, f"{_NO_GATE}, and {remembered}: the new network is used", None, base)
+    sure = f"shown with {100 * CONFIDENCE:g} % confidence"
+    if base.oks_high < -drop:
+        reason = f"mean OKS on the base set fell by more than {drop:g}, {sure}: {base.words}"
+        return Verdict(Decision.REFUSED, reason, None, base)
+    if forgot:
+        told = f"it is not shown whether the base set fell by more than {drop:g}: {base.words}"
+    else:
+        told = f"the base set did not fall by more than {drop:g}, {sure}: {base.words}"
+    if base.bad is not None and base.old_bad is not None:
+        told += f"; bad poses {100 * base.old_bad:.1f} % before, {100 * base.bad:.1f} % now"
+    return Verdict(Decision.PROMOTED, f"{_NO_GATE}; {told}", None, base)
 
 
 def _on_base(base: Change | None, drop: float) -> tuple[str, str]:

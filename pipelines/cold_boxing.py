@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autolabel.labelstudio.tasks import REVIEW
 from autolabel.manifest import Existing, Manifest, Parent, write_manifest
@@ -139,7 +140,7 @@ def alone(learnt: Manifest, boxes: Manifest, out: Path) -> Manifest | None:
         None where nobody is alone: then the network never sees anybody as small as the other images show them.
     """
     lone = {sample.key for sample in boxes if len(sample.poses) == 1}
-    chosen = [sample for sample in learnt if sample.key in lone]
+    chosen = [sample for sample in learnt if sample.key in lone and teaches(sample.poses).all()]
     if not chosen:
         return None
     with Run.open(out, ALONE, config={}, inputs={"manifest": learnt.digest, "boxes": boxes.digest}) as run:
@@ -155,6 +156,11 @@ def alone(learnt: Manifest, boxes: Manifest, out: Path) -> Manifest | None:
             parents=[Parent("manifest", learnt.digest)],
             existing=Existing.OVERWRITE,
         )
+
+
+def teaches(poses: Poses) -> NDArray[np.bool_]:
+    """(N,) people from whom a network can learn a keypoint: in a box, no crowd, and somebody placed one of theirs."""
+    return np.isfinite(poses.box).all(axis=1) & ~poses.crowd & poses.labelled.any(axis=1)
 
 
 def told(boxes: Manifest) -> str:

@@ -45,7 +45,8 @@ def choose(
     candidates = np.flatnonzero(np.isfinite(embedding).all(axis=1))
     alone = Repeats(repeats.group, np.arange(len(repeats)))  # nobody joins another, of the same image neither
     groups = len(np.unique(repeats.group[candidates]))
-    by_lot = min(round(share * min(count, len(candidates))), max(groups - 1, 0))
+    asked = min(count, len(candidates))
+    by_lot = max(min(round(share * asked), asked - 1, groups - 1), 0)
     drawn, _ = uniform_draw(candidates, by_lot, np.random.default_rng(seed), alone)
     different = drawn[:0]
     for how in (alone, repeats):

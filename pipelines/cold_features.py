@@ -5,7 +5,7 @@ that is large enough (``network.pretrain_from``); else :mod:`autolabel.sketch`, 
 mean of their last features over the tokens. What it was stands in ``cold.json``, in words.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +48,18 @@ class Askable:
         """The samples of a part with what can be asked about as their poses: people, or one that is the whole image."""
         samples = self.corpus.part(i)
         return [_with_people(sample) if self.people else with_whole_image(sample) for sample in samples]
+
+    def count(self) -> int:
+        """How many people, or images, there are."""
+        return sum(len(sample.poses) for sample in self) if self.people else len(self.corpus)
+
+    def names(self, rows: Collection[int]) -> dict[int, Any]:
+        """The ids of people, or the keys of images, at some of the rows."""
+        wanted = set(rows)
+        if not self.people:
+            return {row: list(sample.key) for row, sample in enumerate(self.corpus) if row in wanted}
+        ids = (pose for sample in self for pose in sample.poses.id.tolist())
+        return {row: pose for row, pose in enumerate(ids) if row in wanted}
 
     def __iter__(self) -> Iterator[Sample]:
         """All samples in their order."""
@@ -116,10 +128,10 @@ def looks_of(loop: Loop, asked: Askable, here: Path) -> Looks:
         CheckpointError: The encoder does not fit the project's network.
         ConfigError: ``[pretraining]`` is wrong, or such a network cannot be pre-trained.
     """
-    count, least = sum(len(sample.poses) for sample in asked), loop.project.network.pretrain_from
+    count, least = asked.count(), loop.project.network.pretrain_from
     if encoder := given_encoder(loop):
         return Looks(_encoded(loop, encoder, asked, count), f"the encoder {Path(loop.project.network.weights).name}")
-    if least and count >= least:
+    if least and count >= least and _worth_it(loop):
         what = counted(count, "person" if asked.people else "image")
         encoder = _pretrained(loop, asked, here / ENCODER)
         return Looks(_encoded(loop, encoder, asked, count), f"a masked autoencoder, pre-trained here on {what}")
@@ -127,6 +139,13 @@ def looks_of(loop: Loop, asked: Askable, here: Path) -> Looks:
     for image, boxes, rows in _images(loop, asked):
         embedding[rows] = [sketch(image, box) for box in boxes]
     return Looks(embedding, SKETCHED)
+
+
+def _worth_it(loop: Loop) -> bool:
+    """Whether to pre-train here: on a GPU, or where ``[pretraining]`` says how; a processor alone needs hours."""
+    from model.device import pick_device
+
+    return bool(loop.project.pretraining) or pick_device("auto").type != "cpu"
 
 
 def _with_people(sample: Sample) -> Sample:
@@ -140,7 +159,10 @@ def _pretrained(loop: Loop, asked: Askable, out: Path) -> str:
     """An encoder of the project's network, pre-trained on the corpus; a pre-training that was killed goes on."""
     from pipelines.pretrain import Corpus, pretrain_encoder
 
-    loop.progress.note("pre-training an encoder on the corpus, to tell its images apart and to start from")
+    loop.progress.note(
+        "pre-training an encoder on the corpus, to tell its images apart and to start from; [pretraining] says how "
+        "long, and network.pretrain_from = 0 does without"
+    )
     done = pretrain_encoder(
         [Corpus(asked.corpus, crops="people" if asked.people else "images")],
         out=out,
@@ -190,8 +212,9 @@ def _images(loop: Loop, asked: Askable) -> Iterator[tuple[NDArray[np.uint8], NDA
     first = 0
     with loop.progress.task("look", len(asked.corpus), "image") as task:
         for i in range(asked.corpus.num_parts):
-            yield from _images_of(loop, asked.corpus, asked.part(i), first, task)
-            first += sum(len(sample.poses) for sample in asked.part(i))
+            samples = asked.part(i)
+            yield from _images_of(loop, asked.corpus, samples, first, task)
+            first += sum(len(sample.poses) for sample in samples)
 
 
 def _images_of(

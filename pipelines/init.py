@@ -38,9 +38,9 @@ skeleton = {skeleton}
 # replay = 0.5          # share of every batch from corpus.labelled
 # hard_share = 0.5      # largest share of every batch from poses that were opened because they were doubted
 # fill_below = 0.02     # keypoints that nobody labelled are taught by the last network where p_gross is less; 0: never
-# gate_share = 0.0      # of the random draws, to compare a new network with the old one: 0.5 with 100 or more draws a
-                        # round; 0 keeps none, and every new network is used
-# base_drop = 0.01      # mean OKS that a new network may lose on corpus.base
+# gate_share = 0.0      # of the random draws, placed without a pre-label to compare a new network with the old one: 0.5
+                        # with 100 or more draws a round; 0 keeps none, and only corpus.base can refuse a network
+# base_drop = 0.01      # mean OKS that a new network may lose on corpus.base (or corpus.test)
 # when_blind = "promote"  # with too few poses to compare by, use the new network; or "keep" the old one
 # budget_total = 0      # poses that people may open in all rounds together, before the audit; 0 sets no limit
 # least_gain = 0.0      # bad poses an hour that the next round must be expected to find, or the rounds end; 0: any

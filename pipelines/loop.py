@@ -194,6 +194,7 @@ def _rounds(loop: Loop) -> int:
     _tell(loop, 0)
     for n in range(1, count + 1):
         if loop.finished(n):
+            note_stop(loop, n - 1, None)
             _tell(loop, n)
             continue
         loop.progress.note(f"round {n} of {count}")

@@ -22,7 +22,7 @@ from pipelines.loop_history import forecasts
 from pipelines.loop_hold import holder
 from pipelines.loop_lint import FOUND, Found
 from pipelines.loop_state import CLOSED, GATE, ROUND, Loop, read_seconds, round_folders
-from pipelines.loop_stop import ended, read_stop
+from pipelines.loop_stop import audited_round, ended, read_stop
 from pipelines.route import ROUTING
 
 _ROUND = {
@@ -166,11 +166,12 @@ def _steps(loop: Loop, people: Mapping[str, Cost], waits_for: str) -> Iterator[S
     """Every step; the first that is not done is the one at hand."""
     numbers = [int(here.name) for here in round_folders(loop.folder) if (here / ROUND).is_file()]
     last, at_hand = max(numbers, default=-1), True
-    stop = read_stop(loop, last)
+    stop, audited = read_stop(loop, last), audited_round(loop)
+    needed = last if audited is None else max(last, audited + 1)
     over = (loop.audit / "routing" / ROUTING).is_file() or (stop is not None and stop.cause is not Cause.COUNT)
     places = [
         (f"round {n}", loop.round(n), _ROUND if n else _first(loop))
-        for n in range(max(last, loop.project.rounds.count) + 1)
+        for n in range(max(last, audited or 0, loop.project.rounds.count) + 1)
     ]
     for n, (name, here, marks) in enumerate([*places, ("audit", loop.audit, _AUDIT)]):
         spent = sum(
@@ -180,8 +181,9 @@ def _steps(loop: Loop, people: Mapping[str, Cost], waits_for: str) -> Iterator[S
         is_round = n < len(places)
         if (here / list(marks.values())[-1]).is_file():
             yield Step(name, "done", _happened(here), spent)
-        elif is_round and n < last:
-            yield Step(name, "missing", "a later round is there: see `autolabel loop run`", spent)
+        elif is_round and n < needed:
+            later = "a later round is there" if n < last else "the audit was drawn from it"
+            yield Step(name, "missing", f"{later}: see `autolabel loop run`", spent)
         elif is_round and n > last >= 0 and over:
             yield Step(name, "skipped", "", spent)
         elif at_hand:

@@ -31,6 +31,7 @@ from autolabel.poses import Poses
 from autolabel.repeats import Repeats
 from autolabel.run import DONE, Run, RunState
 from autolabel.skeleton import Skeleton
+from autolabel.stop_rule import budget_left
 from pipelines.cold_boxing import (
     ALONE,
     PEOPLE,
@@ -40,6 +41,7 @@ from pipelines.cold_boxing import (
     boxed_queue,
     nobody,
     people_task,
+    teaches,
     told,
     write_boxed,
     write_people,
@@ -200,8 +202,9 @@ def _bare(poses: Poses, num_keypoints: int) -> Poses:
 def _choose(loop: Loop, asked: Askable, cold: Path) -> None:
     """Write ``cold.json``: the ids of people, or the keys of images, in the order in which they are asked about."""
     rounds = loop.project.rounds
+    first = _first(loop, people=asked.people)
     looks = looks_of(loop, asked, cold)
-    different, drawn = choose(looks.embedding, Repeats.of(asked), rounds.first, rounds.random_share, rounds.seed)
+    different, drawn = choose(looks.embedding, Repeats.of(asked), first, rounds.random_share, rounds.seed)
     if not len(different):
         raise InputError(
             "holds nothing that people could label: no image of it can be read",
@@ -209,14 +212,7 @@ def _choose(loop: Loop, asked: Askable, cold: Path) -> None:
             remedy="Put images there, or give a manifest of boxes as corpus.boxes.",
         )
     mixed = np.random.default_rng(rounds.seed).permutation(np.concatenate([different, drawn])).tolist()
-    wanted = set(mixed)
-    names: dict[int, Any] = {}
-    row = 0
-    for sample in asked:
-        for pose in sample.poses.id.tolist():
-            if row in wanted:
-                names[row] = pose if asked.people else list(sample.key)
-            row += 1
+    names = asked.names(mixed)
     record = {
         "looks": looks.made_by,
         "boxes": asked.people,
@@ -225,8 +221,32 @@ def _choose(loop: Loop, asked: Askable, cold: Path) -> None:
         "by_lot": [names[row] for row in drawn.tolist()],
     }
     what = counted(len(mixed), "person" if asked.people else "image")
-    loop.progress.note(f"people label {what} of {row:,} first, chosen by {looks.made_by}")
+    loop.progress.note(f"people label {what} of {len(looks.embedding):,} first, chosen by {looks.made_by}")
     write_text(cold / RECORD, json.dumps(record, indent=2) + "\n")
+
+
+def _first(loop: Loop, *, people: bool) -> int:
+    """How many are asked about: ``rounds.first``, or what ``rounds.budget_total`` allows.
+
+    Where nobody gave boxes, an image costs two tasks at least: one that boxes, and one for somebody in a box.
+
+    Raises:
+        ConfigError: The budget of all rounds does not allow two.
+    """
+    rounds, annotators = loop.project.rounds, loop.project.labelstudio.annotators
+    first = budget_left(rounds.first, 0, rounds.budget_total, annotators if people else 2 * annotators)
+    if first < 2:
+        raise ConfigError(
+            f"rounds.budget_total = {rounds.budget_total} allows no cold start",
+            subject=loop.settings,
+            remedy="Raise it: a first network needs the poses of two images at least.",
+        )
+    if first < rounds.first:
+        what = "people" if people else "images"
+        loop.progress.note(
+            f"rounds.budget_total allows {first} {what} to begin with, not rounds.first = {rounds.first}"
+        )
+    return first
 
 
 def _keys(images: Iterable[Any]) -> set[SampleKey]:
@@ -235,10 +255,14 @@ def _keys(images: Iterable[Any]) -> set[SampleKey]:
 
 
 def _nothing_to_learn(loop: Loop, pulled: PullResult) -> str:
-    """What people still have to do where no answer places a person, in words; "" where one does."""
-    if to_learn_from(loop, pulled.manifest):
-        return ""
+    """What people still have to do where no answer places a joint of a person, in words; "" where one does."""
+    wanted = set(to_learn_from(loop, pulled.manifest))
+    for sample in pulled.manifest:
+        ids = sample.poses.id[teaches(sample.poses)].tolist()
+        if not wanted.isdisjoint(ids):
+            return ""
+    which = f"none of the {counted(pulled.answered, 'answer')}" if pulled.answered else "no answer that can be used"
     return (
-        f"reviewers: none of the {counted(pulled.answered, 'answer')} places keypoints that a first network could "
-        "learn from. Have the answers changed in Label Studio"
+        f"reviewers: {which} places keypoints that a first network could learn from. Have the answers changed in "
+        "Label Studio"
     )

@@ -91,7 +91,9 @@ def _began(loop: Loop) -> str:
         of = f" on {counted(poses, 'pose')} that people placed without a pre-label"
     elif labelled := loop.manifest(project.corpus.labelled):
         of = f" of {counted(labelled.counts['poses'], 'labelled pose')}, digest {labelled.digest}"
-    return f"trained from {start} (size {project.network.size}){of}"
+    custom = ", ".join(f"{name} {value}" for name, value in project.network.custom.items())
+    size = f"size {project.network.size}" + (f", with {custom}" if custom else "")
+    return f"trained from {start} ({size}){of}"
 
 
 def _said(error: InputError) -> str:

@@ -1,9 +1,12 @@
 """The gate of a round: the network that it trained replaces the old one only if that is shown to be right.
 
 Both networks see the poses that random draws kept for a gate (``rounds.gate_share``) and that no earlier gate looked
-at, and the base set. ``gate.json`` in the round's folder says what was seen, what was decided and which poses that used
-up; from then on :meth:`pipelines.loop_state.Loop.network` names a refused network no more, and the round labels with
-the old one. It is written once: a loop that is killed asks no pose twice.
+at, and the base set. People place gate poses without seeing a pre-label: a joint that they left alone would be the old
+network's own, and speak for it. ``gate.json`` in the round's folder says what was seen, what was decided and which
+poses that used up; from then on :meth:`pipelines.loop_state.Loop.network` names a refused network no more, and the
+round labels with the old one. It is written once: a loop that is killed asks no pose twice.
+
+Where nothing is held out (``gate_share = 0``), the base set alone is asked, and refuses only a loss that it shows.
 
 A gate pose whose image belongs together with one that the new network learnt from (a near-duplicate, a frame of the
 same video) proves nothing: it is left out, and counted.
@@ -11,7 +14,7 @@ same video) proves nothing: it is left out, and counted.
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,20 +22,21 @@ from numpy.typing import NDArray
 
 from autolabel.errors import InputError
 from autolabel.formats.records import Record, read_json
+from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.tasks import TO_GATE, read_task_map
 from autolabel.manifest import Manifest, write_text
-from autolabel.promotion import LEAST_GROUPS, Change, Decision, Pair, Verdict, changed, decide
+from autolabel.promotion import LEAST_GROUPS, Change, Decision, Pair, changed, decide
 from autolabel.run import DONE
 from autolabel.skeleton import Skeleton
 from autolabel.split import united_groups
 from pipelines.check import Checked, check
+from pipelines.loop_lessons import taught
 from pipelines.loop_predict import digest_in_force, digest_of_weights, predicted_by, predicted_with
 from pipelines.loop_state import GATE, Loop, to_gate_by, to_learn_from
 from pipelines.subset import with_poses
 
 LISTED = 20
 """Poses that are listed as the most changed."""
-
-_PROMOTED_UNSEEN = "nothing is held out for a gate (rounds.gate_share = 0): every new network is used"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +73,8 @@ def gate(loop: Loop, n: int, pulled: Manifest) -> Mapping[str, Any] | None:
     if not (here / "model" / DONE).is_file():
         return None
     if not (here / GATE).is_file():
-        if loop.project.rounds.gate_share:
-            with loop.timed(here, "gate"):
-                record = _judged(loop, n, pulled)
-        else:
-            record = Verdict(Decision.PROMOTED, _PROMOTED_UNSEEN).to_dict()
+        with loop.timed(here, "gate"):
+            record = _judged(loop, n, pulled) if loop.project.rounds.gate_share else _judged_by_base(loop, n)
         write_text(here / GATE, json.dumps({**record, "networks": _networks(loop, n)}, indent=2) + "\n")
         stays = "" if record["decision"] == Decision.PROMOTED else "; the old one stays"
         loop.progress.note(f"the network of round {n} is {record['decision']}{stays}: {record['reason']}")
@@ -104,6 +105,14 @@ def _require_same_networks(loop: Loop, n: int, decided: Mapping[str, Any]) -> No
         )
 
 
+def _judged_by_base(loop: Loop, n: int) -> dict[str, Any]:
+    """Decide where nothing is held out for a gate, by the base set alone: the content of ``gate.json``."""
+    rounds, base = loop.project.rounds, _on_base(loop, n)
+    change = None if base is None else _change(base)
+    verdict = decide(None, change, base_drop=rounds.base_drop, when_blind=rounds.when_blind)
+    return {**verdict.to_dict(), "base_drop": rounds.base_drop}
+
+
 def _judged(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:
     """Compare the networks and decide: the content of ``gate.json``."""
     rounds = loop.project.rounds
@@ -117,8 +126,25 @@ def _judged(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:
         when_blind=rounds.when_blind,
         used=usable,
     )
+    shown = _prelabelled(loop, usable) if seen else 0
+    if shown:
+        verdict = replace(verdict, reason=f"{verdict.reason}; {_beside_prelabels(shown, len(usable))}")
     details = _details(seen, pulled.skeleton) if seen else {}
-    return {**verdict.to_dict(), "left_out": left_out, "base_drop": rounds.base_drop, **details}
+    numbers = {"left_out": left_out, "prelabelled": shown, "base_drop": rounds.base_drop}
+    return {**verdict.to_dict(), **numbers, **details}
+
+
+def _prelabelled(loop: Loop, poses: Collection[str]) -> int:
+    """How many gate poses were answered beside a pre-label, as they were sent once."""
+    wanted, records = set(poses), read_task_map(ReviewFolder.of(loop.folder).taskmap)
+    return sum(r.kind == TO_GATE and not r.blind and r.pose in wanted for r in records.values())
+
+
+def _beside_prelabels(shown: int, poses: int) -> str:
+    return (
+        f"{shown} of the {poses} gate poses were answered beside a pre-label of the old network, as older versions "
+        "asked, which favours the old one"
+    )
 
 
 def _gate_poses(loop: Loop, n: int, pulled: Manifest) -> tuple[list[str], int, int]:
@@ -127,15 +153,19 @@ def _gate_poses(loop: Loop, n: int, pulled: Manifest) -> tuple[list[str], int, i
     Returns:
         Their ids, the number of their groups, and how many more resemble something learnt from.
     """
-    learnt, drawn = to_learn_from(loop, pulled), to_gate_by(loop, pulled)
+    learnt, drawn = [*to_learn_from(loop, pulled), *taught(loop.folder)], to_gate_by(loop, pulled)
     files = [file for file in loop.folder.glob(f"rounds/*/{GATE}") if file.parent != loop.round(n)]
     used = {pose for file in files for pose in Record(read_json(file), "", str(file)).items("used")}
-    image = {pose: sample.key for sample in pulled for pose in sample.poses.id.tolist()}
     everything = Manifest.open(loop.round(0) / "predicted")
+    wanted = {*learnt, *drawn}
+    placed = (
+        (pose, sample.key) for part in (everything, pulled) for sample in part for pose in sample.poses.id.tolist()
+    )
+    image = {pose: key for pose, key in placed if pose in wanted}
     answered = set(image.values())
     keys = zip((sample.key for sample in everything), united_groups(everything).tolist(), strict=True)
     group = {sample: key for sample, key in keys if sample in answered}
-    known = {group.get(image[pose]) for pose in learnt}
+    known = {group.get(image[pose]) for pose in learnt if pose in image}
     unused = [pose for pose in drawn if pose not in used and image[pose] in group]
     usable = [pose for pose in unused if group[image[pose]] not in known]
     return usable, len({group[image[pose]] for pose in usable}), len(unused) - len(usable)

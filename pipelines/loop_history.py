@@ -90,7 +90,8 @@ def _checked(loop: Loop, n: int) -> list[dict[str, Any]]:
 def _past(loop: Loop, n: int, pulled: Manifest, kinds: Collection[str]) -> Past:
     """What people found in the poses that they opened for the first time, in tasks of these kinds."""
     routing = read_routing(loop.round(n) / "routing")
-    asked = tuple(entry.pose for entry in routing.queue if entry.kind in kinds)
+    blind = {entry.pose: entry.blind for entry in routing.queue if entry.kind in kinds}
+    asked = tuple(blind)
     answers = _of(pulled, asked)
     states = [attributes.get("state") for attributes in answers.attributes]
     answers = answers.take(np.array([state in SETTLED for state in states], bool))
@@ -99,7 +100,8 @@ def _past(loop: Loop, n: int, pulled: Manifest, kinds: Collection[str]) -> Past:
     found = find(sent, answers, rejected, pulled.skeleton, BadRule())
     spent = {c.pose: c.seconds for c in read_corrections(pulled.path / CORRECTIONS, pulled.skeleton.num_keypoints)}
     seconds = np.array([np.nan if (s := spent.get(pose)) is None else s for pose in answers.id.tolist()], np.float64)
-    return Past.of(sent.p_bad, sent.p_gross, found.bad, found.gross.sum(axis=1), seconds)
+    by_hand = [blind[pose] for pose in answers.id.tolist()]
+    return Past.of(sent.p_bad, sent.p_gross, found.bad, found.gross.sum(axis=1), seconds, by_hand=by_hand)
 
 
 def _of(manifest: Manifest, ids: tuple[str, ...]) -> Poses:

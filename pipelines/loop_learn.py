@@ -68,8 +68,9 @@ def fine_tune(loop: Loop, n: int, pulled: Manifest) -> Learning:
     if not count or corrected.digest == known:
         loop.progress.note(f"round {n} brought nothing new to learn from: the last network stays")
         return Learning(count)
-    if (here / "model" / DONE).is_file() and not (here / LEARNING).is_file():
-        return Learning(count)  # trained by a version that learnt in another way
+    if (here / "model" / DONE).is_file():
+        written = (here / LEARNING).is_file()  # not by a version that learnt in another way
+        return Learning(count, read_json(here / LEARNING) if written else None)
     init = loop.network(n - 1)[1]
     training = {**settings_of(loop.project, init), "seed": loop.project.rounds.seed + n}
     how = read_settings({}, training, f"{loop.settings}, with [finetuning]")[1]

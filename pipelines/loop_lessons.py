@@ -21,11 +21,11 @@ from autolabel.formats.records import read_json
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.form import PALETTE
 from autolabel.labelstudio.tasks import REVIEW, asked, read_task_map
-from autolabel.manifest import Manifest
+from autolabel.manifest import COMMIT, Manifest
 from autolabel.poses import Origin, Poses
 from autolabel.route import Order
 from pipelines.certify_read import ACCEPTED
-from pipelines.fill import Said, Teacher, fill_open, keep_sure
+from pipelines.fill import Filled, Said, Teacher, fill_open, keep_sure
 from pipelines.loop_predict import predicted_with
 from pipelines.loop_state import Loop, kept_apart, round_folders
 from pipelines.pull_answers import Sent
@@ -73,10 +73,10 @@ def lessons(loop: Loop, n: int, corrected: Manifest, *, batch: int, steps: int) 
     hard, random = _by_cause(loop, corrected)
     counts = Mix(len(hard), len(random), labelled.counts["poses"] if labelled else 0)
     wanted = missing(counts, replay=rounds.replay, cap=rounds.hard_share) if teacher else 0
-    drawn = _accepted(loop, n, wanted)
-    share = shares(replace(counts, accepted=len(drawn)), replay=rounds.replay, cap=rounds.hard_share)
+    sure, usable = _sure(loop, n, _accepted(loop, n, wanted), teacher)
+    share = shares(replace(counts, accepted=usable), replay=rounds.replay, cap=rounds.hard_share)
     if share.accepted * batch < 1:
-        drawn, share = [], shares(counts, replay=rounds.replay, cap=rounds.hard_share)
+        sure, share = None, shares(counts, replay=rounds.replay, cap=rounds.hard_share)
     said = said_by_people(loop.folder, corrected)
     parts = [("corrected", corrected, share.hard + share.random, said)]
     if share.hard >= rounds.hard_share and share.random * batch >= 1:  # the cap may part them
@@ -89,12 +89,15 @@ def lessons(loop: Loop, n: int, corrected: Manifest, *, batch: int, steps: int) 
         few = _sampled(loop, n, labelled, shown) if teacher else labelled
         parts.append(("base", few, share.base, stated))
     found = [_filled(loop, name, poses, part, its, teacher, here) for name, poses, part, its in parts]
-    if drawn and teacher:
-        scored = Manifest.open(loop.round(n - 1) / "scored")
-        poses = with_poses(scored, drawn, out=here / "accepted" / "poses", stage="select")
-        kept = keep_sure(poses, below=teacher.below, out=here / "accepted" / "manifest")
-        found.append(Lessons("accepted", kept.manifest, share.accepted, kept.keypoints))
+    if sure is not None:
+        found.append(Lessons("accepted", sure.manifest, share.accepted, sure.keypoints))
     return found
+
+
+def taught(folder: Path) -> set[str]:
+    """Ids of the poses of which any round's network learnt what the one before it said."""
+    parts = (here / FILLED / "accepted" / "poses" for here in round_folders(folder))
+    return {pose for part in parts if (part / COMMIT).is_file() for pose in _ids(Manifest.open(part))}
 
 
 def said_by_people(folder: Path, pulled: Manifest) -> Said:
@@ -167,18 +170,35 @@ def _by_cause(loop: Loop, corrected: Manifest) -> tuple[list[str], list[str]]:
 def _accepted(loop: Loop, n: int, count: int) -> list[str]:
     """So many of the poses that round ``n``'s routing accepts, drawn by lot; none that measures or was sent to people.
 
-    A pose that is drawn to be measured later may be among them: such draws are uniform, so that their share of poses
-    that a network taught itself is the corpus's.
+    A pose that is drawn to be measured later may be among them, but none that was measured before: poses that a network
+    taught itself are rarer among the measured than among those that nobody opened, and their doubt comes out a little
+    too small. Only the audit, which is drawn after all learning, is free of that. What was drawn once stays drawn.
     """
     file = loop.round(n) / "routing" / ACCEPTED
     if not count or not file.is_file():
         return []
+    before = loop.round(n) / FILLED / "accepted" / "poses"
+    if (before / COMMIT).is_file():
+        return _ids(Manifest.open(before))
     proof, images = kept_apart(loop)
     sent = {record.pose for record in read_task_map(ReviewFolder.of(loop.folder).taskmap).values()}
     scored = Manifest.open(loop.round(n - 1) / "scored")
     measuring = {pose for sample in scored if sample.id in images for pose in sample.poses.id.tolist()}
     free = sorted(set(file.read_text(encoding="utf-8").split()) - proof - sent - measuring)
     return _drawn(free, count, loop.project.rounds.seed, n)
+
+
+def _sure(loop: Loop, n: int, drawn: Sequence[str], teacher: Teacher | None) -> tuple[Filled | None, int]:
+    """What the network is sure of in poses that were drawn, and in how many of them that is anything; None in none."""
+    if not drawn or teacher is None:
+        return None, 0
+    here = loop.round(n) / FILLED / "accepted"
+    scored = Manifest.open(loop.round(n - 1) / "scored")
+    poses = with_poses(scored, drawn, out=here / "poses", stage="select")
+    kept = keep_sure(poses, below=teacher.below, out=here / "manifest")
+    made = kept.manifest
+    usable = sum(int(made.poses(i).labelled.any(axis=1).sum()) for i in range(made.num_parts))
+    return (kept, usable) if usable else (None, 0)
 
 
 def _sampled(loop: Loop, n: int, labelled: Manifest, count: int) -> Manifest:

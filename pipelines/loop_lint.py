@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from autolabel.formats.records import read_json
@@ -69,25 +70,36 @@ def lint_round(loop: Loop, n: int) -> dict[str, Any]:
     if not (here / FOUND).is_file():
         (here / FOUND).parent.mkdir(parents=True, exist_ok=True)
         with loop.timed(here, LINT):
-            found, lines = _looked(loop, Manifest.open(here / "scored"))
-        write_text(here / FINDINGS, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
+            found = _looked(loop, Manifest.open(here / "scored"), here / FINDINGS)
         write_text(here / FOUND, json.dumps(asdict(found), indent=2) + "\n")
-        loop.progress.note(found.words() + (f"; see {here / FINDINGS}" if lines else ""))
+        loop.progress.note(found.words() + (f"; see {here / FINDINGS}" if found.kinds or found.answered_faulty else ""))
     return read_json(here / FOUND)
 
 
-def _looked(loop: Loop, scored: Manifest) -> tuple[Found, list[dict[str, Any]]]:
-    """How much is found, and a line for each pose with a finding."""
-    linter, lines, looked = Linter(scored), list[dict[str, Any]](), Counter[bool]()
-    with loop.progress.task(LINT, len(scored), "image") as task:
-        for i in range(scored.num_parts):
-            for sample in linter.part(i):
+def _looked(loop: Loop, scored: Manifest, out: Path) -> Found:
+    """Write a line for each pose with a finding, part by part; returns how much is found."""
+    looked, faults, kinds = Counter[bool](), Counter[bool](), Counter[str]()
+    with loop.progress.task(LINT, len(scored), "image") as task, out.open("w", encoding="utf-8") as file:
+        for i, samples in enumerate(_linted(scored)):
+            for sample in samples:
                 looked.update(a.get("state") in SEEN for a in sample.poses.attributes)
-                lines += _lines(sample)
+                for line in _lines(sample):
+                    file.write(f"{json.dumps(line, ensure_ascii=False)}\n")
+                    faults[line["answered"]] += line["faulty"]
+                    kinds.update(finding["kind"] for finding in line["findings"] if not line["answered"])
             task.advance(scored.part_length(i))
-    found = Counter(line["answered"] for line in lines if line["faulty"])
-    kinds = Counter(finding["kind"] for line in lines if not line["answered"] for finding in line["findings"])
-    return Found(looked[False], found[False], looked[True], found[True], dict(sorted(kinds.items()))), lines
+    return Found(looked[False], faults[False], looked[True], faults[True], dict(sorted(kinds.items())))
+
+
+def _linted(scored: Manifest) -> Iterator[list[Sample]]:
+    """The parts with their findings; what ``score`` looked at already is not looked at again."""
+    linter: Linter | None = None
+    for i in range(scored.num_parts):
+        samples = scored.part(i)
+        if any(a.get("state") in SEEN for sample in samples for a in sample.poses.attributes):
+            linter = linter or Linter(scored)
+            samples = linter.part(i)
+        yield samples
 
 
 def _lines(sample: Sample) -> Iterator[dict[str, Any]]:

@@ -6,18 +6,23 @@ a server that does not answer is waited for.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from autolabel.errors import WorkError
+from autolabel.formats.records import read_json
+from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.tasks import read_task_map
 from autolabel.manifest import Manifest, write_text
-from autolabel.progress import Progress
+from autolabel.merge import State, read_corrections
 from pipelines.loop_state import CLOSED, Loop, Waiting, undecided, waits_for_reviewers
 from pipelines.loop_wait import Fresh, signs
 from pipelines.pull import PullResult, pull
 from pipelines.push import push
+from pipelines.route import ROUTING
 
 T = TypeVar("T")
 
@@ -50,7 +55,7 @@ def reviewed(loop: Loop, here: Path, *, lacks: Callable[[PullResult], str] | Non
         with loop.timed(here, "review"):
             loop.reviewer.review(loop.folder)
     pulled = _answered(loop, here, lacks or partial(_undecided, loop, here))
-    _tell_rejecters(pulled, loop.progress)
+    _tell_rejecters(loop, here, pulled)
     write_text(closed, json.dumps({"answered": pulled.answered, "digest": pulled.manifest.digest}) + "\n")
     return pulled.manifest
 
@@ -96,11 +101,19 @@ def _undecided(loop: Loop, here: Path, pulled: PullResult) -> str:
     )
 
 
-def _tell_rejecters(pulled: PullResult, progress: Progress) -> None:
-    """Say who rejected everything: that is possible, and more often a misunderstanding."""
-    for person in pulled.people:
-        if person.answers >= _ANSWERS and person.rejected == person.answers:
-            progress.note(
-                f"WARNING: {person.by} rejected all {person.answers} poses. Nothing can be learnt from them, and each "
-                "counts as bad. If that was a misunderstanding, have the answers changed before the next round"
+def _tell_rejecters(loop: Loop, here: Path, pulled: PullResult) -> None:
+    """Say who rejected everything in this step: that is possible, and more often a misunderstanding."""
+    digest = read_json(here / "routing" / ROUTING)["digest"]
+    records = read_task_map(ReviewFolder.of(loop.folder).taskmap).values()
+    asked = {record.task for record in records if record.routing == digest}
+    given, rejected = Counter[str](), Counter[str]()
+    for answer in read_corrections(pulled.corrections, pulled.manifest.skeleton.num_keypoints):
+        if answer.task in asked:
+            given[answer.by] += 1
+            rejected[answer.by] += answer.state is State.REJECTED
+    for person, answers in sorted(given.items()):
+        if answers >= _ANSWERS and rejected[person] == answers:
+            loop.progress.note(
+                f"WARNING: {person} rejected all {answers} poses. Nothing can be learnt from them, and each counts as "
+                "bad. If that was a misunderstanding, have the answers changed before the next round"
             )

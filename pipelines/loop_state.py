@@ -13,7 +13,7 @@ from autolabel.labelstudio.exports import read_export, standing
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.images import IMAGES, image_key, read_images
 from autolabel.labelstudio.journal import Journal
-from autolabel.labelstudio.tasks import AUDIT, BLIND, IMAGE, KEYPOINT, KINDS, read_task_map, task_key
+from autolabel.labelstudio.tasks import AUDIT, BLIND, IMAGE, KEYPOINT, KINDS, TO_GATE, read_task_map, task_key
 from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.merge import CORRECTIONS, SETTLED, State, read_corrections
 from autolabel.poses import Sample
@@ -49,7 +49,7 @@ its pose is audited, and then has a task of that kind too, or it is a decoy, and
 
 _FITS_CALIBRATOR = frozenset({"calibration", "random"})
 _DEVELOPS = frozenset({"development"})
-_GATES = frozenset({"gate"})
+_GATES = frozenset({TO_GATE})
 _JUDGED = frozenset({AUDIT, BLIND, KEYPOINT, IMAGE})
 """Kinds of tasks without whose answers an audit cannot be judged."""
 

@@ -7,6 +7,7 @@ drawn nothing is decided anew.
 """
 
 import json
+from pathlib import Path
 
 from autolabel.formats.records import Record, read_json
 from autolabel.labelstudio.folder import ReviewFolder
@@ -41,7 +42,7 @@ def stop_before(loop: Loop, n: int) -> Stop | None:
         return kept if kept is not None and kept.cause is not Cause.COUNT else None
     if _sent(loop, n):
         return None
-    return stop_for_budget(_opened(loop), loop.project.rounds.budget_total)
+    return stop_for_budget(_opened(loop), loop.project.rounds.budget_total, loop.project.labelstudio.annotators)
 
 
 def stop_unsent(loop: Loop, n: int, tasks: int) -> Stop | None:
@@ -63,7 +64,7 @@ def stop_unsent(loop: Loop, n: int, tasks: int) -> Stop | None:
 def round_budget(loop: Loop) -> int:
     """Tasks that the next round may open: ``rounds.budget``, or what is left of ``rounds.budget_total``."""
     rounds = loop.project.rounds
-    return budget_left(rounds.budget, _opened(loop), rounds.budget_total)
+    return budget_left(rounds.budget, _opened(loop), rounds.budget_total, loop.project.labelstudio.annotators)
 
 
 def note_stop(loop: Loop, n: int, stop: Stop | None) -> None:
@@ -91,11 +92,26 @@ def read_stop(loop: Loop, n: int) -> Stop | None:
 
 
 def ended(loop: Loop) -> str:
-    """With which round the rounds ended, and why, in words; "" where they go on, or nothing is told."""
-    done = [int(here.name) for here in round_folders(loop.folder) if (here / ROUND).is_file()]
-    last = max(done, default=0)
+    """With which round the rounds ended, and why, in words; "" where they go on, or nothing is told.
+
+    Rounds beyond ``rounds.count``, which was lowered, are not asked; and once the audit is drawn, the round that it was
+    drawn from is.
+    """
+    last = audited_round(loop)
+    if last is None:
+        done = [int(here.name) for here in round_folders(loop.folder) if (here / ROUND).is_file()]
+        last = max((n for n in done if n <= loop.project.rounds.count), default=0)
     stop = read_stop(loop, last)
     return f"with round {last}: {stop.reason}" if stop else ""
+
+
+def audited_round(loop: Loop) -> int | None:
+    """The round that the audit was drawn from; None before its draw."""
+    file = loop.audit / "routing" / ROUTING
+    if not file.is_file():
+        return None
+    drawn_from = Path(str(read_json(file).get("manifest", ""))).parent.name
+    return int(drawn_from) if drawn_from.isdecimal() else None
 
 
 def _opened(loop: Loop) -> int:

@@ -114,8 +114,9 @@ def write_boxed(out: Path, boxed: Boxed, sent: Sent, parents: Sequence[Parent]) 
 def what_to_do(boxed: Boxed, out: Path, project: str | Path) -> str:
     """The commands by which the people who have no task yet get one."""
     return (
-        f"{counted(boxed.unasked, 'boxed person')} without a pose: `autolabel predict {out / BOXES} --weights W --out "
-        f"boxed.m` predicts it, `autolabel push boxed.m --project {project}` asks about it"
+        f"{counted(boxed.unasked, 'boxed person')} without a pose. A cold start asks about them itself; else "
+        f"`autolabel predict {out / BOXES} --weights W --out boxed.m` gives each a pose, and `autolabel push boxed.m "
+        f"--project {project}` asks about it"
     )
 
 

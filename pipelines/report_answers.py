@@ -82,9 +82,10 @@ def newest_answers(loop: Loop, last: int, *, whole: bool) -> Path | None:
     return found[-1] if found else None
 
 
-def sent_poses(folder: Path, kinds: Collection[str]) -> set[str]:
-    """Ids of the poses that tasks of some kinds were sent for."""
-    return {r.pose for r in read_task_map(ReviewFolder.of(folder).taskmap).values() if r.kind in kinds}
+def drawn_poses(folder: Path, kinds: Collection[str], *, blind: bool) -> set[str]:
+    """Ids of the poses that tasks of some kinds were sent for, either without a pre-label or with one."""
+    records = read_task_map(ReviewFolder.of(folder).taskmap).values()
+    return {record.pose for record in records if record.kind in kinds and record.blind is blind}
 
 
 def _steps(loop: Loop, last: int, *, whole: bool) -> dict[str, str]:

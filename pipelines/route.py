@@ -20,6 +20,7 @@ from autolabel.errors import InputError
 from autolabel.formats.records import read_json
 from autolabel.labelstudio.folder import read_lines
 from autolabel.labelstudio.form import PALETTE
+from autolabel.labelstudio.tasks import UNSHOWN
 from autolabel.manifest import Existing, Manifest, write_text
 from autolabel.planner import Past, forecast
 from autolabel.plants import Plants
@@ -253,8 +254,9 @@ def _proposal(
         )
     if not _calibrated(manifest):
         return nothing(
-            "p_bad is no calibrated probability here: fit a calibrator with `autolabel calibrate`, or after a merge "
-            "score once more with `autolabel score --calibrator`"
+            "p_bad is no calibrated probability here. A loop fits a calibrator by itself once its random draws hold "
+            "enough bad and good poses (more rounds, or a larger rounds.random_share); elsewhere run `autolabel "
+            "calibrate`, and after a merge `autolabel score --calibrator` once more"
         )
     return propose(
         pool.trusted,
@@ -317,10 +319,12 @@ def _forecast(decision: Decision, past: _History) -> dict[str, Any]:
     pool, tasks = decision.pool, decision.draws.tasks
     rows = np.flatnonzero(pool.open)
     reviewed = np.searchsorted(rows, np.concatenate([tasks[kind] for kind in FORETOLD]))
+    by_hand = np.searchsorted(rows, np.concatenate([tasks[kind] for kind in FORETOLD if kind in UNSHOWN]))
     made = forecast(
         pool.p_bad[rows],
         pool.p_gross[rows],
         reviewed,
+        by_hand=by_hand,
         history=past.rounds,
         uniform=past.uniform,
         settled=len(pool.ids) - len(rows),

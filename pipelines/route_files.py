@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.digests import digest_of, pose_digests
+from autolabel.labelstudio.tasks import UNSHOWN
 from autolabel.manifest import Manifest, write_text
 from autolabel.portions import KINDS as PORTIONS
 from autolabel.propose import Indices, Proposal
@@ -124,4 +125,4 @@ def population_digests(manifest: Manifest, pool: Pool, accepted: Indices, sizes:
 
 
 def _task(pose: str, kind: str, priority: float) -> dict[str, Any]:
-    return {"pose": pose, "kind": kind, "priority": priority, "blind": kind == "blind"}
+    return {"pose": pose, "kind": kind, "priority": priority, "blind": kind in UNSHOWN}

@@ -25,7 +25,7 @@ from autolabel.labelstudio.answers import read_answer
 from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.frame import frame_of
 from autolabel.labelstudio.images import image_region, place_of
-from autolabel.labelstudio.tasks import BLIND, IMAGE, TaskRecord, read_task_map
+from autolabel.labelstudio.tasks import BLIND, IMAGE, UNSHOWN, TaskRecord, read_task_map
 from autolabel.manifest import Manifest
 from autolabel.merge import Verdict
 from autolabel.poses import Poses
@@ -98,6 +98,22 @@ class SimulatedReviewer:
                 write_export(folder, file.stem, answers)
             total += len(answers)
         return total
+
+    def answers(self, project: str | Path, tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The same answers to tasks as a server shows them; nothing is written.
+
+        Args:
+            project: Whose tasks they are.
+            tasks: Each with ``data``, ``meta`` and ``predictions``.
+
+        Returns:
+            The tasks with one annotation each, as Label Studio exports them.
+        """
+        records = read_task_map(ReviewFolder.of(project).taskmap)
+        keys = [str(task["data"]["task_key"]) for task in tasks]
+        truth = _Truth.of(self.truth, [records[key] for key in keys])
+        numbers = {task: i for i, task in enumerate(records, start=1)}
+        return [self._answer(task, records[key], truth, numbers[key]) for key, task in zip(keys, tasks, strict=True)]
 
     def _answer(self, task: Mapping[str, Any], record: TaskRecord, truth: "_Truth", number: int) -> dict[str, Any]:
         shown = cast("Items", copy.deepcopy(task["predictions"][0]["result"]))
@@ -202,7 +218,7 @@ class _Truth:
 
 def _unnamed(record: TaskRecord) -> bool:
     """Whether a task is about a box alone, which somebody may have drawn: then no truth knows its pose by name."""
-    return record.blind and record.kind != BLIND
+    return record.blind and record.kind not in UNSHOWN
 
 
 def _true_pose(record: TaskRecord) -> str:

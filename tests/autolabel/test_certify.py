@@ -125,7 +125,8 @@ def test_verdicts_say_why(outcome: AuditCounts, population: int, issued: bool, r
     assert made.issued is issued
     assert reason in made.reason
     assert made.population == population - outcome.rejected
-    assert made.claim.startswith("At most 2 % of the " if issued else "It was not shown that at most 2 %")
+    unproven = "It was not shown that at most 2 %" if population else "Nothing is accepted, so nothing is claimed."
+    assert made.claim.startswith("At most 2 % of the " if issued else unproven)
     assert made.summary()["issued"] is issued
     assert made.step == (0 if issued else -1)
 

@@ -109,6 +109,19 @@ def test_settled_poses_are_part_of_the_corpus() -> None:
     assert more.bad == alone.bad
 
 
+def test_poses_without_a_pre_label_cost_all_their_keypoints() -> None:
+    p_bad, p_gross = [0.5, 0.5, NAN], np.full((3, K), 0.1)
+    costs = Costs(view=3, fix=2)
+    told = forecast(p_bad, p_gross, [0, 1], by_hand=[1], costs=costs, history=[])
+    belief = forecast(p_bad, p_gross, [0, 1], costs=costs)
+    assert told.seconds.expected / belief.seconds.expected == pytest.approx(
+        (6 + 2 * (1.7 + K)) / (6 + 4 * 1.7), rel=0.05
+    )
+    assert (told.bad, told.gross) == (belief.bad, belief.gross)
+    past = Past.of(p_bad, p_gross, [0, 1, 1], [0, 3, 3], by_hand=[False, True, True], costs=costs)
+    assert past.expected_seconds == pytest.approx(6 + 2 * (1.7 + K))
+
+
 def test_seconds_are_learnt_from_those_that_were_taken() -> None:
     corpus = Corpus(1.0, seed=3)
     rows = corpus.first()

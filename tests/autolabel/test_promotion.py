@@ -153,6 +153,38 @@ def test_decisions(gate: Change, base: Change | None, when_blind: str, promoted:
 
 
 @pytest.mark.parametrize(
+    ("base", "promoted", "reason"),
+    [
+        (None, True, r"gate_share = 0\), and there is no base set to see what it forgot: the new network is used$"),
+        (FEW, True, "and the base set's 19 groups are too few to see what it forgot: the new network is used$"),
+        (
+            change(-0.05, -0.011),
+            False,
+            r"^mean OKS on the base set fell by more than 0\.01, shown with 95 % conf.*: mean",
+        ),
+        (change(-0.05, -0.01), True, r"it is not shown whether the base set fell by more than 0\.01: mean OKS"),
+        (change(-0.05, 0.03), True, r"it is not shown whether the base set fell by more than 0\.01: mean OKS"),
+        (change(-0.005, 0.01), True, r"the base set did not fall by more than 0\.01, shown with 95 % conf.*: mean OKS"),
+        (BETTER, True, "the base set did not fall by more than"),
+    ],
+)
+def test_without_gate_poses_only_a_shown_loss_refuses(base: Change | None, promoted: bool, reason: str) -> None:
+    verdict = decide(None, base, base_drop=0.01, when_blind="promote", used=["a"])
+    assert (verdict.promoted, verdict.gate, verdict.base, verdict.used) == (promoted, None, base, ())
+    assert re.search(reason, verdict.reason), verdict.reason
+    assert ("rounds.gate_share = 0" in verdict.reason) is promoted
+
+
+@pytest.mark.parametrize("noise", [normal, lopsided, heavy])
+def test_one_of_twenty_networks_that_lost_what_they_may_is_refused_without_gate_poses(noise: Noise) -> None:
+    rng, refused = np.random.default_rng(2), 0
+    for _ in range(RUNS):
+        seen = changed(pair(noise(rng, 60) - 0.01), resamples=300)
+        refused += not decide(None, seen, base_drop=0.01, when_blind="promote").promoted
+    assert refused / RUNS <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / RUNS)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: decide(BETTER, None, base_drop=0.01, when_blind="ask"), "when_blind is 'ask'"),

@@ -44,6 +44,9 @@ def test_the_lot_knows_nothing_of_the_pictures() -> None:
         (20, 20, 0.2, (16, 4)),
         (20, 50, 0.2, (16, 4)),  # no more than there are
         (6, 6, 1.0, (1, 5)),  # something has to be learnt from
+        (20, 6, 1.0, (1, 5)),
+        (20, 2, 0.8, (1, 1)),
+        (20, 1, 0.6, (1, 0)),
         (1, 5, 1.0, (1, 0)),
         (0, 5, 0.5, (0, 0)),
     ],

@@ -185,6 +185,22 @@ def test_somebody_who_rejects_everything_is_told_of(drawn_case: Any, tiny_weight
     assert json.loads((project / "coco.json").read_text())["annotations"] == []
 
 
+def test_somebody_who_rejects_everything_from_some_round_on_is_told_of_too(drawn_case: Any, tiny_weights: Path) -> None:
+    nothing = {"calibration": "", "test": ""}
+    settings: dict[str, Any] = {"network": {"weights": str(tiny_weights)}, "corpus": nothing}
+    project = drawn_case.project("wearied", rounds={"count": 1, "budget": 1}, **settings)
+    loop.run(project, reviewer=SimulatedReviewer(drawn_case.truth, seed=0), audit=False)
+    file = project / "autolabel.toml"
+    file.write_text(file.read_text().replace("count = 1\nbudget = 1\n", "count = 2\nbudget = 40\n"))
+    nobody = write_manifest(
+        project / "nobody", [], drawn_case.truth.skeleton, drawn_case.truth.roots, stage="test", part_size=4
+    )
+    heard = Recorder()
+    loop.run(project, reviewer=SimulatedReviewer(nobody, seed=0), audit=False, progress=heard)
+    (warning,) = [note for note in heard.notes if "rejected all" in note]
+    assert f"rejected all {drawn_case.truth.counts['poses'] - 1} poses" in warning
+
+
 def test_an_answer_about_a_pose_that_is_no_more_is_listed_and_the_loop_goes_on(
     drawn_case: Any, tiny_weights: Path
 ) -> None:
@@ -255,9 +271,9 @@ def test_the_round_of_the_audit_cannot_be_drawn_again(advanced: Path, drawn_case
     result = loop.run(advanced, reviewer=SimulatedReviewer(drawn_case.truth, seed=0))
     assert result.state == "done"
     for n, message in ((2, "rounds/02: is gone, though the audit"), (1, "rounds/01: is gone or not")):
-        with (
-            away(advanced / "rounds" / f"{n:02d}"),
-            pytest.raises(ConfigError, match=rf"{message}.*The audit is drawn, and cannot be drawn twice"),
-        ):
-            loop.run(advanced)
+        with away(advanced / "rounds" / f"{n:02d}"):
+            with pytest.raises(ConfigError, match=rf"{message}.*The audit is drawn, and cannot be drawn twice"):
+                loop.run(advanced)
+            told = loop.status(advanced).board
+            assert told is not None and told.steps[n].state == "missing"
     assert loop.run(advanced) == result

@@ -30,10 +30,10 @@ PRETRAINING = {"steps": 2, "batch_size": 4, "precision": "fp32", "device": "cpu"
 def boxed(drawn_case: Any, name: str, **tables: Any) -> Path:
     """A project with boxes, without labelled poses and without a network."""
     changed = {"corpus": COLD | tables.pop("corpus", {}), "rounds": ROUNDS | tables.pop("rounds", {})}
-    pretraining = tables.pop("pretraining", {})
+    further = {name: tables.pop(name, {}) for name in ("pretraining", "labelstudio")}
     project: Path = drawn_case.project(name, **changed, **tables)
     with (project / "autolabel.toml").open("a") as settings:
-        settings.write(to_toml({"pretraining": pretraining}))
+        settings.write(to_toml(further))
     return project
 
 
@@ -131,7 +131,9 @@ def test_the_first_network_learns_from_what_was_not_drawn_by_lot(with_boxes: Pat
     assert record["effort"]["poses_opened"] == 5
     assert record["counts"] == {"review": 5, "untouched": len(truth) - 5}
     assert record["cold"] == {"looks": SKETCHED, "boxes": True, "candidates": len(truth), "chosen": 5, "by_lot": 2}
-    assert "trained from scratch (size s) on 3 poses that people placed" in (with_boxes / "dataset-card.md").read_text()
+    card = (with_boxes / "dataset-card.md").read_text()
+    assert "trained from scratch (size s, with " in card, "what differs from the size is said"
+    assert "width 32" in card and ") on 3 poses that people placed" in card
 
 
 def test_nobody_is_asked_twice_and_later_rounds_learn_from_the_first_answers_too(with_boxes: Path) -> None:
@@ -214,6 +216,33 @@ def test_answers_that_place_nobody_are_waited_for_and_may_be_changed(drawn_case:
     forget_answers(project)
     result = loop.run(project, reviewer=SimulatedReviewer(drawn_case.truth, seed=0), audit=False)
     assert result.state == "done"
+
+
+def test_empty_answers_place_nobody_either(drawn_case: Any) -> None:
+    project = boxed(drawn_case, "cold-empty", rounds={"count": 0})
+    result = loop.run(project, reviewer=SimulatedReviewer(drawn_case.truth, seed=0, miss=1.0), audit=False)
+    assert result.waits_for.startswith("reviewers: no answer that can be used places keypoints that a first network")
+    forget_answers(project)
+    assert loop.run(project, reviewer=SimulatedReviewer(drawn_case.truth, seed=0), audit=False).state == "done"
+
+
+@pytest.mark.parametrize(
+    ("kind", "total", "annotators", "asked"), [(boxed, 4, 1, 4), (boxed, 7, 2, 3), (bare, 4, 1, 2), (bare, 100, 1, 5)]
+)
+def test_a_cold_start_asks_no_more_than_the_budget_of_all_rounds_allows(
+    drawn_case: Any, kind: Any, total: int, annotators: int, asked: int
+) -> None:
+    name = f"cold-total-{kind.__name__}-{total}"
+    project = kind(drawn_case, name, rounds={"budget_total": total}, labelstudio={"annotators": annotators})
+    assert loop.run(project).state == "waiting"
+    assert len(records(project)) == asked
+    assert loop.run(project).state == "waiting", "the choice stays"
+
+
+def test_a_budget_of_all_rounds_that_allows_no_cold_start_is_an_error(drawn_case: Any) -> None:
+    project = boxed(drawn_case, "cold-poor", rounds={"budget_total": 1})
+    with pytest.raises(ConfigError, match="budget_total = 1 allows no cold start"):
+        loop.run(project)
 
 
 def test_images_in_which_nobody_is_boxed_are_waited_for_and_may_be_changed(drawn_case: Any, tmp_path: Path) -> None:

@@ -7,19 +7,34 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autolabel.errors import ConfigError, FormatError, InputError
+from autolabel.labelstudio.access import Access
+from autolabel.labelstudio.folder import ReviewFolder
+from autolabel.labelstudio.tasks import read_task_map
 from autolabel.manifest import Manifest, write_manifest
+from autolabel.poses import Origin, Poses
 from autolabel.progress import SILENT
 from autolabel.project import read_project, to_toml
 from autolabel.report.gate_gallery import gate_shelf
+from autolabel.similarity import similarity_area
 from model.checkpoint import model_digest
 from pipelines import loop
+from pipelines.check import check
 from pipelines.drawn_corpus import draw_corpus, hide_truth
-from pipelines.loop_state import GATE, Loop, promoted
+from pipelines.loop_state import GATE, Loop, promoted, to_gate_by
+from pipelines.pull import pull
+from pipelines.push import push
+from pipelines.push_queue import read_routing
+from pipelines.push_server import send
+from pipelines.report_evidence import evidence
+from pipelines.route import route
 from pipelines.simulated_reviewer import SimulatedReviewer
+from pipelines.subset import with_poses
 from pipelines.train import train_network
+from tests.memory_server import MemoryServer
 from tests.pipelines.conftest import NETWORK, TRAINING
 
 POOL = 44
@@ -218,7 +233,104 @@ def test_without_poses_to_compare_by(make: Make, rounds: dict[str, Any], decisio
     assert opened(project).network(1)[0] == (1 if decision == "promoted" else 0)
 
 
+def near(truth: Manifest, out: Path, off: float, seed: int) -> Manifest:
+    """What a network says that is off by a share of what people are; every joint lies where a reviewer leaves it."""
+    rng, sigmas = np.random.default_rng(seed), np.array(truth.skeleton.sigmas)
+
+    def said(poses: Poses) -> Poses:
+        spread = off * np.sqrt(similarity_area(poses))[:, None, None] * sigmas[:, None]
+        placed, k = poses.xy + spread * rng.normal(size=poses.xy.shape), poses.num_keypoints
+        here = np.isfinite(poses.xy[..., 0])
+        return Poses.create(
+            k, id=poses.id, box=poses.box, area=poses.area, xy=placed, presence=np.where(here, 0.9, 0.1),
+            origin=np.where(here, Origin.MODEL, 0), by=["net"] * len(poses),
+        )  # fmt: skip
+
+    samples = (sample.with_poses(said(sample.poses)) for sample in truth)
+    return write_manifest(out, samples, truth.skeleton, truth.roots, stage="score")
+
+
+def test_joints_that_a_reviewer_leaves_alone_do_not_speak_for_the_old_network(make: Make, tmp_path: Path) -> None:
+    """Both networks are so near that nothing would be moved; the new one is nearer, and the truth and answers agree."""
+    project = make("near", BETTER, {})
+    truth = Manifest.open(project.parent / "truth")
+    old, new = near(truth, tmp_path / "old", 0.6, 1), near(truth, tmp_path / "new", 0.3, 2)
+    route(old.path, out=tmp_path / "routing", max_bad=0.3, budget=60, audit=False, random_share=1.0,
+          portions="gate=0.5,calibration=0.5")  # fmt: skip
+    push(tmp_path / "routing", project=project)
+    server = MemoryServer()
+    settings = (project / "autolabel.toml").read_text()
+    (project / "autolabel.toml").write_text(settings + '[labelstudio]\nurl = "http://memory"\n')
+    send(
+        Access("http://memory", "0" * 40), project, read_routing(tmp_path / "routing").digest, truth.skeleton,
+        connect=lambda access: server,
+    )  # fmt: skip
+    records = read_task_map(ReviewFolder.of(project).taskmap)
+    shown: dict[str, list[int]] = {}
+    for task in server.tasks.values():
+        (prediction,) = task["predictions"].values()
+        shown.setdefault(records[task["data"]["task_key"]].kind, []).append(len(prediction["result"]))
+        assert "gate" not in json.dumps(task)
+    assert set(shown["gate"]) == {0} and min(shown["calibration"]) > 0
+    (project / "autolabel.toml").write_text(settings)
+    SimulatedReviewer(truth, seed=0).review(project)
+    pulled = pull(project=project, out=tmp_path / "pulled").manifest
+    asked = to_gate_by(opened(project), pulled)
+    assert len(asked) == len(shown["gate"]) >= 20
+    answers = with_poses(pulled, asked, out=tmp_path / "asked", stage="select")
+    assert {a["state"] for sample in answers for a in sample.poses.attributes} == {"reviewed"}
+    gained: dict[str, float] = {}
+    for name, known in (("answers", answers), ("truth", with_poses(truth, asked, out=tmp_path / "t", stage="select"))):
+        gained[name] = float(np.nanmean(check(new, known).oks) - np.nanmean(check(old, known).oks))
+    assert gained["truth"] > 0.02
+    assert gained["answers"] == pytest.approx(gained["truth"], rel=0.4), "human noise blurs both alike"
+
+
+def test_a_gate_that_was_asked_beside_pre_labels_says_so(better: Path) -> None:
+    project = better.parent / "prelabelled"
+    shutil.copytree(better, project)
+    file = ReviewFolder.of(project).taskmap
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {line["blind"] for line in lines if line["kind"] == "gate"} == {True}
+    file.write_text("".join(json.dumps({**line, "blind": False}) + "\n" for line in lines))
+    for name in (GATE, "round.json"):
+        (project / "rounds" / "01" / name).unlink()
+    run(project)
+    told, before = record(project, 1, GATE), record(better, 1, GATE)
+    n = len(told["used"])
+    assert (told["prelabelled"], before["prelabelled"]) == (n, 0)
+    assert told["reason"].startswith(before["reason"])
+    assert f"; {n} of the {n} gate poses were answered beside a pre-label of the old network" in told["reason"]
+    assert told["reason"] in loop.report(project).path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "finetuning", "decision", "reason"),
+    [
+        ("forgot", WORSE, "refused", "mean OKS on the base set fell by more than 0.005, shown with 95 % confidence: "),
+        ("learnt", BETTER, "promoted", "nothing is held out for a gate (rounds.gate_share = 0); the base set did not "),
+    ],
+)
+def test_the_base_set_is_asked_where_nothing_is_held_out(
+    make: Make, name: str, finetuning: dict[str, Any], decision: str, reason: str
+) -> None:
+    project = make(name, finetuning, {"test": "../base"}, gate_share=0.0, budget=16, base_drop=0.005)
+    run(project)
+    gate = record(project, 1, GATE)
+    assert (gate["decision"], gate["gate"], gate["used"]) == (decision, None, [])
+    assert gate["reason"].startswith(reason)
+    assert gate["base"]["groups"] >= 20
+    owner = 1 if decision == "promoted" else 0
+    assert opened(project).network(1)[0] == owner
+    assert record(project, 1, "round.json")["model"] == record(project, owner, "round.json")["model"]
+    assert decision in loop.report(project).path.read_text()
+
+
 def test_the_report_tells_who_passed(better: Path, worse: Path) -> None:
+    (kept,) = (y for y in evidence(better, None, 1).yardsticks if y.name == "answers kept from training")
+    drawn = [pose for pose, kind in kinds(better, 1).items() if kind == "gate"]
+    assert (kept.people, [r.round for r in kept.readings]) == (len(drawn), [0, 1])
+    assert min(k.median_error_px or 1.0 for k in kept.first.evaluation.keypoints.values()) > 0, "nobody saw its poses"
     for project, decision in ((better, "promoted"), (worse, "refused")):
         page = loop.report(project).path.read_text()
         assert "New networks, round by round" in page

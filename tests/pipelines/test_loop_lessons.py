@@ -136,7 +136,14 @@ def test_accepted_poses_stand_in_for_a_base_set(tmp_path: Path) -> None:
     assert ids(case.lessons()["accepted"].manifest) == ids(accepted), "the same poses, however often"
 
 
-@pytest.mark.parametrize("reason", ["measured", "asked", "calibration image", "no calibrator", "not filled in", "few"])
+def test_the_cap_parts_hard_poses_from_the_others_whatever_its_last_digit(tmp_path: Path) -> None:
+    found = Case(tmp_path, {"doubt": 9, "random": 1}).lessons(hard_share=0.3)
+    assert {name: part.share for name, part in found.items()} == {"hard": 0.3, "random": pytest.approx(0.7)}
+
+
+@pytest.mark.parametrize(
+    "reason", ["measured", "asked", "calibration image", "no calibrator", "not filled in", "few", "not sure"]
+)
 def test_accepted_poses_that_are_not_to_be_learnt_from(tmp_path: Path, reason: str) -> None:
     """Without them there is nothing beside the hard poses, which are then everything."""
     case = Case(tmp_path, {"doubt": 8}, accepted=4)
@@ -153,6 +160,8 @@ def test_accepted_poses_that_are_not_to_be_learnt_from(tmp_path: Path, reason: s
             (case.before / "calibrator.json").unlink()
         case "not filled in":
             settings = {"fill_below": 0.0}
+        case "not sure":
+            settings = {"fill_below": 1e-9}
         case _:
             settings = {"hard_share": 0.95}
     assert [(name, part.share) for name, part in case.lessons(**settings).items()] == [("corrected", 1.0)]

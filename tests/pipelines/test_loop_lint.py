@@ -1,12 +1,13 @@
 """The lint step of a round: it counts what routing acts on, looks at people's answers too, and looks once."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autolabel.manifest import write_manifest
+from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Sample
 from autolabel.progress import SILENT
 from autolabel.project import Corpus, Project
@@ -28,7 +29,8 @@ def scored(folder: Path, states: list[str], faulty: list[bool]) -> Loop:
     poses = poses.replace(xy=xy, attributes=[{"state": state} if state else {} for state in states])
     here = Loop(folder, Project(name="p", corpus=Corpus(images="i")), None, None, SILENT)
     samples = [Sample(f"s{i}", "r", f"{i}.png", (900, 300), poses.take([i])) for i in range(n)]
-    write_manifest(here.round(1) / "scored", samples, COCO, {"r": folder}, stage="score", part_size=2)
+    write_manifest(folder / "poses", samples, COCO, {"r": folder}, stage="score", part_size=2)
+    lint(folder / "poses", out=here.round(1) / "scored")  # as `score` leaves its findings
     return here
 
 
@@ -75,10 +77,17 @@ def test_a_round_is_looked_at_once(tmp_path: Path) -> None:
 
 def test_what_is_counted_is_what_routing_acts_on(tmp_path: Path) -> None:
     here = scored(tmp_path, ["", "", "", "reviewed"], [False, True, True, True])
-    linted = lint(here.round(1) / "scored", out=tmp_path / "linted").out  # as `score` leaves its findings
-    assert linted is not None
-    routed = route(linted.path, out=tmp_path / "routing", max_bad=0.1, budget=4, audit=False).record
+    routed = route(here.round(1) / "scored", out=tmp_path / "routing", max_bad=0.1, budget=4, audit=False).record
     assert routed["counts"]["lint"] == lint_round(here, 1)["faulty"] == 2
+
+
+def test_what_score_found_is_not_looked_for_again(tmp_path: Path) -> None:
+    here = scored(tmp_path, ["", "", "reviewed", ""], [False, True, True, True])
+    bare = Manifest.open(tmp_path / "poses")
+    shutil.rmtree(here.round(1) / "scored")
+    write_manifest(here.round(1) / "scored", bare, COCO, {"r": tmp_path}, stage="score", part_size=2)
+    found = Found(**lint_round(here, 1))
+    assert (found.faulty, found.answered_faulty) == (1, 1), "the first two were looked at, and not again"
 
 
 def test_every_round_is_looked_at(drawn_case: Any, tiny_weights: Path) -> None:

@@ -1,5 +1,6 @@
 """The server's life with a stand-in for its program: started once, stopped by its own process, nothing lost."""
 
+import ipaddress
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from autolabel.project import FILE, read_project
 from autolabel.skeleton import Skeleton
 from pipelines.cli import main
 from pipelines.init import init
-from pipelines.labelstudio_process import OwnServer, start, stop
+from pipelines.labelstudio_process import CLOSED_NETWORKS, OwnServer, start, stop
 from pipelines.review_server import ReviewServerResult, review_server
 from tests.pipelines import labelstudio_standin as standin
 
@@ -409,3 +410,23 @@ def test_the_command(place: Place, capsys: pytest.CaptureFixture[str], monkeypat
             assert json.loads(out)["state"] == "stopped"
         else:
             assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("address", "closed"),
+    [
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("93.184.216.34", False),
+        ("10.1.2.3", True),
+        ("169.254.169.254", True),
+        ("::ffff:169.254.169.254", True),
+        ("::ffff:10.0.0.1", True),
+        ("2002:a00:1::", True),
+        ("64:ff9b:1::a00:1", True),
+        ("fd00::1", True),
+    ],
+)
+def test_the_server_reaches_this_machine_and_no_other_private_address(address: str, closed: bool) -> None:
+    found = any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in CLOSED_NETWORKS)
+    assert found is closed

@@ -108,7 +108,7 @@ def test_everything_that_proves_something_is_drawn_and_charged(case: Path) -> No
     assert (len(twins), len(decoys)) == (7, 7)
     assert twins < set(audit)
     assert decoys < {task["pose"] for task in kinds["review"]}
-    assert [task["blind"] for task in queue] == [task["kind"] == "blind" for task in queue]
+    assert [task["blind"] for task in queue] == [task["kind"] in ("blind", "gate") for task in queue]
     keypoints = lines(folder, "keypoints.jsonl")
     assert record["keypoints"]["population"] == 40 * 10
     assert record["keypoints"]["drawn"] == 15
