@@ -6,6 +6,9 @@ Every way is simulated with five seeds of all that is drawn: the poses for
 calibration and development, the audit, the order, the reviewer's noise and what is overlooked. The networks stay as
 they are: they do not learn from the corrections. Writes ``benchmarks/results/effort.json``,
 pictures, and the tables of ``docs/confidence.md``. Exits with 1 where a bar is not met.
+
+With ``--loop`` they learn: whole loops, with three seeds, against a real Label Studio. See
+:mod:`benchmarks.effort_loop`.
 """
 
 import argparse
@@ -18,6 +21,9 @@ from typing import Any
 
 from autolabel.effort import COSTS
 from benchmarks.effort_cases import CERTIFIED, EVERYTHING, of_pool, sessions
+from benchmarks.effort_loop import SEEDS as LOOP_SEEDS
+from benchmarks.effort_loop import prove
+from benchmarks.effort_loop_cases import PLANS
 from benchmarks.effort_report import write_report
 from benchmarks.effort_rows import bars, reached, row, summary, thinned
 from benchmarks.promise_pools import PromisePools
@@ -79,11 +85,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the pools; kept between calls")
     parser.add_argument("--data", type=Path, required=True, help="shared/data")
-    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--only", nargs="+", choices=dict.fromkeys([*CASES, *PLANS]), default=[], help="by default all")
+    parser.add_argument("--seeds", type=int, default=0, help=f"by default {SEEDS}, with --loop {LOOP_SEEDS}")
+    parser.add_argument("--loop", action="store_true", help="measure whole loops, whose networks learn")
     parser.add_argument("--jobs", type=int, default=1, help="seeds at a time")
     parser.add_argument("--rehearse", action="store_true", help="write nothing but the printed tables")
     options = parser.parse_args()
+    known = PLANS if options.loop else CASES
+    if unknown := sorted(set(options.only) - set(known)):
+        parser.error(f"{unknown[0]!r} is not among: {', '.join(known)}")
+    options.only, options.seeds = options.only or list(known), options.seeds or (LOOP_SEEDS if options.loop else SEEDS)
+    if options.loop:
+        met = prove(options.out, options.data, options.only, options.seeds, options.jobs, rehearse=options.rehearse)
+        return 0 if met else 1
     cases: list[dict[str, Any]] = []
     for name in options.only:
         PromisePools.of(options.out, options.data).pool(CASES[name][0])  # once, before several processes ask for it
