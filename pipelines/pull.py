@@ -35,8 +35,8 @@ from autolabel.progress import SILENT, Progress
 from autolabel.project import FILE, LabelStudio, read_project, require_folder
 from autolabel.run import Run, RunState, file_digest
 from pipelines.pull_answers import CHECKS, Answers, Notice, Rule, Sent, read_answers
-from pipelines.pull_boxes import Boxed, read_boxed, what_to_do, write_boxed
-from pipelines.pull_drawn import Posed, posed_people
+from pipelines.pull_boxes import Boxed, read_boxed, read_people_boxed, what_to_do, write_boxed
+from pipelines.pull_drawn import Posed, laid, posed_people
 from pipelines.pull_ledger import ledger_entries, sent_times
 from pipelines.pull_people import PersonCounts, count_people, told_people
 
@@ -143,16 +143,17 @@ def pull(
     sent, inputs = brought.sent, brought.inputs
     annotations, rule = standing(brought.journal), Rule(settings.rule)
     answers = read_answers(annotations, sent, rule)
-    posed = posed_people(annotations, sent, answers.understood, read_served(folder.path), answers.notices)
-    answers.corrections.update((one.pose.id, one.correction) for one in posed)
-    boxed = read_boxed(annotations, sent, answers.corrections, answers.understood, brought.journal)
-    answers.notices.extend(boxed.notices)
+    people = read_people_boxed(annotations, sent, answers.corrections, answers.understood, answers.notices)
+    every_posed = posed_people(people, sent, answers, read_served(folder.path))
+    posed = laid(every_posed, answers)
+    answers.usable.extend(one.correction for one in every_posed)
+    boxed = read_boxed(people, annotations, sent, answers.corrections, brought.journal)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     config = {} if rule is Rule.LATEST else {"rule": rule.value}  # what was pulled before there were rules stays good
     with _open(out, config, inputs, existing) as run:
         if run.state is not RunState.DONE:
             standing_now, times = answers.corrections.values(), sent_times(folder)
-            history = ledger_entries(brought.journal, sent, standing_now, times, answers.usable, posed)
+            history = ledger_entries(brought.journal, sent, standing_now, times, answers.usable, every_posed)
             write_ledger(run.path / LEDGER, history)
             _write(run.path, sent, answers, posed, boxed, inputs)
         manifest = Manifest.open(run.path)
@@ -294,11 +295,12 @@ def _samples(sent: Sent, corrections: Mapping[str, Correction], posed: Sequence[
     drawn: dict[tuple[str, tuple[str, str, str]], list[Poses]] = {}
     for one in posed:
         drawn.setdefault((one.record.routing, one.record.sample), []).append(one.poses())
+    placed = {one.pose.id for one in posed}
     merged: dict[tuple[str, str, str], Sample] = {}
     for routing, manifest in sent.manifests.items():
         mine = {pose: c for pose, c in corrections.items() if sent.records[c.task].routing == routing}
         for sample in manifest:
-            rows = [i for i, pose in enumerate(sample.poses.id) if pose in mine]
+            rows = [i for i, pose in enumerate(sample.poses.id) if pose in mine and pose not in placed]
             new = drawn.get((routing, sample.key), [])
             if not rows and not new:
                 continue

@@ -2,25 +2,27 @@
 
 ``autolabel serve`` gives a drawn box its joints; or somebody places them by hand. Joints belong to the box that they
 hang on, and one that hangs on nothing to the only box around it that lacks it. What the network had placed is known
-from ``served.jsonl``, so that a joint that nobody touched stays the network's. A box without any joint is left to
-:mod:`pipelines.pull_boxes`: such a person waits for a task. Of several answers that box one person the last one counts.
+from ``served.jsonl``, so that a joint that nobody touched stays the network's. Who is who among all boxes says
+:mod:`pipelines.pull_boxes`, and a person whose box has no joint waits there for a task. Of several answers that pose
+one person the last one counts; but whoever was answered in a task of their own stands as that says.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from autolabel.labelstudio.answers import Answer, correction, read_answer
-from autolabel.labelstudio.boxed import Drawn, drawn_boxes
+from autolabel.labelstudio.boxed import Drawn
 from autolabel.labelstudio.exports import Annotation
 from autolabel.labelstudio.oddities import Oddity, tidy
 from autolabel.labelstudio.smart import Served
 from autolabel.labelstudio.tasks import IMAGE, REVIEW, TaskRecord
 from autolabel.merge import BOXED, Correction
+from autolabel.phrases import counted
 from autolabel.poses import Pose, Poses
-from autolabel.similarity import DEFAULT_RULE, box_iou
 from autolabel.skeleton import Skeleton
-from pipelines.pull_answers import Notice, Sent
+from pipelines.pull_answers import Answers, Notice, Sent
+from pipelines.pull_boxes import PeopleBoxed
 
 Item = Mapping[str, Any]
 
@@ -49,53 +51,43 @@ class Posed:
         return Poses.create(len(self.pose.xy), id=[self.pose.id], by=[self.pose.by], attributes=said, **fields)
 
 
-def posed_people(
-    annotations: Mapping[str, Sequence[Annotation]],
-    sent: Sent,
-    understood: Mapping[tuple[str, str], Answer],
-    served: Mapping[str, Served],
-    notices: list[Notice],
-) -> list[Posed]:
+def posed_people(boxed: PeopleBoxed, sent: Sent, answers: Answers, served: Mapping[str, Served]) -> list[Posed]:
     """Who was boxed and posed in all whole images.
 
     Args:
-        annotations: The standing ones by task.
+        boxed: Everybody who was boxed.
         sent: What the tasks showed.
-        understood: What each usable annotation says, by its key.
+        answers: What all answers come to; gets notices of joints and poses that are not used as they came.
         served: What boxes were given, by their region.
-        notices: Gets a line for joints that could be anybody's.
+
+    Returns:
+        Every pose that stands in some answer, in the order of the answers' times, several of one person too.
     """
-    given = [
-        (annotation, sent.records[task])
-        for task, mine in annotations.items()
-        if task in sent.records and sent.records[task].kind == IMAGE
-        for annotation in mine
-        if annotation.key in understood
-    ]
-    people: dict[tuple[str, str, str], list[_Somebody]] = {}
-    for annotation, record in sorted(given, key=lambda pair: (pair[0].time, pair[0].key)):
-        reader = _ImageReader(annotation, record, sent.skeleton, served, notices)
-        there = people.setdefault(record.sample, [])
-        before = list(there)  # two boxes of one answer are always two people
-        for drawn, posed in reader.people(understood[annotation.key]):
-            same = next((one for one in before if _same(one.drawn, drawn)), None)
-            if same is None:
-                there.append(_Somebody(drawn, posed))
-            elif posed is not None:
-                same.posed = _named(posed, same.drawn.pose)
-    return [one.posed for mine in people.values() for one in mine if one.posed is not None]
+    who = {drawn: person.pose for people in boxed.people.values() for person in people for drawn in person.drawn}
+    found: list[Posed] = []
+    for annotation, drawn in boxed.given:
+        record = sent.records[annotation.task]
+        if record.kind == IMAGE:
+            reader = _ImageReader(annotation, record, sent.skeleton, served, answers.notices)
+            people = reader.people(drawn, answers.understood[annotation.key])
+            found += [_named(posed, who[one]) for one, posed in people if one in who]
+    return found
 
 
-@dataclass
-class _Somebody:
-    """Who was boxed first here, and the last pose that was given to them."""
+def laid(posed: Iterable[Posed], answers: Answers) -> list[Posed]:
+    """The posed people who stand as they were posed, each once; the answers get what was stated of them.
 
-    drawn: Drawn
-    posed: Posed | None
-
-
-def _same(one: Drawn, other: Drawn) -> bool:
-    return float(box_iou(one.box[None], other.box[None])[0, 0]) >= DEFAULT_RULE.match_iou
+    Args:
+        posed: From :func:`posed_people`.
+        answers: What all answers come to.
+    """
+    last = {one.pose.id: one for one in posed}
+    for pose in last.keys() & answers.corrections.keys():
+        one, own = last.pop(pose).correction, answers.corrections[pose]
+        what = f"posed by {one.by} at {one.when}; a task of their own counts, answered by {own.by} at {own.when}"
+        answers.notices.append(Notice(one.task, pose, what, Oddity.OVERRULED, one.by))
+    answers.corrections.update((pose, one.correction) for pose, one in last.items())
+    return list(last.values())
 
 
 def _named(posed: Posed, pose: str) -> Posed:
@@ -112,14 +104,14 @@ class _ImageReader:
     served: Mapping[str, Served]
     notices: list[Notice]
 
-    def people(self, answer: Answer) -> Iterator[tuple[Drawn, Posed | None]]:
-        """Everybody who was boxed; None with those without a joint."""
-        drawn, _ = drawn_boxes(self.annotation, answer, self.record)
+    def people(self, drawn: Sequence[Drawn], answer: Answer) -> Iterator[tuple[Drawn, Posed]]:
+        """Everybody whose box has a joint."""
         items, _ = tidy(self.annotation.result, self.record, self.skeleton)
         owned = self._owned([cast("Item", item) for item in items if isinstance(item, Mapping)], drawn, answer)
         for one in drawn:
             mine = owned[one.region]
-            yield one, self._posed(one, mine) if any(item.get("type") == "keypointlabels" for item in mine) else None
+            if any(item.get("type") == "keypointlabels" for item in mine):
+                yield one, self._posed(one, mine)
 
     def _owned(self, items: Sequence[Item], drawn: Sequence[Drawn], answer: Answer) -> dict[str, list[Item]]:
         """The items of each box: itself, its joints and what is said of them."""
@@ -128,15 +120,17 @@ class _ImageReader:
         labels: dict[str, set[str]] = {region: set() for region in boxes}
         loose: list[Item] = []
         owner = {region: region for region in boxes}
+        elsewhere = lost = 0
         for item in items:
             if item.get("type") == "keypointlabels":
-                parent = str(item.get("parentID", ""))
+                parent = str(item.get("parentID") or "")
                 if parent in boxes:
                     owner[str(item.get("id"))] = parent
                     labels[parent].add(_label(item))
+                elif parent:
+                    elsewhere += 1
                 else:
                     loose.append(item)
-        lost = 0
         for item in loose:
             around = [
                 region for region, box in boxes.items() if _holds(box, item) and _label(item) not in labels[region]
@@ -146,9 +140,12 @@ class _ImageReader:
                 labels[around[0]].add(_label(item))
             else:
                 lost += 1
+        if elsewhere:
+            hang = "hangs" if elsewhere == 1 else "they hang"
+            what = f"{counted(elsewhere, 'joint')} not used: {hang} on a box that was not drawn here, or was not used"
+            self._tell(what, Oddity.UNUSED_BOX)
         if lost:
-            what = f"{lost} joints not used: they hang on no box, and could be anybody's"
-            self.notices.append(Notice(self.record.task, "", what, Oddity.UNUSED_BOX, self.annotation.by))
+            self._tell(f"{lost} joints not used: they hang on no box, and could be anybody's", Oddity.UNUSED_BOX)
         for item in items:
             if (region := owner.get(str(item.get("id")))) is not None:
                 owned[region].append(item)
@@ -156,6 +153,9 @@ class _ImageReader:
 
     def _posed(self, one: Drawn, items: Sequence[Item]) -> Posed:
         answer = read_answer(items, self.skeleton, place="result", subject=f"annotation {self.annotation.annotation}")
+        if answer.doubled:
+            names = ", ".join(self.skeleton.keypoints[k] for k in dict.fromkeys(answer.doubled))
+            self._tell(f"placed twice, the last was taken: {names}", Oddity.DOUBLED)
         served = self.served.get(one.region)
         if served is not None and served.task == self.record.task and len(served.xy) == self.skeleton.num_keypoints:
             pose = replace(served.pose(), id=one.pose)
@@ -167,6 +167,9 @@ class _ImageReader:
         # The time and the click to submit are the image's.
         said = replace(said, task=self.record.task, seconds=None, clicks=said.clicks - 1)
         return Posed(said, pose, replace(self.record, model=named.model), self.annotation.annotation)
+
+    def _tell(self, what: str, kind: Oddity) -> None:
+        self.notices.append(Notice(self.record.task, "", what, kind, self.annotation.by))
 
 
 def _holds(box: Sequence[float], item: Item) -> bool:

@@ -93,13 +93,15 @@ def ledger_entries(
 ) -> list[Entry]:
     """The ledger of a project: every version of every usable answer about a pose, planted ones left out.
 
+    Of people who were posed in a whole image it tells the last version of each answer alone.
+
     Args:
         journal: Every annotation ever pulled.
         sent: What the tasks showed.
         standing: The corrections that stand; one that is no person's own answer but was made from several gets a line.
         times: When each task was sent, by its key, as far as that is known.
         known: See :func:`given_answers`.
-        posed: People who were posed in a whole image, as they stand.
+        posed: People who were posed in a whole image, once for each answer.
     """
     times = times or {}
     entries = [
@@ -107,11 +109,13 @@ def ledger_entries(
         for given in given_answers(journal, sent, known)
         if given.record.kind != PLANTED
     ]
+    entries += [_entry(one.correction, one.annotation, one.record, one.pose, times) for one in posed]
     own = {_name(entry.correction) for entry in entries}
     made = {(sent.records[c.task].routing, c.pose): c for c in standing if _name(c) not in own}
-    entries += [_entry(made[key], "", sent.records[made[key].task], pose, times) for key, pose in _poses(sent, made)]
-    entries += [_entry(one.correction, one.annotation, one.record, one.pose, times) for one in posed]
-    return entries
+    return [
+        *entries,
+        *(_entry(made[key], "", sent.records[made[key].task], pose, times) for key, pose in _poses(sent, made)),
+    ]
 
 
 def sent_times(folder: ReviewFolder) -> dict[str, str]:

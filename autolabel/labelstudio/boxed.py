@@ -9,11 +9,12 @@ The same person may be boxed by several people, or in several tasks, and whoever
 whether its neighbours have poses. So rectangles of different answers that overlap with IoU of one half or more are
 one person; so is a rectangle that overlaps what was asked about before, which keeps its id. A rectangle around
 somebody who has a pose already is none. What lies outside a task's picture could not be boxed there, and is left out
-when boxes are compared. Two rectangles of one answer are always two people.
+when boxes are compared. Two rectangles of one answer are always two people, and so are a rectangle and whoever its
+task showed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class BoxedPerson:
         task: Key of the task in which the person was boxed.
         by: Who did.
         asked: Whether a task of the person's own was sent already.
+        drawn: The rectangles around the person, in the order of the answers' times.
     """
 
     pose: str
@@ -91,6 +93,7 @@ class BoxedPerson:
     task: str
     by: str
     asked: bool
+    drawn: tuple[Drawn, ...] = ()
 
 
 def drawn_boxes(submitted: Submitted, answer: Answer, record: TaskRecord) -> tuple[list[Drawn], list[str]]:
@@ -145,13 +148,17 @@ def boxed_people(
                 refused.append((one, f"a box not used: pose {pose} is there already"))
             else:
                 new.append(one)
-        alike = [[_alike(one, person.box, view) for person, view in people] for one in new]
+        alike = [
+            [0.0 if person.pose in one.deliberate else _alike(one, person.box, view) for person, view in people]
+            for one in new
+        ]
         for one, i in zip(new, _pairs(alike), strict=True):
             if i is None:
                 people.append((BoxedPerson(one.pose, one.box, one.task, one.by, False), one.view))
                 i = len(people) - 1
             before, _ = people[i]
-            named.setdefault(i, BoxedPerson(before.pose, before.box, one.task, one.by, before.asked))
+            mine = named.get(i, BoxedPerson(before.pose, before.box, one.task, one.by, before.asked))
+            named[i] = replace(mine, drawn=(*mine.drawn, one))
     return list(named.values()), refused
 
 
