@@ -56,9 +56,9 @@ class Entry:
         return self.correction.pose
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """What no other line has: task, answer, and the time of this version of it."""
-        return (self.correction.task, self.annotation, self.correction.when)
+    def key(self) -> tuple[str, str, str, str]:
+        """What no other line has: task, answer, the time of this version of it, and the pose."""
+        return (self.correction.task, self.annotation, self.correction.when, self.pose)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; ``distance`` stands there for readers."""
@@ -147,11 +147,11 @@ def carry_on(folder: Path, *sources: Path) -> None:
         write_text(target, "".join(lines.values()))
 
 
-def _by_key(path: Path) -> dict[tuple[str, str, str], str]:
-    found: dict[tuple[str, str, str], str] = {}
+def _by_key(path: Path) -> dict[tuple[str, str, str, str], str]:
+    found: dict[tuple[str, str, str, str], str] = {}
     for number, line in _lines(path):
         record = json_line(line, number, str(path))
-        key = (record.text("task"), record.text("annotation"), record.text("when"))
+        key = (record.text("task"), record.text("annotation"), record.text("when"), record.text("pose"))
         found.setdefault(key, _line(record.data))
     return found
 

@@ -13,7 +13,7 @@ from autolabel.labelstudio.folder import ReviewFolder
 from autolabel.labelstudio.tasks import read_task_map
 from pipelines.console import duration
 from pipelines.loop_state import last_pulled
-from pipelines.measure import every_answer
+from pipelines.measure import every_answer, posed_in_images
 from pipelines.route import ROUTING
 
 
@@ -84,4 +84,7 @@ def spent_by_people(folder: Path) -> dict[str, Cost]:
     for answer in every_answer(pulled):
         asked, told = routing.get(answer.task, ""), answer.seconds is not None
         found[asked] = found.get(asked, Cost()) + Cost(1, answer.clicks, answer.seconds or 0.0, int(told))
+    for posed in posed_in_images(pulled):
+        asked = routing.get(posed.task, "")
+        found[asked] = found.get(asked, Cost()) + Cost(0, posed.clicks)
     return found

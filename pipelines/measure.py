@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.labelstudio.images import IMAGES, ImageCheck, read_images
+from autolabel.labelstudio.tasks import IMAGE
 from autolabel.ledger import LEDGER, read_ledger
 from autolabel.manifest import Manifest
 from autolabel.merge import CORRECTIONS, SEEN, Correction, read_corrections
@@ -36,7 +37,7 @@ class Effort:
         if pulled is None:
             return cls()
         answers = every_answer(pulled)
-        return cls(len(answers), sum(answer.clicks for answer in answers))
+        return cls(len(answers), sum(answer.clicks for answer in (*answers, *posed_in_images(pulled))))
 
     def to_dict(self) -> dict[str, int]:
         """The JSON form, as ``autolabel.report.rounds`` reads it."""
@@ -53,15 +54,26 @@ def every_answer(pulled: Path) -> list[Correction | ImageCheck]:
         pulled: The folder that a pull wrote.
 
     Returns:
-        One entry for each answer, as it was changed last, in no particular order.
+        One entry for each answer, as it was changed last, in no particular order. People who were posed in a whole
+        image are none, it was opened once for all of them; see :func:`posed_in_images`.
     """
     k = Manifest.open(pulled).skeleton.num_keypoints
     history = [entry for entry in read_ledger(pulled / LEDGER, k) if entry.annotation]
-    last = {(entry.correction.task, entry.annotation): entry.correction for entry in history}
-    told = {task for task, _ in last}
+    last = {(entry.correction.task, entry.annotation): entry.correction for entry in history if entry.kind != IMAGE}
+    told = {entry.correction.task for entry in history}
     checks = read_corrections(pulled / CHECKS, k) if (pulled / CHECKS).is_file() else []
     others = (answer for answer in (*read_corrections(pulled / CORRECTIONS, k), *checks) if answer.task not in told)
     return [*last.values(), *others, *read_images(pulled / IMAGES)]
+
+
+def posed_in_images(pulled: Path) -> list[Correction]:
+    """What people stated of everybody whom they boxed and posed in a whole image, an entry a person and answer.
+
+    Args:
+        pulled: The folder that a pull wrote.
+    """
+    history = read_ledger(pulled / LEDGER, Manifest.open(pulled).skeleton.num_keypoints)
+    return [entry.correction for entry in history if entry.kind == IMAGE]
 
 
 def round_record(

@@ -3,7 +3,8 @@
 What a person labelled never vanishes: an answered pose that the base no longer holds is put back, which is a
 conflict. Somebody who was boxed was never there, and is *added* once answered. Until then a boxed person *waits* in
 the image, as a box with the state "boxed", so that no export takes the image for complete; the answer takes its place.
-Whoever waits in the base and was boxed by mistake, as the pull says (``retracted.jsonl``), is taken out again.
+Whoever waits in the base, or was posed in a whole image, and is boxed no more, as the pull says (``retracted.jsonl``),
+is taken out again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from autolabel.labelstudio.folder import read_lines
 from autolabel.manifest import COMMIT, Manifest
-from autolabel.merge import BOXED, BOXES, RETRACTED, Conflict, Correction, State
+from autolabel.merge import BOXED, BOXES, RETRACTED, SEEN, Conflict, Correction, State
 from autolabel.poses import Poses, Sample
 from autolabel.similarity import keypoint_similarity, similarity_area
 from autolabel.skeleton import Skeleton
@@ -142,7 +143,7 @@ class _Whole:
 
 def _whole(sample: Sample, theirs: Theirs, skeleton: Skeleton) -> _Whole:
     own, none = sample.poses, Poses.empty(skeleton.num_keypoints)
-    out = _waits(own) & np.isin(own.id, list(theirs.retracted))
+    out = (_waits(own) | _posed(own)) & np.isin(own.id, list(theirs.retracted))
     if not out.any() and sample.key not in theirs.answered and sample.key not in theirs.waiting:
         return _Whole(sample, list(range(len(own))), _waiting(sample), [])
     answered, waiting = theirs.answered.get(sample.key, none), theirs.waiting.get(sample.key, none)
@@ -181,6 +182,11 @@ def _by_image(samples: Iterable[Sample]) -> dict[SampleKey, Poses]:
 
 def _waits(poses: Poses) -> NDArray[np.bool_]:
     return np.array([attributes.get("state") == BOXED for attributes in poses.attributes], bool)
+
+
+def _posed(poses: Poses) -> NDArray[np.bool_]:
+    """(N,) boxed people whose pose a person stated; where no answer says so any more, a pull retracts them."""
+    return np.array([BOXED in a and a.get("state") in SEEN for a in poses.attributes], bool)
 
 
 def _rejected(poses: Poses) -> NDArray[np.bool_]:

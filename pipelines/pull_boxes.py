@@ -10,7 +10,6 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,6 @@ class Boxed:
         samples: Their images, each with a pose a person: a box, no keypoints, the state "boxed".
         waiting: How many they are.
         unasked: How many of them have no task of their own yet.
-        notices: Rectangles that were not used, and why.
         retracted: Ids of people who were boxed in some answer, and whom no answer boxes any more; each with the key of
             the task in which that was.
     """
@@ -54,45 +52,80 @@ class Boxed:
     samples: list[Sample]
     waiting: int
     unasked: int
-    notices: list[Notice]
     retracted: Mapping[str, str]
 
 
-def read_boxed(
+@dataclass(frozen=True, eq=False)
+class PeopleBoxed:
+    """Everybody who was boxed in the answers that stand.
+
+    Attributes:
+        given: Each answer with its rectangles, in the order of the answers' times.
+        samples: The images in which somebody drew, as they were sent.
+        people: Who was boxed in each of them.
+    """
+
+    given: Sequence[tuple[Annotation, Sequence[Drawn]]]
+    samples: Mapping[SampleKey, Sample]
+    people: Mapping[SampleKey, Sequence[BoxedPerson]]
+
+
+def read_people_boxed(
     annotations: Mapping[str, Sequence[Annotation]],
     sent: Sent,
     corrections: Mapping[str, Correction],
     understood: Mapping[tuple[str, str], Answer],
-    journal: Iterable[Annotation] = (),
-) -> Boxed:
-    """Work out who was boxed.
+    notices: list[Notice],
+) -> PeopleBoxed:
+    """Work out who was boxed, posed at once or not.
 
     Args:
         annotations: The standing ones by task, in the order of their times.
         sent: What the tasks showed.
-        corrections: The standing answers by pose id: whom they reject stands nowhere, whom they answer waits no more.
+        corrections: The standing answers to tasks of one pose, by pose id: whom they reject stands nowhere.
         understood: What each usable annotation says, by its key.
-        journal: Every version of every annotation, those that were overruled or deleted too.
+        notices: Gets a line for every rectangle that was not used.
     """
-    notices: list[Notice] = []
-    drawn = _drawn(annotations, sent, lambda annotation, _: understood.get(annotation.key), notices)
+    given = _drawn(annotations, sent, lambda annotation, _: understood.get(annotation.key), notices)
+    drawn = _by_image(given)
     images = _Images.of(sent, drawn, corrections)
-    samples: list[Sample] = []
-    people: list[BoxedPerson] = []
-    for key, sample in images.samples.items():
-        found, refused = boxed_people(drawn[key], images.asked[key], images.known[key])
+    people: dict[SampleKey, list[BoxedPerson]] = {}
+    for key in images.samples:
+        people[key], refused = boxed_people(drawn[key], images.asked[key], images.known[key])
         notices += [
             Notice(one.task, sent.records[one.task].pose, why, Oddity.UNUSED_BOX, one.by) for one, why in refused
         ]
+    return PeopleBoxed(given, images.samples, people)
+
+
+def read_boxed(
+    boxed: PeopleBoxed,
+    annotations: Mapping[str, Sequence[Annotation]],
+    sent: Sent,
+    corrections: Mapping[str, Correction],
+    journal: Iterable[Annotation] = (),
+) -> Boxed:
+    """Work out who of the boxed people waits for a pose.
+
+    Args:
+        boxed: Everybody who was boxed.
+        annotations: The standing ones by task.
+        sent: What the tasks showed.
+        corrections: The standing answers by pose id, of posed people too: whom they answer waits no more.
+        journal: Every version of every annotation, those that were overruled or deleted too.
+    """
+    samples: list[Sample] = []
+    people: list[BoxedPerson] = []
+    for key, found in boxed.people.items():
         if open_ := [person for person in found if person.pose not in corrections]:
-            samples.append(sample.with_poses(waiting_poses(open_, sent.skeleton.num_keypoints)))
+            samples.append(boxed.samples[key].with_poses(waiting_poses(open_, sent.skeleton.num_keypoints)))
             people += open_
     overruled = _overruled(journal, annotations)
     before = _drawn(overruled, sent, lambda old, record: understand(old, record, sent.skeleton).answer, [])
-    ever = {one.pose: one.task for part in (before, drawn) for mine in chain(*part.values()) for one in mine}
+    ever = {one.pose: one.task for _, mine in (*before, *boxed.given) for one in mine}
     stand = corrections.keys() | {person.pose for person in people}
     retracted = {pose: task for pose, task in ever.items() if pose not in stand}
-    return Boxed(samples, len(people), sum(not person.asked for person in people), notices, retracted)
+    return Boxed(samples, len(people), sum(not person.asked for person in people), retracted)
 
 
 def write_boxed(out: Path, boxed: Boxed, sent: Sent, parents: Sequence[Parent]) -> None:
@@ -125,8 +158,8 @@ def _drawn(
     sent: Sent,
     read: Callable[[Annotation, TaskRecord], Answer | None],
     notices: list[Notice],
-) -> dict[SampleKey, list[list[Drawn]]]:
-    """The rectangles of every answer by image, the answers in the order of their times."""
+) -> list[tuple[Annotation, list[Drawn]]]:
+    """Every answer that has any with its rectangles, in the order of the answers' times."""
     found: list[tuple[Annotation, list[Drawn]]] = []
     for annotation, record in _of_tasks(annotations, sent):
         answer = read(annotation, record)  # what cannot be used is told with its pose
@@ -138,8 +171,12 @@ def _drawn(
         notices += [Notice(record.task, record.pose, text, Oddity.UNUSED_BOX, annotation.by) for text in why]
         if mine:
             found.append((annotation, mine))
+    return sorted(found, key=lambda pair: (pair[0].time, pair[0].key))
+
+
+def _by_image(given: Iterable[tuple[Annotation, list[Drawn]]]) -> dict[SampleKey, list[list[Drawn]]]:
     images: dict[SampleKey, list[list[Drawn]]] = {}
-    for _, mine in sorted(found, key=lambda pair: (pair[0].time, pair[0].key)):
+    for _, mine in given:
         images.setdefault(mine[0].sample, []).append(mine)
     return images
 

@@ -18,7 +18,7 @@ class PersonCounts:
 
     Attributes:
         by: Who.
-        answers: Usable answers about poses.
+        answers: Usable answers about poses, of people who were posed in a whole image too.
         images: Usable answers about whole images.
         keypoints: How many keypoints were kept, moved, added, removed and marked; those of rejected poses left out, and
             of poses whose sides were swapped, where all would count as moved from one side to the other.

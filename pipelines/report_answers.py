@@ -19,6 +19,7 @@ from autolabel.reviewer_quality import Look
 from autolabel.similarity import oks_matrix
 from autolabel.skeleton import Skeleton
 from pipelines.loop_state import Loop
+from pipelines.measure import posed_in_images
 from pipelines.pull_answers import CHECKS, Sent
 from pipelines.pull_ledger import Given, given_answers
 from pipelines.route import ROUTING
@@ -50,6 +51,8 @@ def answered(loop: Loop, last: int, *, whole: bool) -> Answered | None:
         Work(_step(sent.records, c.task, steps), 1, c.clicks, c.seconds or 0.0, int(c.seconds is not None))
         for c in read_images(pulled / IMAGES)
     ]
+    # The openings and the time of these are the images'.
+    images += [Work(_step(sent.records, c.task, steps), 0, c.clicks) for c in posed_in_images(pulled)]
     calibrated = {f"round {n}" for n in range(1, last + 1) if (loop.round(n - 1) / "calibrator.json").is_file()}
     given = list(_answers(_given(folder, sent, pulled, steps, whole=whole), sent, steps, calibrated, _test_poses(loop)))
     if not given and not images:
