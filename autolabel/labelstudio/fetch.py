@@ -5,7 +5,8 @@ journal. A task's ``updated_at`` moves whenever one of its annotations is made, 
 tells what to read again. A little of what was read before is read again too, because a busy server shows a change a
 moment after its time; what the journal knows counts once. That time is of the server's clock, which may be set back: so
 afterwards a list of all tasks, without their answers, is held against the journal, and the tasks that differ are read
-again.
+again. A server that was killed between an answer and its count of answers shows no sign of that answer, neither a time
+nor a number: so where few tasks are left without one, all of these are read again too.
 
 The journal is written first, the cursor after it, a page at a time: a process that is killed anywhere reads a page
 again and loses nothing. One annotation that cannot be read stops no other: it is kept with its fault, without its
@@ -97,7 +98,7 @@ def fetch(
             write_text(path, json.dumps({"url": server.url, "project": project, "updated_at": reached}) + "\n")
             task.advance(len(page), new=len(reading.new))
         if start:
-            missed = [remote.id for remote in server.task_list(project) if reading.missed(remote)]
+            missed = _to_read_again(reading, server.task_list(project))
             for page in _pages(server.answers_of(project, missed) if missed else iter(())):
                 reading.take(page)
                 task.advance(len(page), new=len(reading.new))
@@ -129,6 +130,10 @@ class _Reading:
         self.seen += len(page)
         self.unknown += len(page) - len(ours)
 
+    def unanswered(self, remote: RemoteTask) -> bool:
+        """Whether a task is ours and the journal holds no answer to it."""
+        return remote.key in self.tasks and not self.journal.live(remote.key, remote.created_at)
+
     def missed(self, remote: RemoteTask) -> bool:
         """Whether a task was answered otherwise than the journal holds, by the count of its answers and its time."""
         if remote.key not in self.tasks:
@@ -141,6 +146,17 @@ class _Reading:
             return False
         since = read_time(changed) - max(entry.time for entry in known)
         return not timedelta() <= since <= OVERLAP
+
+
+def _to_read_again(reading: _Reading, listed: Iterable[RemoteTask]) -> list[int]:
+    """Numbers of the tasks that differ from the journal; and of those without an answer, if they are a page at most."""
+    differ, unanswered = list[int](), list[int]()
+    for remote in listed:
+        if reading.missed(remote):
+            differ.append(remote.id)
+        elif len(unanswered) <= PAGE and reading.unanswered(remote):
+            unanswered.append(remote.id)
+    return differ + (unanswered if len(unanswered) <= PAGE else [])
 
 
 def read_cursor(path: Path, url: str, project: int) -> str:

@@ -48,7 +48,7 @@ class Fake:
         for task in self.tasks:
             data, there = task["data"], task["annotations"]
             key = data.get("task_key") if isinstance(data, dict) else None
-            count = len(there) if isinstance(there, list) else 0
+            count = task.get("counted", len(there) if isinstance(there, list) else 0)
             made = task.get("created_at", "")
             yield RemoteTask(task["id"], key if isinstance(key, str) else "", {}, task["updated_at"], count, made)
 
@@ -153,7 +153,32 @@ def test_a_deletion_that_moved_no_time_is_seen(desk: Desk) -> None:
     desk.fetch()
     desk.server.tasks[1]["annotations"] = []
     assert len(desk.fetch().deleted) == 1
-    assert desk.server.read_again == [1], "and no more than that is read again"
+    assert desk.server.read_again == [1, 0], "and nothing else is read again but what has no answer"
+
+
+def uncounted(server: Fake, i: int) -> None:
+    """Answer task i on a server that dies before it counts the answer and moves the task's time."""
+    before = server.tasks[i]["updated_at"]
+    server.answer(i, 400)
+    server.tasks[i] |= {"updated_at": before, "counted": 0}
+
+
+def test_an_answer_that_the_server_never_counted_is_found_among_the_last_tasks(desk: Desk) -> None:
+    desk.server.answer(0, 600)
+    desk.server.answer(2, 610)
+    desk.fetch()
+    uncounted(desk.server, 1)
+    assert [a.task for a in desk.fetch().new] == ["t1"]
+    assert desk.server.read_again == [1]
+
+
+@pytest.mark.parametrize(("open_tasks", "read"), [(PAGE, True), (PAGE + 1, False)])
+def test_many_open_tasks_are_not_read_every_time(tmp_path: Path, open_tasks: int, read: bool) -> None:
+    desk = Desk(tmp_path, imported(open_tasks + 1))
+    desk.server.answer(0, 600)
+    desk.fetch()
+    desk.fetch()
+    assert len(desk.server.read_again) == (open_tasks if read else 0)
 
 
 def test_nothing_is_lost_when_the_server_s_clock_steps_back(desk: Desk) -> None:
