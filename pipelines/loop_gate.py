@@ -30,9 +30,8 @@ from autolabel.run import DONE
 from autolabel.skeleton import Skeleton
 from autolabel.split import united_groups
 from pipelines.check import Checked, check
-from pipelines.loop_lessons import taught
 from pipelines.loop_predict import digest_in_force, digest_of_weights, predicted_by, predicted_with
-from pipelines.loop_state import GATE, Loop, to_gate_by, to_learn_from
+from pipelines.loop_state import GATE, Loop, taught, to_gate_by, to_learn_from
 from pipelines.subset import with_poses
 
 LISTED = 20

@@ -27,13 +27,10 @@ from autolabel.route import Order
 from pipelines.certify_read import ACCEPTED
 from pipelines.fill import Filled, Said, Teacher, fill_open, keep_sure
 from pipelines.loop_predict import predicted_with
-from pipelines.loop_state import Loop, kept_apart, round_folders
+from pipelines.loop_state import FILLED, Loop, kept_apart, round_folders
 from pipelines.pull_answers import Sent
 from pipelines.route import ROUTING
 from pipelines.subset import with_poses
-
-FILLED = "filled"
-"""Folder of a round's training poses beside the corrections, and of what was filled in."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +89,6 @@ def lessons(loop: Loop, n: int, corrected: Manifest, *, batch: int, steps: int) 
     if sure is not None:
         found.append(Lessons("accepted", sure.manifest, share.accepted, sure.keypoints))
     return found
-
-
-def taught(folder: Path) -> set[str]:
-    """Ids of the poses of which any round's network learnt what the one before it said."""
-    parts = (here / FILLED / "accepted" / "poses" for here in round_folders(folder))
-    return {pose for part in parts if (part / COMMIT).is_file() for pose in _ids(Manifest.open(part))}
 
 
 def said_by_people(folder: Path, pulled: Manifest) -> Said:
@@ -170,9 +161,9 @@ def _by_cause(loop: Loop, corrected: Manifest) -> tuple[list[str], list[str]]:
 def _accepted(loop: Loop, n: int, count: int) -> list[str]:
     """So many of the poses that round ``n``'s routing accepts, drawn by lot; none that measures or was sent to people.
 
-    A pose that is drawn to be measured later may be among them, but none that was measured before: poses that a network
-    taught itself are rarer among the measured than among those that nobody opened, and their doubt comes out a little
-    too small. Only the audit, which is drawn after all learning, is free of that. What was drawn once stays drawn.
+    Poses that a network taught itself calibrate and choose nothing later (:func:`pipelines.loop_state.taught`), so that
+    their doubt, which no answer checks, may come out too small. The audit is drawn from all of them and sees that. What
+    was drawn once stays drawn.
     """
     file = loop.round(n) / "routing" / ACCEPTED
     if not count or not file.is_file():

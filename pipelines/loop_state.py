@@ -38,6 +38,9 @@ GATE = "gate.json"
 COLD = "cold"
 """The folder of a cold start, in round 0's."""
 
+FILLED = "filled"
+"""Folder of a round's training poses beside the corrections, and of what was filled in."""
+
 HELD = "held.txt"
 """A routing's list of poses that resemble those of its audit."""
 
@@ -201,15 +204,22 @@ def kept_apart(loop: Loop) -> tuple[set[str], set[str]]:
     return _drawn_as_proof(loop.folder, _PROOF) | _held(loop.folder), images
 
 
+def taught(folder: Path) -> set[str]:
+    """Ids of the poses of which some round's network learnt, or was to learn, what the one before it said."""
+    parts = (here / FILLED / "accepted" / "poses" for here in round_folders(folder))
+    made = (Manifest.open(part) for part in parts if (part / COMMIT).is_file())
+    return {pose for one in made for i in range(one.num_parts) for pose in one.poses(i).id.tolist()}
+
+
 def to_calibrate_on(loop: Loop, pulled: Manifest) -> list[str]:
     """Ids of the settled poses that rounds drew at random to calibrate on."""
-    drawn = _drawn_as_proof(loop.folder, _FITS_CALIBRATOR)
+    drawn = _drawn_as_proof(loop.folder, _FITS_CALIBRATOR) - taught(loop.folder)
     return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
 
 
 def to_develop_on(loop: Loop, pulled: Manifest) -> list[str]:
     """Ids of the settled poses that rounds drew at random to choose by, which neither network nor calibrator saw."""
-    drawn = _drawn_as_proof(loop.folder, _DEVELOPS)
+    drawn = _drawn_as_proof(loop.folder, _DEVELOPS) - taught(loop.folder)
     return sorted(pose for pose, state in _states(pulled) if state in SETTLED and pose in drawn)
 
 

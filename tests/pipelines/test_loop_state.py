@@ -14,10 +14,12 @@ from autolabel.merge import CORRECTIONS, read_corrections, write_corrections
 from autolabel.progress import SILENT
 from autolabel.project import Project
 from pipelines.loop_state import (
+    FILLED,
     Loop,
     last_pulled,
     open_tasks,
     read_seconds,
+    taught,
     to_calibrate_on,
     to_develop_on,
     to_gate_by,
@@ -27,6 +29,7 @@ from pipelines.loop_state import (
 from pipelines.pull import pull
 from pipelines.push import push
 from pipelines.simulated_reviewer import SimulatedReviewer
+from pipelines.subset import with_poses
 from tests.pipelines.plants import whole
 
 KINDS = ["review", "review", "calibration", "audit", "random", "review"]
@@ -68,6 +71,17 @@ def test_every_portion_serves_one_purpose(review_case: Any) -> None:
     assert to_learn_from(loop, pulled) == ["pose-0"]
     assert to_develop_on(loop, pulled) == ["pose-1"]
     assert to_gate_by(loop, pulled) == ["pose-2"]
+    assert to_calibrate_on(loop, pulled) == ["pose-3", "pose-5"]
+
+
+def test_what_a_network_taught_itself_calibrates_and_chooses_nothing(review_case: Any) -> None:
+    entries = [{"pose": f"pose-{i}", "kind": "development" if i < 3 else "calibration"} for i in range(6)]
+    push(review_case.route(*entries), project=review_case.project)
+    loop, pulled = loop_of(review_case), answered(review_case, ["reviewed"] * 6)
+    lesson = loop.round(1) / FILLED / "accepted" / "poses"
+    with_poses(pulled, ["pose-1", "pose-4"], out=lesson, stage="select")
+    assert taught(loop.folder) == {"pose-1", "pose-4"}
+    assert to_develop_on(loop, pulled) == ["pose-0", "pose-2"]
     assert to_calibrate_on(loop, pulled) == ["pose-3", "pose-5"]
 
 
