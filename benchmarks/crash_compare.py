@@ -1,8 +1,9 @@
 """Whether a project that was killed again and again ended where the undisturbed one did.
 
-Compared is everything that a loop leaves: every manifest with each value of each pose, every routing, correction and
-history of a keypoint, networks weight by weight, the rounds' numbers, the certificate and the exports. Left out is what
-cannot be the same twice: times, how long computing took, and the server's own numbers. Then tasks and answers are
+Compared is everything that a loop leaves: every manifest with each value of each pose, every routing in its order,
+every correction, answer about an image and history of a keypoint, networks weight by weight, the rounds' numbers, the
+certificate and the exports; and of what people are shown the task map, the tasks, their crops and the form. Left out is
+what cannot be the same twice: times, how long computing took, and the server's own numbers. Then tasks and answers are
 counted: each task once where people find it, each answer once in the journal and as it was submitted.
 """
 
@@ -31,8 +32,14 @@ _NUMBERS = frozenset({"annotation", "url"})
 """Fields that hold what the server made up."""
 _DIGEST = "answers"
 """A certificate's digest of the files of answers, with the times in them; elsewhere a number."""
-_UNLIKE = frozenset({"run.json", "run.log", "seconds.json", "state.pt", "report.html", "images.jsonl", COMMIT})
+_UNLIKE = frozenset({"run.json", "run.log", "seconds.json", "state.pt", "report.html", COMMIT})
+_NOTED = "rounds/*/images.jsonl"
+"""What a round noted of the images' files: their sizes and times."""
 _READ = (".json", ".jsonl", ".txt", ".md", ".safetensors", ".yaml")
+_SHOWN = ("taskmap.jsonl", "form.xml", "tasks/*.json", "crops/*.jpg", f"sent/*/{COMMIT}")
+"""What is compared of ``labelstudio``: the rest is the journal, whose answers are counted, and about the server."""
+_IN_ORDER = "routing"
+"""The folder in which the order of lines is that of the tasks."""
 
 
 def differences(whole: Path, killed: Path) -> list[str]:
@@ -59,9 +66,14 @@ def _compared(project: Path) -> Iterator[str]:
     """What is compared, as paths below the project."""
     for top in ("rounds", "audit", "dataset", "yolo"):
         for file in (project / top).rglob("*"):
-            hidden = any(part.startswith(".") for part in file.relative_to(project).parts)
-            if not hidden and (file.name == COMMIT or (file.suffix in _READ and file.name not in _UNLIKE)):
-                yield str(file.relative_to(project))
+            name = file.relative_to(project)
+            if any(part.startswith(".") for part in name.parts) or name.match(_NOTED):
+                continue
+            if file.name == COMMIT or (file.suffix in _READ and file.name not in _UNLIKE):
+                yield str(name)
+    for shown in _SHOWN:
+        for file in (project / "labelstudio").glob(shown):
+            yield str(file.relative_to(project))
     for file in project.iterdir():
         if file.suffix in _READ:
             yield file.name
@@ -93,13 +105,13 @@ def _unlike(a: Poses, b: Poses) -> Iterator[str]:
 
 
 def _same(a: Path, b: Path) -> bool:
-    """Whether two files say the same, times and the server's numbers aside; the lines of histories in any order."""
+    """Whether two files say the same, times and the server's numbers aside; lines in any order but in routings."""
     if a.suffix == ".json":
         x, y = (_timeless(json.loads(file.read_text(encoding="utf-8"))) for file in (a, b))
         return x == y
     if a.suffix == ".jsonl":
-        x, y = (Counter(json.dumps(_timeless(line), sort_keys=True) for line in read_lines(file)) for file in (a, b))
-        return x == y
+        x, y = ([json.dumps(_timeless(line), sort_keys=True) for line in read_lines(file)] for file in (a, b))
+        return x == y if a.parent.name == _IN_ORDER else Counter(x) == Counter(y)
     if a.suffix == ".safetensors":  # the order in its head differs from process to process
         x, y = load_file(a), load_file(b)
         return x.keys() == y.keys() and all(np.array_equal(x[name], y[name], equal_nan=True) for name in x)

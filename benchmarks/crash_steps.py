@@ -14,8 +14,8 @@ from pathlib import Path
 COMMITS = ("manifest.json", "done.json", "routing.json", "data.yaml")
 _NO_STEP = frozenset({"autolabel.toml", "seconds.json", "run.json", "images.jsonl"})
 _LEAVES = (".json", ".html", ".md")
-_SHARE = 0.9
-"""A moment lies in this first part of a step, because no two runs take exactly as long."""
+_OF_LAST = 0.9
+"""A moment in the last step lies in this first part of it: no two runs take exactly as long, and after it is nothing."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def moments(steps: Sequence[Step], kills: int, rng: random.Random) -> list[Momen
     kinds = sorted({step.kind for step in steps})
     drawn = kinds if len(kinds) <= kills else rng.sample(kinds, kills)
     chosen = [rng.choice([i for i, step in enumerate(steps) if step.kind == kind]) for kind in drawn]
-    made = [Moment(i, steps[i], rng.uniform(0, _SHARE)) for i in chosen]
+    made = [Moment(i, steps[i], rng.random() * _most(steps, i)) for i in chosen]
     more, whole = kills - len(drawn), sum(step.seconds for step in steps)
     made += [_moment(steps, (part + rng.random()) / more * whole) for part in range(more)]
     return sorted(made, key=lambda moment: (moment.place, moment.share))
@@ -138,9 +138,14 @@ def _moment(steps: Sequence[Step], seconds: float) -> Moment:
     """The moment so many seconds after the beginning."""
     for i, step in enumerate(steps):
         if seconds < step.seconds:
-            return Moment(i, step, _SHARE * seconds / step.seconds)
+            return Moment(i, step, _most(steps, i) * seconds / step.seconds)
         seconds -= step.seconds
-    return Moment(len(steps) - 1, steps[-1], _SHARE)
+    return Moment(len(steps) - 1, steps[-1], _OF_LAST)
+
+
+def _most(steps: Sequence[Step], place: int) -> float:
+    """The largest share of a step that a moment may lie at."""
+    return _OF_LAST if place == len(steps) - 1 else 1.0
 
 
 def with_server(made: Collection[Moment], kills: int, rng: random.Random) -> set[Moment]:
