@@ -15,7 +15,7 @@ COMMITS = ("manifest.json", "done.json", "routing.json", "data.yaml")
 _NO_STEP = frozenset({"autolabel.toml", "seconds.json", "run.json", "images.jsonl"})
 _LEAVES = (".json", ".html", ".md")
 _OF_LAST = 0.9
-"""A moment in the last step lies in this first part of it: no two runs take exactly as long, and after it is nothing."""
+"""A moment in the last step lies in this first part of it: no two runs take as long, and then comes nothing."""
 
 
 @dataclass(frozen=True)
