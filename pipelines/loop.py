@@ -38,6 +38,7 @@ from pipelines.loop_state import (
     Waiting,
     last_pulled,
     round_folders,
+    settle_seconds,
     waits_for_reviewers,
 )
 from pipelines.loop_stop import note_stop
@@ -129,6 +130,7 @@ def run(
     loop = Loop(folder, read_project(folder), reviewer, truth, progress, patience)
     try:
         with held(folder):
+            settle_seconds(folder)
             require_intact(loop)
             last = _rounds(loop)
             if audit:

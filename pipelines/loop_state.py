@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,9 @@ HELD = "held.txt"
 """A routing's list of poses that resemble those of its audit."""
 
 _SECONDS = "seconds.json"
+_UNDER_WAY = "under way"
+"""Names the step there that has begun; the file's own time is when."""
+
 _PROOF = frozenset(KINDS) - {"review", BLIND}
 """Kinds of tasks whose answers measure, and from which a network must never learn. A blind answer is laid over nothing;
 its pose is audited, and then has a task of that kind too, or it is a decoy, and may be learnt from as reviewed.
@@ -128,15 +131,17 @@ class Loop:
 
     @contextmanager
     def timed(self, here: Path, step: str) -> Generator[None]:
-        """Add the time of a block to a step's, in the folder's ``seconds.json``: a killed process does not lose it."""
+        """Add the time of a block to a step's, in the folder's ``seconds.json``.
+
+        The step that begins is noted there, so that :func:`settle_seconds` knows of one in which the process is killed.
+        """
+        here.mkdir(parents=True, exist_ok=True)
+        _note_seconds(here, {**read_seconds(here), _UNDER_WAY: step})
         start = time.perf_counter()
         try:
             yield
         finally:
-            spent = read_seconds(here)
-            spent[step] = spent.get(step, 0.0) + time.perf_counter() - start
-            here.mkdir(parents=True, exist_ok=True)
-            write_text(here / _SECONDS, json.dumps(spent) + "\n")
+            _spend(here, step, time.perf_counter() - start)
 
 
 def promoted(here: Path) -> bool:
@@ -156,9 +161,38 @@ def promoted(here: Path) -> bool:
 
 
 def read_seconds(here: Path) -> dict[str, float]:
-    """Time by step of a folder's steps so far."""
+    """Time by step of a folder's steps so far; not yet that of a step which is under way."""
+    return {step: spent for step, spent in _noted_seconds(here).items() if not isinstance(spent, str)}
+
+
+def settle_seconds(folder: Path) -> None:
+    """Add the time of steps in which a process was killed, until the last file that it wrote into their folder.
+
+    Call it before anything is written there again. What such a step did after that file is lost, and its time with it.
+
+    Args:
+        folder: The project, held by the caller.
+    """
+    for here in (*round_folders(folder), folder / "audit"):
+        step = _noted_seconds(here).get(_UNDER_WAY)
+        if isinstance(step, str):
+            begun, last = (here / _SECONDS).stat().st_mtime, max(file.lstat().st_mtime for file in here.rglob("*"))
+            _spend(here, step, last - begun)
+
+
+def _spend(here: Path, step: str, seconds: float) -> None:
+    """Add time to a step's that has ended."""
+    spent = read_seconds(here)
+    _note_seconds(here, {**spent, step: spent.get(step, 0.0) + seconds})
+
+
+def _noted_seconds(here: Path) -> dict[str, float | str]:
     file = here / _SECONDS
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _note_seconds(here: Path, noted: Mapping[str, float | str]) -> None:
+    write_text(here / _SECONDS, json.dumps(noted) + "\n")
 
 
 def asked_skeleton(loop: Loop) -> Skeleton | None:

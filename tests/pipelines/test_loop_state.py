@@ -1,6 +1,10 @@
 """What a loop may learn from and calibrate on, whose turn it is, and what its steps have cost."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from pipelines.loop_state import (
     last_pulled,
     open_tasks,
     read_seconds,
+    settle_seconds,
     taught,
     to_calibrate_on,
     to_develop_on,
@@ -187,6 +192,46 @@ def test_time_adds_up_over_runs_and_failures(review_case: Any, tmp_path: Path) -
     spent = read_seconds(tmp_path / "01")
     assert spent["train"] > first > 0
     assert set(spent) == {"train", "score"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from autolabel.progress import SILENT
+from autolabel.project import Project
+from pipelines.loop_state import Loop
+
+project = Path(sys.argv[1])
+loop = Loop(project, Project.model_validate({"name": "p", "corpus": {"images": "i"}}), None, None, SILENT)
+here = loop.round(1)
+with loop.timed(here, "predict"):
+    pass
+with loop.timed(here, "predict"):
+    (here / "predicted").mkdir()
+    part = here / "predicted" / "poses-00000.parquet"
+    part.touch()
+    written = (here / "seconds.json").stat().st_mtime + 100  # as if it had taken so long
+    os.utime(part, (written, written))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_time_of_a_killed_step_counts_until_its_last_file(review_case: Any, tmp_path: Path) -> None:
+    here = tmp_path / "rounds" / "01"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    before = read_seconds(here)["predict"]
+    for _ in range(2):  # what is settled is settled once
+        settle_seconds(tmp_path)
+        assert read_seconds(here) == {"predict": pytest.approx(before + 100, abs=0.01)}
+
+
+def test_a_step_that_is_under_way_has_no_time_yet(review_case: Any, tmp_path: Path) -> None:
+    settle_seconds(tmp_path)
+    with loop_of(review_case).timed(tmp_path / "audit", "review"):
+        assert read_seconds(tmp_path / "audit") == {}
+    assert set(read_seconds(tmp_path / "audit")) == {"review"}
 
 
 def test_the_network_of_a_round_is_the_last_that_was_trained(review_case: Any) -> None:
