@@ -130,6 +130,7 @@ def _row(subject: Subject, project: Path, desk: Desk, ran: Ran, differs: Sequenc
         "seconds": round(ran.seconds, 1),
         "steps": len(ran.steps),
         "kills": len(ran.rows),
+        "where aimed": sum(row["hit"] == row["aimed"] for row in ran.rows),
         "server killed": sum(row["server"] for row in ran.rows),
         "answers": len(desk.given),
         **{

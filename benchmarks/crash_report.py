@@ -28,11 +28,11 @@ def by_kind(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 def section(rows: Sequence[Row]) -> str:
     """The tables of the page: a line a run, and a line a kind of step."""
-    head = ["project", "run", "kills", "with the server", "answers", "values that differ", "lost", "doubled", "wrong"]
-    lines = [head]
+    head = ["project", "run", "kills", "where aimed", "with the server", "answers"]
+    lines = [[*head, "values that differ", "lost", "doubled", "wrong"]]
     for row in (row for row in rows if row["what"] == "run"):
         parts = (sum(row[f"{of} {name}"] for of in ("tasks", "answers")) for name in ("lost", "doubled", "wrong"))
-        names = ("kills", "server killed", "answers", "differences")
+        names = ("kills", "where aimed", "server killed", "answers", "differences")
         lines.append([row["project"], row["run"], *(f"{value:,}" for value in (*(row[n] for n in names), *parts))])
     kinds = by_kind(rows)
     steps = [list(kinds[0]), *([str(cell) for cell in line.values()] for line in kinds)] if kinds else []

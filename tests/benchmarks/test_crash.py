@@ -69,7 +69,7 @@ def test_kills_change_nothing(subject: Subject, launcher: Launcher) -> None:
     assert all(bar["met"] for bar in bars(rows, kills=3, server_kills=0)), rows
     runs, kills = ([row for row in rows if row["what"] == what] for what in ("run", "kill"))
     assert [row["kills"] for row in runs] == [0, 3]
-    assert len(kills) == 3 and sum(row["hit"] == row["aimed"] for row in kills) >= 2, kills
+    assert len(kills) == 3 and runs[1]["where aimed"] == sum(row["hit"] == row["aimed"] for row in kills) >= 2, kills
 
 
 @pytest.mark.slow
@@ -327,8 +327,8 @@ def test_a_watch_tells_the_steps_of_a_run(tmp_path: Path) -> None:
 def rows() -> list[dict[str, Any]]:
     clean = {"what": "run", "project": "demo", "answers": 1200, "differences": 0, **dict.fromkeys(WHOLE, 0)}
     runs = [
-        {**clean, "run": "undisturbed", "kills": 0, "server killed": 0},
-        {**clean, "run": "killed-1", "kills": 4, "server killed": 2},
+        {**clean, "run": "undisturbed", "kills": 0, "where aimed": 0, "server killed": 0},
+        {**clean, "run": "killed-1", "kills": 4, "where aimed": 3, "server killed": 2},
     ]
     kills = [
         {"what": "kill", "project": "demo", "kind": kind, "server": server}
@@ -358,7 +358,7 @@ def test_kinds_are_told_by_project() -> None:
 
 def test_the_page_has_a_line_a_run_and_a_line_a_kind() -> None:
     page = section(rows())
-    assert "| demo | killed-1 | 4 | 2 | 1,200 | 0 | 0 | 0 | 0 |" in page
+    assert "| demo | killed-1 | 4 | 3 | 2 | 1,200 | 0 | 0 | 0 | 0 |" in page
     assert "| model | 2 (1) |" in page
     for table in page.split("\n\n"):
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
