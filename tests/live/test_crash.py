@@ -1,10 +1,12 @@
 """A slice of ``benchmarks/crash.py`` beside the real Label Studio: the loop is killed, and once the server too."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from autolabel.labelstudio.access import Access
+from autolabel.project import FILE, read_project
 from benchmarks.crash import Site, crash
 from benchmarks.crash_launcher import Launcher
 from benchmarks.crash_projects import demo
@@ -24,11 +26,20 @@ SIZE = DemoSize(
 )  # fmt: skip
 
 
-def test_a_killed_loop_and_a_killed_server_change_nothing(server: Server, tmp_path: Path) -> None:
+@pytest.fixture
+def place(server: Server, tmp_path: Path) -> Iterator[Path]:
+    """A folder; the projects that its project folders have on the server are deleted in the end."""
+    yield tmp_path
+    for settings in tmp_path.glob(f"demo/*/{FILE}"):
+        if number := read_project(settings.parent).labelstudio.project:
+            server.call("DELETE", f"/api/projects/{number}/")
+
+
+def test_a_killed_loop_and_a_killed_server_change_nothing(server: Server, place: Path) -> None:
     own = OwnServer.at(server.data)
     with Launcher() as launcher:
         site = Site(launcher, Access(server.url, server.token), Mortal(own, install(environment())))
-        rows = crash(demo(tmp_path / "demo", size=SIZE, steps=0), site, kills=3, server_kills=1, seed=2)
+        rows = crash(demo(place / "demo", size=SIZE, steps=0), site, kills=3, server_kills=1, seed=2)
     assert all(bar["met"] for bar in bars(rows, kills=3, server_kills=1)), rows
     runs = [row for row in rows if row["what"] == "run"]
     assert runs[0]["answers"] == runs[1]["answers"] > 0
