@@ -20,6 +20,8 @@ def words(made: "Certificate") -> str:
     Args:
         made: Issued or refused.
     """
+    if not made.population_before:
+        return "No pose was accepted without a person looking at it, so nothing is claimed."
     if not made.issued:
         return (
             f"No claim is made about the share of bad poses among those that were accepted without a person looking at "

@@ -222,6 +222,10 @@ def _choose(loop: Loop, asked: Askable, cold: Path) -> None:
     }
     what = counted(len(mixed), "person" if asked.people else "image")
     loop.progress.note(f"people label {what} of {len(looks.embedding):,} first, chosen by {looks.made_by}")
+    if 2 * len(mixed) > len(looks.embedding):
+        loop.progress.note(
+            f"WARNING: that is most of the corpus, all by hand: rounds.first = {first} is meant for a small part of it"
+        )
     write_text(cold / RECORD, json.dumps(record, indent=2) + "\n")
 
 

@@ -55,7 +55,12 @@ def report(
     source = Path(source)
     file = Path(out) if out else source / REPORT
     if file.exists() and not overwrite:
-        raise ExistsError("stands already", subject=str(file), remedy="Give another --out, or --overwrite.")
+        raise ExistsError(
+            "stands already",
+            subject=str(file),
+            remedy="Give another --out, or --overwrite; "
+            "`autolabel loop report` writes those of a project and of its rounds again.",
+        )
     with progress.task("report", total=1, unit="pages") as task:
         page = _page(source)
         text = render(page)

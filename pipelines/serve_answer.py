@@ -29,7 +29,7 @@ from autolabel.labelstudio.smart import (
 )
 from autolabel.labelstudio.tasks import IMAGE, MODEL_VERSION, TaskRecord, read_task_map
 from autolabel.manifest import Manifest
-from autolabel.poses import Pose, Poses
+from autolabel.poses import Pose, Poses, Sample
 from autolabel.skeleton import Skeleton
 from pipelines.loop_wait import WAKE
 
@@ -147,8 +147,8 @@ class Backend:
             return decode_image(self.fetch(place), subject=place, max_pixels=MAX_PIXELS)
 
     def _own(self, task: TaskRecord) -> NDArray[np.uint8]:
-        sent, part = _sent(self.folder.sent(task.routing))
-        sample = next(sample for sample in sent.part(part[task.sample]) if sample.key == task.sample)
+        sent, images = _sent(self.folder.sent(task.routing))
+        sample = images[task.sample]
         path = sent.image_path(sample)
         image = read_image(path, max_pixels=MAX_PIXELS)
         if image.shape[1::-1] != sample.size:
@@ -171,10 +171,11 @@ def _task_map(taskmap: Path, size: int, changed: int) -> dict[str, TaskRecord]:
 
 
 @lru_cache(maxsize=8)
-def _sent(folder: Path) -> tuple[Manifest, dict[tuple[str, str, str], int]]:
-    """What was sent, which never changes, and the part that each image is in."""
+def _sent(folder: Path) -> tuple[Manifest, dict[tuple[str, str, str], Sample]]:
+    """What was sent, which never changes, and its images by key, without their poses."""
     sent = Manifest.open(folder)
-    return sent, {sample.key: i for i in range(sent.num_parts) for sample in sent.part(i)}
+    nobody = Poses.empty(sent.skeleton.num_keypoints)
+    return sent, {sample.key: sample.with_poses(nobody) for sample in sent}
 
 
 def _is_of(place: str, url: str) -> bool:

@@ -127,6 +127,7 @@ def test_verdicts_say_why(outcome: AuditCounts, population: int, issued: bool, r
     assert made.population == population - outcome.rejected
     unproven = "It was not shown that at most 2 %" if population else "Nothing is accepted, so nothing is claimed."
     assert made.claim.startswith("At most 2 % of the " if issued else unproven)
+    assert made.words().startswith("No pose was accepted") is (population == 0)
     assert made.summary()["issued"] is issued
     assert made.step == (0 if issued else -1)
 

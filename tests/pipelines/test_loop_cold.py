@@ -239,6 +239,13 @@ def test_a_cold_start_asks_no_more_than_the_budget_of_all_rounds_allows(
     assert loop.run(project).state == "waiting", "the choice stays"
 
 
+@pytest.mark.parametrize(("first", "warned"), [(2, False), (40, True)])
+def test_whoever_would_label_most_of_the_corpus_by_hand_is_warned(drawn_case: Any, first: int, warned: bool) -> None:
+    progress = Recorder()
+    loop.run(boxed(drawn_case, f"cold-most-{first}", rounds={"first": first}), progress=progress)
+    assert any(note.startswith("WARNING: that is most of the corpus") for note in progress.notes) is warned
+
+
 def test_a_budget_of_all_rounds_that_allows_no_cold_start_is_an_error(drawn_case: Any) -> None:
     project = boxed(drawn_case, "cold-poor", rounds={"budget_total": 1})
     with pytest.raises(ConfigError, match="budget_total = 1 allows no cold start"):
