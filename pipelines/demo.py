@@ -168,6 +168,12 @@ class DemoResult:
             lines.append(
                 f"the drawn truth: {percent(self.true_bad)} of those {judged.population if judged else 0} are bad"
             )
+        if judged is not None and self.true_bad is not None and self.true_bad > judged.bound_after:
+            lines.append(
+                f"more than that limit: this draw is one of those, at most {percent(1 - judged.confidence)}, whose "
+                f"limit is too low; the promise of at most {percent(judged.max_bad)} is "
+                f"{'kept' if self.true_bad <= judged.max_bad else 'broken'}"
+            )
         folder = self.loop.folder
         lines += ["", *(str(folder / name) for name in ("report.html", "dataset", "coco.json"))]
         return "\n".join(lines)

@@ -1,6 +1,7 @@
 """The demo, whole but small: every stage is the real one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,18 @@ def test_the_same_poses_are_measured_under_each_network(finished):
     assert len(finished.same) == 2
     assert finished.same[-1] == pytest.approx(finished.rounds[-1]["routed"]["untouched"]["bad"])
     assert "same poses bad" in finished.table()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("true_bad", "said"),
+    [(0.01, None), (0.05, "the promise of at most 15 % is kept"), (0.16, "the promise of at most 15 % is broken")],
+)
+def test_a_limit_that_the_truth_exceeds_is_told(finished, true_bad, said):
+    judged = replace(finished.loop.certificate, issued=True, bound_after=0.034, max_bad=0.15)
+    table = replace(finished, loop=replace(finished.loop, certificate=judged), true_bad=true_bad).table()
+    assert ("more than that limit" in table) is (said is not None)
+    assert said is None or said in table
 
 
 @pytest.mark.slow
