@@ -169,12 +169,15 @@ def overlap_deletions(case: Case, mortal: Mortal) -> None:
     The server's signals are lost for good unless the deletion that began first happens to end last.
     """
     projects = [case.client.create_project(f"overlap {i}") for i in range(DELETIONS)]
-    with ThreadPoolExecutor(DELETIONS) as pool:
-        with closing(sqlite3.connect(mortal.own.folder / DATABASE, isolation_level=None, timeout=60)) as lock:
-            lock.execute("BEGIN IMMEDIATE")
-            for project in projects:
-                pool.submit(case.client.delete_project, project)
-            time.sleep(1)  # the server waits 5 seconds for a lock
+    database = mortal.own.folder / DATABASE
+    with (
+        ThreadPoolExecutor(DELETIONS) as pool,
+        closing(sqlite3.connect(database, isolation_level=None, timeout=60)) as lock,
+    ):
+        lock.execute("BEGIN IMMEDIATE")
+        for project in projects:
+            pool.submit(case.client.delete_project, project)
+        time.sleep(1)  # the server waits 5 seconds for a lock
 
 
 def test_deletions_that_overlap_are_noticed_and_lose_no_answer(
