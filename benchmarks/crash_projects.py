@@ -17,7 +17,8 @@ from typing import Any
 
 from autolabel.manifest import Existing, Manifest, write_manifest
 from autolabel.project import FILE, to_toml
-from pipelines.demo import DemoSize, prepare
+from pipelines.demo import prepare
+from pipelines.demo_size import DemoSize
 from pipelines.drawn_corpus import hide_truth
 from pipelines.import_ import import_
 from pipelines.simulated_reviewer import SimulatedReviewer

@@ -14,7 +14,8 @@ from typing import Any
 
 from benchmarks.results import table, write_result
 from pipelines.console import LineProgress
-from pipelines.demo import CONFIDENCE, MAX_BAD, DemoResult, demo
+from pipelines.demo import DemoResult, demo
+from pipelines.demo_size import CONFIDENCE, MAX_BAD
 
 
 def row(seed: int, result: DemoResult) -> dict[str, Any]:

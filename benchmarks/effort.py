@@ -28,7 +28,7 @@ from benchmarks.effort_report import write_report
 from benchmarks.effort_rows import bars, reached, row, summary, thinned
 from benchmarks.promise_pools import PromisePools
 from benchmarks.results import table, write_result
-from pipelines.demo import NOISE
+from pipelines.demo_size import NOISE
 from pipelines.effort_review import Reviewer
 
 SEEDS = 5

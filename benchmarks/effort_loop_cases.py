@@ -23,7 +23,7 @@ from benchmarks.promise_pools import PromisePools
 from benchmarks.scores_networks import Networks
 from benchmarks.scores_pools import Predictions, with_joints
 from benchmarks.training_plan import PAPER
-from pipelines.demo import FINETUNING, MAX_BAD, NETWORK, NOISE, TRAINING
+from pipelines.demo_size import FINETUNING, MAX_BAD, NETWORK, NOISE, TRAINING
 from pipelines.drawn_corpus import hide_truth
 from pipelines.map_ import map_
 from pipelines.subset import with_poses

@@ -28,7 +28,7 @@ from benchmarks.training_data import Corpora
 from benchmarks.training_plan import PAPER, TRAINING
 from pipelines.check import check
 from pipelines.console import LineProgress
-from pipelines.demo import NETWORK
+from pipelines.demo_size import NETWORK
 from pipelines.predict import predict
 from pipelines.quality import learn_quality
 from pipelines.subset import with_poses

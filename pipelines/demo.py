@@ -1,9 +1,9 @@
 """``autolabel demo``: the whole loop on a drawn corpus, with a simulated reviewer, no network, on a CPU.
 
-A small ViTPose learns from 300 drawn poses, labels the rest, and learns on from what the reviewer corrects; a second
-project spends the same budget on poses drawn at random, for comparison. The drawings tell the truth, so the report can
-say how good the poses are that nobody touched, whether the network got any better, and whether the certificate is
-true.
+A small ViTPose learns from drawn poses (300, or 10,000 in the full size), labels the rest, and learns on from what the
+reviewer corrects; a second project spends the same budget on poses drawn at random, for comparison. The drawings tell
+the truth, so the report can say how good the poses are that nobody touched, whether the network got any better, and
+whether the certificate is true.
 """
 
 import json
@@ -23,17 +23,12 @@ from autolabel.progress import SILENT, Progress
 from autolabel.project import FILE, to_toml
 from pipelines import loop
 from pipelines.check import check
+from pipelines.demo_size import CONFIDENCE, FINETUNING, NOISE, QUICK, DemoSize, Size
 from pipelines.drawn_corpus import draw_corpus, hide_truth
 from pipelines.loop import ROUND, LoopResult
 from pipelines.loop_state import CERTIFICATE
 from pipelines.measure import seen
 from pipelines.simulated_reviewer import SimulatedReviewer
-
-MAX_BAD, CONFIDENCE = 0.15, 0.95
-"""The promise."""
-
-NOISE = 0.5
-"""How far the reviewer's points scatter, as a share of what COCO's annotators do: drawn joints are plain to see."""
 
 _PARTS = {
     "images": "images",
@@ -42,67 +37,6 @@ _PARTS = {
     "calibration": "calibration",
     "test": "test",
 }
-
-NETWORK: dict[str, Any] = {
-    "input_size": [96, 72],
-    "patch_size": 8,
-    "width": 128,
-    "depth": 6,
-    "heads": 4,
-    "deconv_channels": 64,
-    "drop_path": 0.0,
-    "absent_below": 0.2,
-}
-"""The small ViTPose of the drawn corpus: what differs from ViTPose-S."""
-
-TRAINING: dict[str, Any] = {
-    "steps": 1200,
-    "batch_size": 16,
-    "learning_rate": 1e-3,
-    "weight_decay": 0.05,
-    "warmup_steps": 50,
-    "augmentation": {"half_body": 0.0, "scale": 0.25, "rotation": 15.0, "shift": 0.0, "colour": 0.3},
-}
-"""Frozen with the corpus: on 300 poses this leaves 15 to 40 % of the others bad (``benchmarks/drawn.py``)."""
-
-FINETUNING: dict[str, Any] = {"warmup_steps": 20}
-"""What a round of corrections changes beside the loop's own defaults (:func:`pipelines.loop_learn.settings_of`)."""
-
-
-@dataclass(frozen=True)
-class DemoSize:
-    """How much is drawn, trained and reviewed. The defaults take a few minutes on two cores.
-
-    Attributes:
-        images: Drawn pictures; those that are not needed for the poses below are the pool.
-        labelled: Poses to learn from.
-        calibration: Poses to calibrate on.
-        test: Poses to measure on.
-        budget: Tasks a round.
-        audit: Tasks of the audit, those below and the decoys of the blind ones included.
-        plants: Known errors among them.
-        blind: Audited poses that are placed without a pre-label too, and as many decoys among the reviewed ones.
-        keypoints: Untouched keypoints that are looked at again.
-        whole_images: Images on which missed people are looked for.
-        steps: Of the first training.
-        finetuning_steps: Of a round's.
-    """
-
-    images: int = 1250
-    labelled: int = 300
-    calibration: int = 200
-    test: int = 300
-    budget: int = 120
-    audit: int = 200
-    plants: int = 30
-    blind: int = 8
-    keypoints: int = 8
-    whole_images: int = 8
-    steps: int = TRAINING["steps"]
-    finetuning_steps: int = 200
-
-
-FULL = DemoSize()
 
 
 @dataclass(frozen=True)
@@ -185,7 +119,7 @@ def demo(
     rounds: int = 2,
     seed: int = 0,
     compare: bool = True,
-    size: DemoSize = FULL,
+    size: Size | DemoSize = Size.QUICK,
     progress: Progress = SILENT,
 ) -> DemoResult:
     """Run the whole loop on drawn people.
@@ -202,7 +136,7 @@ def demo(
         ExistsError: ``out`` holds another project, or a demo of other settings.
     """
     start = time.perf_counter()
-    folder = Path(out)
+    folder, size = Path(out), size.amounts() if isinstance(size, Size) else size
     truth = prepare(folder, rounds=rounds, seed=seed, size=size, progress=progress)
     # Planted errors are the network's on the test poses.
     known = (truth, Manifest.open(folder / "drawn" / "test"))
@@ -229,7 +163,7 @@ def demo(
 
 
 def prepare(
-    folder: Path, *, rounds: int = 2, seed: int = 0, size: DemoSize = FULL, progress: Progress = SILENT
+    folder: Path, *, rounds: int = 2, seed: int = 0, size: DemoSize = QUICK, progress: Progress = SILENT
 ) -> Manifest:
     """Draw the corpus and write the project, whose loop can then be run; one that is there already stays.
 
@@ -283,12 +217,12 @@ def _write(path: Path, samples: list[Sample], like: Manifest) -> None:
 def _settings(folder: Path, rounds: int, seed: int, size: DemoSize, *, order: str = "doubt", weights: str = "") -> None:
     """Write the project's settings; the same ones may stand already, others may not."""
     drawn = "../drawn" if weights else "drawn"
-    values = {
+    values: dict[str, Any] = {
         "corpus": {name: f"{drawn}/{part}" for name, part in _PARTS.items()} | {"skeleton": "coco17"},
-        "promise": {"max_bad": MAX_BAD, "confidence": CONFIDENCE, **_audit(size)},
+        "promise": {"max_bad": size.max_bad, "confidence": CONFIDENCE, **_audit(size)},
         "rounds": {"count": rounds, "budget": size.budget, "random_share": 0.2, "order": order, "seed": seed},
-        "network": {"weights": weights, "custom": {} if weights else NETWORK},
-        "training": {**TRAINING, "seed": seed, "steps": size.steps},
+        "network": {"weights": weights, "custom": {} if weights else size.network},
+        "training": {**size.training, "seed": seed, "steps": size.steps},
         "finetuning": {**FINETUNING, "steps": size.finetuning_steps},
     }
     text = to_toml({"name": "drawn-people", **values})

@@ -25,7 +25,7 @@ from benchmarks.crash_report import WHOLE, bars, by_kind, section
 from benchmarks.crash_steps import Moment, Step, Watch, moments, with_server
 from benchmarks.crash_storm import run
 from pipelines import loop
-from pipelines.demo import DemoSize
+from pipelines.demo_size import DemoSize
 
 SIZE = DemoSize(
     images=40, labelled=12, calibration=8, test=6, budget=6, audit=8, plants=0, blind=0, keypoints=1, whole_images=1,

@@ -12,7 +12,7 @@ from benchmarks.crash_launcher import Launcher
 from benchmarks.crash_projects import demo
 from benchmarks.crash_report import bars
 from benchmarks.crash_storm import Server as Mortal
-from pipelines.demo import DemoSize
+from pipelines.demo_size import DemoSize
 from pipelines.labelstudio_environment import install
 from pipelines.labelstudio_process import OwnServer
 from tests.live.labelstudio_client import Server

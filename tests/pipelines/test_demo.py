@@ -9,7 +9,10 @@ import pytest
 
 from autolabel.errors import ExistsError
 from autolabel.manifest import Manifest
-from pipelines.demo import DemoSize, demo
+from autolabel.project import read_project
+from pipelines.demo import demo, prepare
+from pipelines.demo_size import DemoSize, Size
+from pipelines.train_begin import read_settings
 
 SIZE = DemoSize(
     images=60,
@@ -31,6 +34,16 @@ SIZE = DemoSize(
 def finished(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("demo") / "project"
     return demo(out=folder, rounds=1, seed=3, size=SIZE)
+
+
+@pytest.mark.parametrize("size", Size)
+def test_the_settings_of_every_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: Size) -> None:
+    monkeypatch.setattr("pipelines.demo._drawn", lambda *_: None)
+    prepare(tmp_path, size=size.amounts())
+    project = read_project(tmp_path)
+    network, training = read_settings({**project.network.custom}, project.training, str(tmp_path))
+    assert (project.promise.max_bad, training.steps) == (size.amounts().max_bad, size.amounts().steps)
+    assert network.presence == (size is Size.FULL)
 
 
 @pytest.mark.slow
