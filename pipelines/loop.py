@@ -199,7 +199,6 @@ def _rounds(loop: Loop) -> int:
             note_stop(loop, n - 1, None)
             _tell(loop, n)
             continue
-        loop.progress.note(f"round {n} of {count}")
         if stop := review_round(loop, n):
             loop.progress.note(f"{stop.reason}: the rounds end with {n - 1}")
             note_stop(loop, n - 1, stop)

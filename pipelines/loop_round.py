@@ -65,6 +65,7 @@ def review_round(loop: Loop, n: int) -> Stop | None:
     here, rounds, promise = loop.round(n), loop.project.rounds, loop.project.promise
     if stop := stop_before(loop, n):
         return stop
+    loop.progress.note(f"round {n} of {rounds.count}")
     if not (here / "routing" / ROUTING).is_file():
         _require_no_audit(loop, n)
     tasks = routed(

@@ -13,6 +13,7 @@ from autolabel.manifest import COMMIT, Manifest
 from autolabel.merge import CORRECTIONS, Correction, latest, read_corrections
 from autolabel.report.answer_gallery import answer_shelves
 from autolabel.report.cost_board import NARROW, cost_table, cost_tiles, total, yield_plot
+from autolabel.report.deeds_table import deeds_table
 from autolabel.report.evidence import NOTHING, Evidence
 from autolabel.report.gallery import Shelf, shelves
 from autolabel.report.gaps import gaps
@@ -183,8 +184,7 @@ def _learning(project: Path, rounds: Sequence[Round], evidence: Evidence) -> tup
         blocks.append(learning(several))
     if evidence.base is not None and len(evidence.base.readings) > 1:
         blocks.append(forgetting(evidence.base))
-    if (table := gate_table(rounds)) is not None:
-        blocks.append(table)
+    blocks += [table for table in (deeds_table(rounds), gate_table(rounds)) if table is not None]
     blocks += _gate_gallery(project, rounds)
     answered = evidence.answered
     fixed, answers = (answered.fixed, answered.ordinary) if answered else (dict[str, int](), 0)

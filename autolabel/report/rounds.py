@@ -105,6 +105,57 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class ColdStart:
+    """What people labelled before there was any network.
+
+    Attributes:
+        chosen: People, or whole images, that they were asked about.
+        candidates: Of how many.
+        boxed: Whether the boxes of people were known; else whole images were asked about.
+        features: What told the candidates apart.
+    """
+
+    chosen: int
+    candidates: int
+    boxed: bool
+    features: str
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """A part of what a round's network learnt from.
+
+    Attributes:
+        source: ``corrected``, ``base`` and so on.
+        poses: How many it holds.
+        share: Of the crops of every batch.
+        filled: Keypoints that the last network taught where people left them open.
+    """
+
+    source: str
+    poses: int
+    share: float
+    filled: int
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What lint found that only a person can settle.
+
+    Attributes:
+        poses: Poses that nobody had seen.
+        faulty: Of them.
+        answered: Poses that people had answered.
+        answered_faulty: Of them.
+    """
+
+    poses: int
+    faulty: int
+    answered: int
+    answered_faulty: int
+
+
+@dataclass(frozen=True)
 class Round:
     """One turn of the loop.
 
@@ -120,6 +171,10 @@ class Round:
         score: How good the doubt was, where the truth is known.
         seconds: Time by step.
         gate: What was decided about the network that it trained; None where it trained none.
+        cold: What people labelled first; None where there was no cold start, and in later rounds.
+        lessons: What its network learnt from; empty where it trained none.
+        faults: What lint found; None where it did not look.
+        stop: Why it was the last round; "" where it was not, or nothing is told.
     """
 
     number: int
@@ -133,6 +188,10 @@ class Round:
     score: Score | None
     seconds: Mapping[str, float]
     gate: Gate | None = None
+    cold: ColdStart | None = None
+    lessons: tuple[Lessons, ...] = ()
+    faults: Faults | None = None
+    stop: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,6 +270,10 @@ def read_round(file: Path) -> Round:
         score=None if record.require("score") is None else _score(record.record("score")),
         seconds={name: record.record("seconds").number(name) for name in record.record("seconds").data},
         gate=None if record.data.get("gate") is None else _gate(record.record("gate")),
+        cold=None if record.data.get("cold") is None else _cold(record.record("cold")),
+        lessons=() if record.data.get("learning") is None else _lessons(record.record("learning")),
+        faults=None if record.data.get("lint") is None else _faults(record.record("lint")),
+        stop="" if record.data.get("stop") is None else record.record("stop").text("reason"),
     )
 
 
@@ -232,6 +295,27 @@ def _arm(record: Record) -> Arm:
 
 def _gate(record: Record) -> Gate:
     return Gate(record.text("decision"), record.text("reason"), _two(record, "gate"), _two(record, "base"))
+
+
+def _cold(record: Record) -> ColdStart:
+    chosen, candidates = (int(record.number(name)) for name in ("chosen", "candidates"))
+    return ColdStart(chosen, candidates, record.require("boxes") is True, record.text("looks"))
+
+
+def _lessons(record: Record) -> tuple[Lessons, ...]:
+    sources = record.items("sources")
+    return tuple(
+        _lesson(Record(source, f"{record.place}.sources[{i}]", record.subject)) for i, source in enumerate(sources)
+    )
+
+
+def _lesson(source: Record) -> Lessons:
+    poses, share, filled = (source.number(name) for name in ("poses", "share", "filled"))
+    return Lessons(source.text("from"), int(poses), share, int(filled))
+
+
+def _faults(record: Record) -> Faults:
+    return Faults(*(int(record.number(name)) for name in ("poses", "faulty", "answered", "answered_faulty")))
 
 
 def _two(record: Record, field: str) -> Compared | None:

@@ -11,9 +11,11 @@ from autolabel.audit import AuditCounts
 from autolabel.certify import Certificate, certificate
 from autolabel.errors import InputError
 from autolabel.report.answers import Answered, Work
+from autolabel.report.deeds_table import deeds_table
 from autolabel.report.evidence import Evidence
 from autolabel.report.page import Gaps, Page
 from autolabel.report.project_page import project_page, verdict
+from autolabel.report.rounds import read_rounds
 from autolabel.reviewer_quality import Share
 from autolabel.similarity import BadRule
 from tests.autolabel.report.yardsticks import yardstick
@@ -215,6 +217,30 @@ def test_the_gate_table_has_no_column_that_nothing_is_known_for(tmp_path: Path) 
     heads, *rows = cells(project_page(tmp_path), "New networks")
     assert heads == ("Round", "network", "gate poses, OKS old", "new", "fixed", "broken", "why")
     assert rows[0][2] == "–" and rows[1][2:6] == ("0.800", "0.900", "4", "1")
+
+
+def test_each_round_tells_what_it_did(tmp_path: Path) -> None:
+    cold = {"looks": "ViT-S", "boxes": False, "candidates": 1200, "chosen": 40, "by_lot": 8}
+    found = {"poses": 160, "faulty": 12, "answered": 0, "answered_faulty": 0, "kinds": {"bone": 12}}
+    write_round(tmp_path, 0, 0.5, cold=cold, lint=found, stop=None, learning=None)
+    assert cells(project_page(tmp_path), "What each") == (
+        ("Round", "labelled first, by hand", "faults, unseen poses"),
+        ("0", "40 of 1,200 images, chosen by ViT-S", "12 of 160"),
+    )
+    learnt = [
+        {"from": "corrected", "poses": 20, "share": 0.25, "filled": 31},
+        {"from": "base", "poses": 300, "share": 0.75, "filled": 0},
+    ]
+    stop = {"cause": "count", "reason": "1 round of review was asked for"}
+    found |= {"answered": 20, "answered_faulty": 3}
+    write_round(tmp_path, 1, 0.4, lint=found, stop=stop, learning={"corrected": 20, "sources": learnt})
+    told = dict(zip(*cells(project_page(tmp_path), "What each")[::2], strict=True))
+    assert told["learnt from"] == ("20 corrected (25 %) with 31 keypoints filled in, 300 base (75 %)")
+    assert (told["faults, answered"], told["why the rounds ended"]) == ("3 of 20", stop["reason"])
+
+
+def test_rounds_that_tell_nothing_of_what_they_did_have_no_such_table(project: Path) -> None:
+    assert deeds_table(read_rounds(project)) is None
 
 
 def test_a_round_of_a_certified_project_refers_to_the_project(project: Path) -> None:
