@@ -12,7 +12,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -37,7 +37,7 @@ RUNS = 300
 PLANTED, PLANTED_OF = "planted", "drawn"
 MORE = 10
 NETWORKS = 5
-SOURCES = ("promise", "scores")
+SOURCES: Mapping[str, Sequence[str]] = {"promise": tuple(PLANS), "scores": ("drawn", "fashion17")}
 """Whose pools: those of ``benchmarks.promise_pools``, or those of ``benchmarks.scores_pools`` with small networks."""
 
 JUDGES = (
@@ -185,12 +185,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of benchmarks.scores; redraws are kept in it")
     parser.add_argument("--data", type=Path, required=True, help="shared/data")
-    parser.add_argument("--network", choices=SOURCES, default=SOURCES[0], help="which benchmark's predictions")
+    parser.add_argument("--network", choices=SOURCES, default="promise", help="which benchmark's predictions")
     parser.add_argument("--only", nargs="+", choices=[*PLANS, PLANTED], default=[*PLANS, PLANTED])
     parser.add_argument("--runs", type=int, default=RUNS, help="redraws; with fewer nothing is written into the docs")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
-    pools = [measure(options, pool) for pool in PLANS if pool in options.only]
+    pools = [measure(options, pool) for pool in SOURCES[options.network] if pool in options.only]
     planted = plant(options) if PLANTED in options.only else []
     held = bars(pools, planted)
     print(table([{**row, "met": "met" if row["met"] else "NOT MET"} for row in held]))

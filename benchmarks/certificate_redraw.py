@@ -60,6 +60,7 @@ class Plan:
 
 PLANS: Mapping[str, Plan] = {
     "drawn": Plan(calibration=800, development=500, budget=2_000, plants=100),
+    "demo": Plan(calibration=800, development=500, budget=2_000, plants=100, alphas=(0.02,)),
     "fashion17": Plan(calibration=200, development=100, budget=300, plants=40),
 }
 

@@ -1,9 +1,10 @@
 """The pools that promises and effort are measured on: people, and a mouse, that a network labelled and never learnt.
 
-    python -m benchmarks.promise_pools drawn fashion17 openfield --out DIR --data ../shared/data
+    python -m benchmarks.promise_pools drawn demo fashion17 openfield --out DIR --data ../shared/data
 
 * ``drawn``: 20,000 drawn people of another seed than the network's, with exact truth. The network is the demo's, with
   a presence head, trained to its end: on 20,000 drawn people instead of 300. A quality head learnt from 2,400 others.
+* ``demo``: the same people by the network that ``autolabel demo --size full`` leaves after its rounds.
 * ``fashion17``: what of its 1,109 people that network, adapted on 300 of them, did not learn.
 * ``openfield``: 76 frames of a mouse, by a small network that learnt 40.
 
@@ -22,19 +23,22 @@ from typing import Any
 import numpy as np
 
 from autolabel.manifest import Manifest
+from autolabel.project import read_project
 from benchmarks.scores_networks import POOL, UPRIGHT, Networks
 from benchmarks.scores_pools import DRAWN_PEOPLE, PEOPLE_AN_IMAGE, Pool, judged
 from benchmarks.training_data import Corpora
 from benchmarks.training_plan import PAPER, TRAINING
 from pipelines.check import check
 from pipelines.console import LineProgress
-from pipelines.demo_size import NETWORK
+from pipelines.demo import demo
+from pipelines.demo_size import NETWORK, Size
+from pipelines.loop_state import Loop
 from pipelines.predict import predict
 from pipelines.quality import learn_quality
 from pipelines.subset import with_poses
 from pipelines.train import train_network
 
-POOLS = ("drawn", "fashion17", "openfield")
+POOLS = ("drawn", "demo", "fashion17", "openfield")
 
 LEARNT: Mapping[int, int] = {1: 2_500, 2: 6_000, 3: 4_000, 4: 4_000}
 """Images by seed of the drawn people that the network learns."""
@@ -100,6 +104,8 @@ class PromisePools:
 
     def network(self, name: str) -> Path:
         """The checkpoint folder of a pool's network; trained now if it is not there."""
+        if name == "demo":
+            return self._demo()
         folder = self.networks.out / "networks" / f"promise-{name}"
         learnt = self._learnt(name)
         total = sum(manifest.counts["poses"] for manifest in learnt)
@@ -113,6 +119,13 @@ class PromisePools:
             progress=self.networks.progress,
         )
         return folder
+
+    def _demo(self) -> Path:
+        """The demo's last network; the demo is run now if it is not there."""
+        folder = self.networks.out / "demo"
+        result = demo(out=folder, size=Size.FULL, compare=False, progress=self.networks.progress)
+        loop = Loop(folder, read_project(folder), None, None, self.networks.progress)
+        return Path(loop.network(result.loop.rounds)[1])
 
     def head(self) -> Path:
         """The quality head of the network of drawn people; taught now if it is not there."""
@@ -142,7 +155,7 @@ class PromisePools:
 
     def _asked(self, name: str) -> tuple[Manifest, Manifest]:
         """Whose poses are predicted, and the truth about them."""
-        if name == "drawn":
+        if name in ("drawn", "demo"):
             truth = self.networks.drawn(POOL, round(DRAWN_PEOPLE / PEOPLE_AN_IMAGE))
             return Manifest.open(truth.path.parent / "boxes"), truth
         rest = self._part(name, learnt=False)

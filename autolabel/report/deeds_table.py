@@ -11,7 +11,14 @@ _NOTHING = "–"
 
 def deeds_table(rounds: Sequence[Round]) -> Table | None:
     """One row for each round; columns of which nothing is told are left out. None where nothing is told at all."""
-    columns = ("Round", "labelled first, by hand", "learnt from", "faults, unseen poses", "faults, answered", "why the rounds ended")
+    columns = (
+        "Round",
+        "labelled first, by hand",
+        "learnt from",
+        "faults, unseen poses",
+        "faults, answered",
+        "why the rounds ended",
+    )
     rows = [
         (
             str(r.number),
