@@ -7,7 +7,9 @@
 3. The others are reviewed in the order of what a second of work removes (:mod:`autolabel.select`), the audit mixed
    among them. Known errors are planted, and some audited poses are shown once more without a pre-label, as are as many
    of the others, as decoys.
-4. The audit is walked along the nested accepted sets (:mod:`autolabel.walk`). What it does not prove is reviewed.
+4. The audit is walked along the nested accepted sets (:mod:`autolabel.walk`). Where it proves nothing, its answers
+   correct what is expected of the poses that are left, and another set is proposed and audited, as ``route --attempts``
+   does: the audits share what the draw may miss. What none of them proves is reviewed.
 
 The way ends there; the truth is never read. As all that is not accepted is reviewed in the end, every image is complete
 then, and poses are accepted one by one.
@@ -48,6 +50,7 @@ class Plan:
     Attributes:
         max_bad: The promised share of bad poses.
         confidence: Of the promise.
+        attempts: Audits that may be made for it; each spends its part of what the draw may miss.
         calibration: Poses to fit doubt on.
         development: Poses to correct it by.
         most: Both together are at most this share of the corpus.
@@ -63,6 +66,7 @@ class Plan:
 
     max_bad: float = 0.02
     confidence: float = 0.95
+    attempts: int = 2
     calibration: int = 500
     development: int = 500
     most: float = 0.15
@@ -73,6 +77,11 @@ class Plan:
     untouched: float = 0.01
     left: int = 17
 
+    @property
+    def each(self) -> float:
+        """The confidence of each audit."""
+        return 1 - (1 - self.confidence) / self.attempts
+
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
@@ -82,8 +91,8 @@ class Outcome:
         session: All that was opened.
         accepted: (N,) poses that are kept as the network left them, under the certificate.
         reason: Why nothing is accepted, or "".
-        proposal: What was proposed.
-        walk: The verdict; None where no audit was drawn.
+        proposal: What was proposed last.
+        walk: The verdict of the last audit; None where none was drawn.
         rates: Of the reviewers; None where no audit was drawn.
     """
 
@@ -123,47 +132,52 @@ def certified(
     worth = errors_per_second(doubts.p_bad, doubts.p_gross, gross_weight=1 / corpus.xy.shape[1])
     early = session.open("review", clean_up(worth, session.open_rows, round(plan.first * len(corpus))))
     plants = _plants([learnt, tried, early], doubts, plan.plants)
-    proposal = _proposed(session, doubts, tried, plan, len(plants))
+    checked = Development(doubts.p_bad[tried.rows], tried.found.bad)
+    proposal = _proposed(session, doubts, checked, plan, len(plants))
     if proposal.steps and not _pays(session, proposal, [learnt, tried], doubts, len(plants), plan):
         proposal = nothing("accepting would save less than its planted and blind tasks cost: review all poses")
     if not proposal.steps:
         _review(session, doubts, plan, session.open_rows[:0], rng)
         return _nothing(session, proposal)
-    return _audited(session, doubts, proposal, plants, plan, rng)
+    return _audited(session, doubts, proposal, checked, plants, plan, rng)
 
 
 def _audited(
     session: Session,
     doubts: Doubts,
     proposal: Proposal,
+    checked: Development,
     plants: Indices,
     plan: Plan,
     rng: np.random.Generator,
+    rates: ReviewerRates | None = None,
+    attempt: int = 1,
 ) -> Outcome:
-    """Review all that is not proposed with the audit among it, and then what the audit does not prove."""
+    """Review all that is not proposed with the audit among it; then propose again, or review what is not proven.
+
+    Args:
+        session: What was done so far.
+        doubts: About all poses.
+        proposal: What is audited.
+        checked: All checked poses that may correct what is expected.
+        plants: Known errors to show.
+        plan: What is promised.
+        rng: Draws the audit, and its place among the tasks.
+        rates: What the first audit told about the reviewers; None where this is the first.
+        attempt: Number of the audit.
+    """
     place = np.sort(rng.choice(len(proposal.accepted), size=proposal.audit, replace=False))
     audit = proposal.accepted[place]
-    draw, reviewers = split_confidence(plan.confidence)
-    caught = session.again("planted", plants).found.bad
-    seen_blind = rng.choice(len(audit), size=min(plan.blind, len(audit)), replace=False)
-    blind = session.blind("blind", audit[seen_blind]).found.by(CLEAR).bad
     kept = np.zeros(len(session.settled), bool)
     kept[proposal.accepted] = True
-    others = session.open_rows[~kept[session.open_rows]]
-    # Drawn with a generator of their own: they change no other draw.
-    session.blind("blind", rng.spawn(1)[0].choice(others, size=min(len(seen_blind), len(others)), replace=False))
+    caught = session.again("planted", plants).found.bad if rates is None else _NONE
+    blind = _blind(session, audit, kept, plan, rng) if rates is None else _Blind(_NOBODY, _NONE)
     answers = _review(session, doubts, plan, audit, rng, but=kept)
     standing = answers.found.bad[_places(answers.rows, audit)]
-    rates = ReviewerRates(
-        planted=len(plants),
-        planted_caught=int(caught.sum()),
-        blind=len(blind),
-        blind_bad=int(blind.sum()),
-        blind_caught=int((blind & standing[seen_blind]).sum()),
-        confidence=reviewers,
-    )
     found = standing.copy()
-    found[seen_blind] |= blind
+    found[blind.place] |= blind.bad
+    draw, reviewers = split_confidence(plan.each)
+    rates = rates or blind.rates(caught, standing, reviewers)
     sizes = [step.size for step in proposal.steps]
     verdict = judge(
         sizes,
@@ -171,15 +185,65 @@ def _audited(
         found,
         standing,
         max_bad=plan.max_bad,
-        confidence=draw if rates.shown else plan.confidence,
+        confidence=draw if rates.shown else plan.each,
         sensitivity=rates.sensitivity,
     )
-    certain = proposal.accepted[: sizes[verdict.step]] if verdict.issued else proposal.accepted[:0]
-    kept[:] = False
-    kept[certain] = True
+    if not verdict.issued and attempt < plan.attempts:
+        checked = _joined(checked, Development(doubts.p_bad[audit], found))
+        again = _proposed(session, doubts, checked, plan, len(plants))
+        if again.steps:
+            return _audited(session, doubts, again, checked, plants, plan, rng, rates, attempt + 1)
+    kept[proposal.accepted[sizes[verdict.step] if verdict.issued else 0 :]] = False
     _review(session, doubts, plan, audit[:0], rng, but=kept)
-    reason = "" if verdict.issued else "the audit did not prove the promise: all poses were reviewed"
+    reason = "" if verdict.issued else "no audit proved the promise: all poses were reviewed"
     return Outcome(session, kept & ~session.settled, reason, proposal, verdict, rates)
+
+
+def _joined(checked: Development, more: Development) -> Development:
+    return Development(np.concatenate([checked.p_bad, more.p_bad]), np.concatenate([checked.bad, more.bad]))
+
+
+_NOBODY, _NONE = np.empty(0, np.intp), np.empty(0, bool)
+
+
+@dataclass(frozen=True, eq=False)
+class _Blind:
+    """Audited poses that were shown without a pre-label too.
+
+    Attributes:
+        place: (b,) which of the audited ones.
+        bad: (b,) whether the network's pose is bad by what was placed.
+    """
+
+    place: Indices
+    bad: Bools
+
+    def rates(self, caught: Bools, standing: Bools, confidence: float) -> ReviewerRates:
+        """What plants and these poses tell about the reviewers.
+
+        Args:
+            caught: (p,) plants that were found.
+            standing: (a,) audited poses that were found bad with their pre-label.
+            confidence: Of the limit of what reviewers find.
+        """
+        return ReviewerRates(
+            planted=len(caught),
+            planted_caught=int(caught.sum()),
+            blind=len(self.bad),
+            blind_bad=int(self.bad.sum()),
+            blind_caught=int((self.bad & standing[self.place]).sum()),
+            confidence=confidence,
+        )
+
+
+def _blind(session: Session, audit: Indices, kept: Bools, plan: Plan, rng: np.random.Generator) -> _Blind:
+    """Show some of the audit without a pre-label, and as many poses of the others, as decoys."""
+    place = rng.choice(len(audit), size=min(plan.blind, len(audit)), replace=False)
+    bad = session.blind("blind", audit[place]).found.by(CLEAR).bad
+    others = session.open_rows[~kept[session.open_rows]]
+    # Drawn with a generator of their own: they change no other draw.
+    session.blind("blind", rng.spawn(1)[0].choice(others, size=min(len(place), len(others)), replace=False))
+    return _Blind(place, bad)
 
 
 def _nothing(session: Session, proposal: Proposal) -> Outcome:
@@ -199,21 +263,21 @@ def _drawn(corpus: Corpus, plan: Plan, rng: np.random.Generator) -> tuple[Indice
     return order[first], order[second]
 
 
-def _proposed(session: Session, doubts: Doubts, tried: Answers, plan: Plan, plants: int) -> Proposal:
-    """The accepted set that should save most openings."""
+def _proposed(session: Session, doubts: Doubts, checked: Development, plan: Plan, plants: int) -> Proposal:
+    """The accepted set that should save most openings, by what was found so far."""
     open_ = ~session.settled
-    draw, reviewers = split_confidence(plan.confidence)
+    draw, reviewers = split_confidence(plan.each)
     sensitivity = lower_bound(round(CAUGHT * plants), plants, reviewers)
     return propose(
         doubts.p_bad,
         open_,
         session.corpus.image,
         max_bad=plan.max_bad,
-        confidence=draw if plants else plan.confidence,
+        confidence=draw if plants else plan.each,
         budget=int(open_.sum()),
         policy=Policy.ALL,
         sensitivity=sensitivity if plants else 1.0,
-        development=Development(doubts.p_bad[tried.rows], tried.found.bad),
+        development=checked,
     )
 
 

@@ -93,6 +93,18 @@ def test_an_audit_that_refuses_leaves_nothing_accepted_and_costs_little() -> Non
     assert not outcome.accepted.any() and effort(outcome) <= 1.05 * everything(corpus)
 
 
+def test_a_failed_audit_is_learnt_from_and_another_set_is_proven() -> None:
+    """Half of what a draw may miss is left for a second audit; reviewers are not tested again."""
+    corpus = some_corpus(6_000, bad=0.1)
+    alone, shared = (run(corpus, 0.9, replace(PLAN, attempts=n), seed=3) for n in (1, 2))
+    assert not alone.accepted.any() and "no audit" in alone.reason
+    assert shared.accepted.sum() > 3_000 and shared.session.bad[shared.accepted].mean() <= PLAN.max_bad
+    assert effort(shared) < 0.7 * effort(alone)
+    spent = shared.session.spent
+    assert spent["audit"].opened > alone.session.spent["audit"].opened
+    assert (spent["planted"].opened, spent["blind"].opened) == (40, 10)
+
+
 def test_the_promise_is_broken_no_more_often_than_it_says() -> None:
     """A corpus just worse than promised, whose bad poses no doubt knows: 5 % of the certificates may be wrong."""
     corpus = some_corpus(3_000, bad=0.025, wrong=6)
