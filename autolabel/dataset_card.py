@@ -179,7 +179,7 @@ def _gaps(card: Card) -> list[str]:
     if not counts.grouped:
         told.append("No image states a group (a video, a folder): splits part nothing but copies and what poses link.")
     if not counts.repeats:
-        told.append("No image is marked as a near-duplicate of another: there is none, or the images were not scanned.")
+        told.append("No image is marked as a near-duplicate of another: there is none, or nothing looked for them.")
     missing = [name for name, value in (("licence", card.licence), ("source", card.source)) if not value.strip()]
     told += [f"Nobody gave the {name} of the images." for name in missing]
     told.append("People whom neither a network nor a person boxed are in no count.")

@@ -7,9 +7,9 @@
 3. The others are reviewed in the order of what a second of work removes (:mod:`autolabel.select`), the audit mixed
    among them. Known errors are planted, and some audited poses are shown once more without a pre-label, as are as many
    of the others, as decoys.
-4. The audit is walked along the nested accepted sets (:mod:`autolabel.walk`). Where it proves nothing, its answers
-   correct what is expected of the poses that are left, and another set is proposed and audited, as ``route --attempts``
-   does: the audits share what the draw may miss. What none of them proves is reviewed.
+4. The audit is walked along the nested accepted sets (:mod:`autolabel.walk`). Where it proves nothing, and the plan
+   allows for several, its answers correct what is expected of the poses that are left, and another set is proposed and
+   audited, as ``route --attempts`` does: the audits share what the draw may miss. What none of them proves is reviewed.
 
 The way ends there; the truth is never read. As all that is not accepted is reviewed in the end, every image is complete
 then, and poses are accepted one by one.
@@ -66,7 +66,7 @@ class Plan:
 
     max_bad: float = 0.02
     confidence: float = 0.95
-    attempts: int = 2
+    attempts: int = 1
     calibration: int = 500
     development: int = 500
     most: float = 0.15
@@ -195,7 +195,7 @@ def _audited(
             return _audited(session, doubts, again, checked, plants, plan, rng, rates, attempt + 1)
     kept[proposal.accepted[sizes[verdict.step] if verdict.issued else 0 :]] = False
     _review(session, doubts, plan, audit[:0], rng, but=kept)
-    reason = "" if verdict.issued else "no audit proved the promise: all poses were reviewed"
+    reason = "" if verdict.issued else "the audit did not prove the promise: all poses were reviewed"
     return Outcome(session, kept & ~session.settled, reason, proposal, verdict, rates)
 
 

@@ -23,13 +23,13 @@ from autolabel.errors import ExistsError
 from autolabel.manifest import COMMIT, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.project import read_project
-from autolabel.stop_rule import all_done
+from autolabel.stop_rule import Stop, all_done
 from pipelines import report as reporting
 from pipelines.loop_audit import audit_and_finish
 from pipelines.loop_board import Board, board
 from pipelines.loop_hold import held
 from pipelines.loop_intact import note_images, require_intact
-from pipelines.loop_round import first_round, review_round
+from pipelines.loop_round import first_round, require_corpus, review_round
 from pipelines.loop_state import (
     CERTIFICATE,
     ROUND,
@@ -45,6 +45,7 @@ from pipelines.loop_stop import note_stop
 from pipelines.loop_wait import POLL, Patience
 from pipelines.measure import Effort
 from pipelines.pretrain import read_pretraining
+from pipelines.route import ROUTING
 from pipelines.train import read_settings
 
 __all__ = ["ROUND", "LoopResult", "report", "run", "status"]
@@ -189,6 +190,8 @@ def _rounds(loop: Loop) -> int:
     count = loop.project.rounds.count
     if not all(loop.finished(n) for n in range(count + 1)):
         _require_settings(loop)
+    if not (loop.audit / "routing" / ROUTING).is_file():
+        require_corpus(loop)
     if not loop.finished(0):
         loop.progress.note("the first network")
         first_round(loop)
@@ -201,11 +204,17 @@ def _rounds(loop: Loop) -> int:
             continue
         if stop := review_round(loop, n):
             loop.progress.note(f"{stop.reason}: the rounds end with {n - 1}")
-            note_stop(loop, n - 1, stop)
+            _end(loop, n - 1, stop)
             return n - 1
         _tell(loop, n)
-    note_stop(loop, count, all_done(count))
+    _end(loop, count, all_done(count))
     return count
+
+
+def _end(loop: Loop, last: int, stop: Stop) -> None:
+    """Say in the last round's record and on its page why the rounds end with it."""
+    if note_stop(loop, last, stop):
+        reporting.report(loop.round(last), overwrite=True, progress=loop.progress)
 
 
 def _tell(loop: Loop, n: int) -> None:

@@ -13,6 +13,7 @@ from autolabel.report.rounds import AUDIT
 from pipelines.certify import certify
 from pipelines.export import export
 from pipelines.loop_dataset import beside_dataset
+from pipelines.loop_intact import require_images
 from pipelines.loop_predict import predicted_by
 from pipelines.loop_review import reviewed
 from pipelines.loop_round import routed
@@ -58,6 +59,7 @@ def audit_and_finish(loop: Loop, last: int) -> Certificate:
     )
     _require_same_round(loop, scored)
     pulled = reviewed(loop, here) if sum(tasks.values()) else None
+    require_images(loop)
     answers = pulled.path if pulled else last_pulled(loop.folder)
     judged = certify(
         here / "routing",

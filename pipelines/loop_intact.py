@@ -17,6 +17,7 @@ from autolabel.listing import Quarantined, list_images
 from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.phrases import counted
 from autolabel.skeleton import Skeleton
+from pipelines.loop_predict import digest_in_force, digest_of_weights
 from pipelines.loop_state import Loop, asked_skeleton, round_folders
 from pipelines.route import ROUTING
 
@@ -51,22 +52,39 @@ def require_intact(loop: Loop) -> None:
     Raises:
         SkeletonError: ``corpus.skeleton`` names another one than the first round was made with.
         InputError: Images are gone or were altered.
-        ConfigError: A round is gone from which later ones were made.
+        ConfigError: A round is gone from which later ones were made, or the settings say that it should be; or they
+            name another first network than the one that labelled.
     """
     _require_rounds(loop)
+    _require_count(loop)
     predicted = loop.round(0) / "predicted"
     if not (predicted / COMMIT).is_file():
         return
     manifest = Manifest.open(predicted)
     _require_skeleton(loop, manifest.skeleton)
-    file = loop.round(0) / IMAGES
-    if not file.is_file():
+    _require_weights(loop)
+    _tell_promise(loop)
+    if not (loop.round(0) / IMAGES).is_file():
         note_images(loop)
         return
-    with file.open(encoding="utf-8") as lines:
-        noted = [_Noted(*json.loads(line)) for line in lines]
-    _require_images((image for image in noted if image.id), manifest)
-    _tell_added(loop, noted)
+    require_images(loop)
+    _tell_added(loop, _noted(loop))
+
+
+def require_images(loop: Loop) -> None:
+    """Refuse to go on where an image that round 0 labelled is gone or was altered; people may have worked for days.
+
+    Raises:
+        InputError: It is.
+    """
+    manifest = Manifest.open(loop.round(0) / "predicted")
+    _require_images((image for image in _noted(loop) if image.id), manifest)
+
+
+def _noted(loop: Loop) -> list[_Noted]:
+    """The images as they were when round 0 was made."""
+    with (loop.round(0) / IMAGES).open(encoding="utf-8") as lines:
+        return [_Noted(*json.loads(line)) for line in lines]
 
 
 def note_images(loop: Loop) -> None:
@@ -112,6 +130,45 @@ def _require_rounds(loop: Loop) -> None:
             "is gone, though the audit was drawn from it",
             subject=str(scored.parent),
             remedy=_NO_SECOND_AUDIT,
+        )
+
+
+def _require_count(loop: Loop) -> None:
+    """A finished round cannot be undone by a setting: the audit would be drawn from the one before it."""
+    last = max((n for here in round_folders(loop.folder) if loop.finished(n := int(here.name))), default=0)
+    count = loop.project.rounds.count
+    if last > count and not (loop.audit / "routing" / ROUTING).is_file():
+        raise ConfigError(
+            f"rounds.count is {count}, but round {last} is finished: its answers would count for nothing",
+            subject=loop.settings,
+            remedy=f"Set rounds.count to {last} or more, or remove the folders of the later rounds.",
+        )
+
+
+def _require_weights(loop: Loop) -> None:
+    """The first network must be the one that labelled, as long as no round has put another in its place."""
+    last = max(int(here.name) for here in round_folders(loop.folder))
+    owner, weights = loop.network(last)
+    if owner or (loop.round(0) / "model").is_dir():
+        return
+    if digest_of_weights(loop, weights) != digest_in_force(loop, 0):
+        raise ConfigError(
+            f"network.weights is another network than the one that labelled round 0: {weights}",
+            subject=loop.settings,
+            remedy="Change it back, or start a new project for the other network.",
+        )
+
+
+def _tell_promise(loop: Loop) -> None:
+    """Once the audit is drawn, its promise stands, whatever the settings say."""
+    file = loop.audit / "routing" / ROUTING
+    if not file.is_file():
+        return
+    drawn, now = read_json(file), loop.project.promise
+    if (drawn.get("max_bad"), drawn.get("confidence")) != (now.max_bad, now.confidence):
+        loop.progress.note(
+            f"WARNING: [promise] was changed after the audit was drawn: the certificate is about max_bad = "
+            f"{drawn.get('max_bad')} and confidence = {drawn.get('confidence')}, as they were then"
         )
 
 

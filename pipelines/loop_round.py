@@ -14,6 +14,7 @@ from pipelines.check import Checked, check
 from pipelines.loop_cold import boxed_corpus, cold_record, cold_start, first_network
 from pipelines.loop_gate import gate
 from pipelines.loop_history import check_forecast, history
+from pipelines.loop_intact import require_images
 from pipelines.loop_learn import Learning, fine_tune, on_base
 from pipelines.loop_lint import lint_round
 from pipelines.loop_predict import digest_in_force, predicted_by
@@ -41,11 +42,9 @@ def first_round(loop: Loop) -> None:
 
     Raises:
         Waiting: A cold start has tasks to answer.
-        ConfigError: There is nothing to label with and no skeleton to label anew, or one image is in two of the
-            manifests that must not share any.
-        SkeletonError: A manifest or the network has another skeleton than the project.
+        ConfigError: There is nothing to label with and no skeleton to label anew.
+        SkeletonError: The network has another skeleton than the project.
     """
-    _require_corpus(loop)
     answers = cold_start(loop)
     trained_on = first_network(loop, answers)
     _label(loop, 0, answers)
@@ -87,6 +86,7 @@ def review_round(loop: Loop, n: int) -> Stop | None:
     _require_no_audit(loop, n)
     note_stop(loop, n - 1, None)
     pulled = reviewed(loop, here)
+    require_images(loop)
     check_forecast(loop, n, pulled)
     learning = fine_tune(loop, n, pulled)
     judged = gate(loop, n, pulled)
@@ -120,8 +120,13 @@ def routed(loop: Loop, scored: Path, *, out: Path, **settings: Any) -> dict[str,
     return {kind: tasks[kind] for kind in KINDS if kind in tasks}
 
 
-def _require_corpus(loop: Loop) -> None:
-    """Refuse settings that would train on what measures, or mix skeletons."""
+def require_corpus(loop: Loop) -> None:
+    """Refuse settings that would train on what measures, or mix skeletons.
+
+    Raises:
+        ConfigError: One image is in two of the manifests that must not share any.
+        SkeletonError: A manifest has another skeleton than the project.
+    """
     corpus = loop.project.corpus
     skeleton = asked_skeleton(loop)
     owner: dict[str, str] = {}

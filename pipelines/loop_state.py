@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -173,11 +173,20 @@ def settle_seconds(folder: Path) -> None:
     Args:
         folder: The project, held by the caller.
     """
-    for here in (*round_folders(folder), folder / "audit"):
+    for here in (*round_folders(folder), folder / "rounds" / "00" / COLD, folder / "audit"):
         step = _noted_seconds(here).get(_UNDER_WAY)
         if isinstance(step, str):
-            begun, last = (here / _SECONDS).stat().st_mtime, max(file.lstat().st_mtime for file in here.rglob("*"))
-            _spend(here, step, last - begun)
+            begun = (here / _SECONDS).stat().st_mtime
+            _spend(here, step, max(_written(here), begun) - begun)
+
+
+def _written(here: Path) -> float:
+    """When a file below a folder was written last; one that vanishes meanwhile does not count."""
+    last = 0.0
+    for file in here.rglob("*"):
+        with suppress(FileNotFoundError):
+            last = max(last, file.lstat().st_mtime)
+    return last
 
 
 def _spend(here: Path, step: str, seconds: float) -> None:

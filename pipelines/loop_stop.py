@@ -67,15 +67,21 @@ def round_budget(loop: Loop) -> int:
     return budget_left(rounds.budget, _opened(loop), rounds.budget_total, loop.project.labelstudio.annotators)
 
 
-def note_stop(loop: Loop, n: int, stop: Stop | None) -> None:
-    """Write into round ``n``'s ``round.json`` why it is the last one, or that it is not; not after the audit's draw."""
+def note_stop(loop: Loop, n: int, stop: Stop | None) -> bool:
+    """Write into round ``n``'s ``round.json`` why it is the last one, or that it is not; not after the audit's draw.
+
+    Returns:
+        Whether that is new.
+    """
     file = loop.round(n) / ROUND
     if (loop.audit / "routing" / ROUTING).is_file():
-        return
+        return False
     record = read_json(file)
     told = stop.to_dict() if stop else None
-    if record.get(STOP) != told:
-        write_text(file, json.dumps({**record, STOP: told}, indent=2) + "\n")
+    if record.get(STOP) == told:
+        return False
+    write_text(file, json.dumps({**record, STOP: told}, indent=2) + "\n")
+    return True
 
 
 def read_stop(loop: Loop, n: int) -> Stop | None:

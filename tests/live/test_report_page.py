@@ -55,6 +55,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "seconds": {"train": 36_000.0, "predict": 7_200.0, "review": 90_000.0, "score": 60.0},
             "gate": {"decision": "refused", "reason": "it is not shown to be better on poses that it never saw: " * 2,
                      "gate": two, "base": two},
+            "learning": {"sources": [{"from": "corrected", "poses": 40_000, "share": 0.5, "filled": 123_456},
+                                     {"from": "base", "poses": 123_456, "share": 0.5, "filled": 0}]},
+            "lint": {"poses": 120_000, "faulty": 1_234, "answered": 40_000, "answered_faulty": 567},
+            "stop": {"cause": "count", "reason": "2 rounds of review were asked for"},
+            "cold": {"chosen": 400, "candidates": 120_000, "boxes": True, "looks": "facebook/dino-vits16"},
         }  # fmt: skip
         (project / "rounds" / f"{n:02d}" / "round.json").write_text(json.dumps(record))
     counts = AuditCounts(audited=100, bad=1, rejected=0, keypoints=1400, gross=3)

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from autolabel.manifest import Manifest, write_manifest
 from pipelines import loop
 from pipelines.loop import LoopResult
 from pipelines.simulated_reviewer import SimulatedReviewer
+from pipelines.train import train_network
 from tests.doubles import Recorder
 
 
@@ -255,6 +257,62 @@ def test_a_round_that_later_ones_were_made_from_must_be_there(advanced: Path, go
         ]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("count = 2", "count = 1"), r"rounds\.count is 1, but round 2 is finished.*Set rounds\.count to 2 or more"),
+        (("../calibration", "../labelled"), r"is in corpus\.labelled and in corpus\.calibration"),
+    ],
+)
+def test_settings_that_would_undo_what_rounds_rest_on(advanced: Path, change: tuple[str, str], message: str) -> None:
+    with edited(advanced, change), pytest.raises(ConfigError, match=message):
+        loop.run(advanced)
+    assert not (advanced / "audit").exists()
+
+
+def test_another_first_network_is_refused(
+    begun: tuple[Path, LoopResult], drawn_case: Any, tiny_weights: Path, tmp_path: Path
+) -> None:
+    project, waiting = begun
+    labelled = Manifest.open(drawn_case.folder / "labelled")
+    other = tmp_path / "other"
+    train_network([(labelled, 1.0)], out=other, init=str(tiny_weights), training={"steps": 1, "batch_size": 2})
+    with (
+        edited(project, (str(tiny_weights), str(other))),
+        pytest.raises(ConfigError, match=r"another network than the one that labelled round 0: .*Change it back"),
+    ):
+        loop.run(project)
+    assert loop.run(project) == waiting
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A reviewer while whose work an image is altered."""
+
+    answers: SimulatedReviewer
+    image: Path
+
+    def review(self, project: str | Path) -> int:
+        paint(self.image)
+        return self.answers.review(project)
+
+
+def test_an_image_that_is_altered_while_people_work_is_noticed_before_anything_is_learnt(
+    drawn_case: Any, tiny_weights: Path
+) -> None:
+    project = drawn_case.project("painted", rounds={"count": 1}, network={"weights": str(tiny_weights)})
+    boxes = Manifest.open(drawn_case.folder / "pool")
+    image = boxes.image_path(next(iter(boxes)))
+    before, reviewer = image.read_bytes(), SimulatedReviewer(drawn_case.truth, seed=0)
+    try:
+        with pytest.raises(InputError, match=ALTERED):
+            loop.run(project, reviewer=Painting(reviewer, image))
+        assert not (project / "rounds" / "01" / "model").exists()
+    finally:
+        image.write_bytes(before)
+    assert loop.run(project, reviewer=reviewer, audit=False).rounds == 1, "put back, it goes on with the answers"
+
+
 def test_the_last_round_is_done_again_from_the_answers_that_are_there(advanced: Path) -> None:
     last = advanced / "rounds" / "02"
     tasks = read_task_map(ReviewFolder.of(advanced).taskmap)
@@ -277,3 +335,8 @@ def test_the_round_of_the_audit_cannot_be_drawn_again(advanced: Path, drawn_case
             told = loop.status(advanced).board
             assert told is not None and told.steps[n].state == "missing"
     assert loop.run(advanced) == result
+    heard = Recorder()
+    with edited(advanced, ("confidence = 0.8", "confidence = 0.5")):
+        assert loop.run(advanced, progress=heard) == result
+    (warning,) = [note for note in heard.notes if "[promise] was changed after the audit was drawn" in note]
+    assert "confidence = 0.8, as they were then" in warning
