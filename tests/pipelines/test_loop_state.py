@@ -216,6 +216,19 @@ with loop.timed(here, "predict"):
 """
 
 
+def test_time_of_a_step_that_was_killed_in_a_cold_start_counts_too(review_case: Any, tmp_path: Path) -> None:
+    cold = tmp_path / "rounds" / "00" / "cold"
+    cold.mkdir(parents=True)
+    (cold / "seconds.json").write_text('{"under way": "review"}')
+    written = (cold / "seconds.json").stat().st_mtime + 60
+    (cold / "tasks").touch()
+    os.utime(cold / "tasks", (written, written))
+    (cold / "vanished").symlink_to(tmp_path / "nowhere")
+    os.utime(cold / "vanished", (1, 1), follow_symlinks=False)
+    settle_seconds(tmp_path)
+    assert read_seconds(cold) == {"review": pytest.approx(60, abs=0.01)}
+
+
 def test_time_of_a_killed_step_counts_until_its_last_file(review_case: Any, tmp_path: Path) -> None:
     here = tmp_path / "rounds" / "01"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
