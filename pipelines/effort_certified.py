@@ -38,6 +38,8 @@ CAUGHT = 0.95
 BORDERLINE = (0.5, 0.75)
 """OKS of the errors that half of the plants are taken from: the hardest to see."""
 
+_NOBODY, _NONE = np.empty(0, np.intp), np.empty(0, bool)
+
 CLEAR = BadRule(gross_ks=0.3)
 """By which an answer makes a known error of a pose. Two people differ by some KS too: of poses that are bad by one
 person's answer and hardly doubted, a third may be good, and another person will not find them bad."""
@@ -201,9 +203,6 @@ def _audited(
 
 def _joined(checked: Development, more: Development) -> Development:
     return Development(np.concatenate([checked.p_bad, more.p_bad]), np.concatenate([checked.bad, more.bad]))
-
-
-_NOBODY, _NONE = np.empty(0, np.intp), np.empty(0, bool)
 
 
 @dataclass(frozen=True, eq=False)

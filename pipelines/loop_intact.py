@@ -146,7 +146,9 @@ def _require_count(loop: Loop) -> None:
 
 
 def _require_weights(loop: Loop) -> None:
-    """The first network must be the one that labelled, as long as no round has put another in its place."""
+    """The first network must be the one that labelled, as long as it is in force and the audit is not drawn."""
+    if (loop.audit / "routing" / ROUTING).is_file():
+        return
     last = max(int(here.name) for here in round_folders(loop.folder))
     owner, weights = loop.network(last)
     if owner or (loop.round(0) / "model").is_dir():
