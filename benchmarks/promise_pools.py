@@ -3,9 +3,10 @@
     python -m benchmarks.promise_pools drawn demo fashion17 openfield --out DIR --data ../shared/data
 
 * ``drawn``: 20,000 drawn people of another seed than the network's, with exact truth. The network is the demo's, with
-  a presence head, trained to its end: on 20,000 drawn people instead of 300. A quality head learnt from 2,400 others.
+  a presence head, trained to its end: on 40,000 drawn people instead of 300. A quality head learnt from 2,400 others.
 * ``demo``: the same people by the network that ``autolabel demo --size full`` leaves after its rounds.
-* ``fashion17``: what of its 1,109 people that network, adapted on 300 of them, did not learn.
+* ``fashion17``: what of its 1,109 people the same network after 20,000 drawn people (``start``), adapted on 300 of
+  them, did not learn.
 * ``openfield``: 76 frames of a mouse, by a small network that learnt 40.
 
 Everything is made once below ``--out`` and found again; a training that was stopped goes on. The networks stay as they
@@ -40,28 +41,34 @@ from pipelines.train import train_network
 
 POOLS = ("drawn", "demo", "fashion17", "openfield")
 
-LEARNT: Mapping[int, int] = {1: 2_500, 2: 6_000, 3: 4_000, 4: 4_000}
-"""Images by seed of the drawn people that the network learns."""
+_FIRST: Mapping[int, int] = {1: 2_500, 2: 6_000, 3: 4_000, 4: 4_000}
+LEARNT: Mapping[str, Mapping[int, int]] = {"start": _FIRST, "drawn": {**_FIRST, 6: 8_000, 7: 8_000}}
+"""Images by seed of the drawn people that networks learn."""
+
+GOES_ON: Mapping[str, str] = {"drawn": "start", "fashion17": "start"}
+"""Networks that go on from another one."""
 
 HEAD_SEED, HEAD_IMAGES, HEAD_STEPS = 5, 2_000, 1_500
 """Drawn people that the quality head learns from, and how long."""
 
-STEPS: Mapping[str, int] = {"drawn": 6_500, "fashion17": 1_000, "openfield": 400}
+STEPS: Mapping[str, int] = {"start": 6_500, "drawn": 9_000, "fashion17": 1_000, "openfield": 400}
 
 ADAPTED: Mapping[str, int] = {"fashion17": 300, "openfield": 40}
 """Poses that a network learns of the pool's corpus; they are not in the pool."""
 
 _SHARED: Mapping[str, Any] = {**TRAINING, "precision": "bf16", "accumulate": 4, "presence_weight": 0.001, "seed": 0}
 
+_LONG: Mapping[str, Any] = {
+    **_SHARED,
+    "compile": True,
+    "warmup_steps": 200,
+    "ema": 0.998,
+    "augmentation": {**PAPER, **UPRIGHT},
+}
+
 TRAININGS: Mapping[str, Mapping[str, Any]] = {
-    "drawn": {
-        **_SHARED,
-        "compile": True,
-        "warmup_steps": 200,
-        "ema": 0.998,
-        "save_every": 500,
-        "augmentation": {**PAPER, **UPRIGHT},
-    },
+    "start": {**_LONG, "save_every": 500},
+    "drawn": {**_LONG, "save_every": 250, "learning_rate": 7e-4, "seed": 1},
     "fashion17": {
         **_SHARED,
         "learning_rate": 5e-4,
@@ -103,7 +110,7 @@ class PromisePools:
         return judged(name, truth, [predicted])
 
     def network(self, name: str) -> Path:
-        """The checkpoint folder of a pool's network; trained now if it is not there."""
+        """The checkpoint folder of a pool's network, or of one that it goes on from; trained now if it is not there."""
         if name == "demo":
             return self._demo()
         folder = self.networks.out / "networks" / f"promise-{name}"
@@ -113,8 +120,8 @@ class PromisePools:
         train_network(
             [(manifest, manifest.counts["poses"] / total) for manifest in learnt],
             out=folder,
-            init=str(self.network("drawn")) if name == "fashion17" else "",
-            network={} if name == "fashion17" else fresh,
+            init=str(self.network(GOES_ON[name])) if name in GOES_ON else "",
+            network={} if name in GOES_ON else fresh,
             training={**TRAININGS[name], "steps": STEPS[name]},
             progress=self.networks.progress,
         )
@@ -149,8 +156,8 @@ class PromisePools:
         return file
 
     def _learnt(self, name: str) -> list[Manifest]:
-        if name == "drawn":
-            return [self.networks.drawn(seed, images) for seed, images in LEARNT.items()]
+        if name in LEARNT:
+            return [self.networks.drawn(seed, images) for seed, images in LEARNT[name].items()]
         return [self._part(name, learnt=True)]
 
     def _asked(self, name: str) -> tuple[Manifest, Manifest]:
