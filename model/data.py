@@ -8,16 +8,16 @@ memory where all of them fit, so that an image is decoded once for each of its p
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from autolabel.errors import ConfigError, ImageError, InputError
+from autolabel.errors import ImageError, InputError
 from autolabel.images import read_image
 from autolabel.manifest import Manifest
 from autolabel.poses import FILLED, Visibility
@@ -113,15 +113,17 @@ class _Places:
 
 
 class PoseCrops(Dataset[PoseBatch]):
-    """Every labelled pose of some manifests, as canvases.
+    """Every labelled pose of some manifests, as canvases; of some, every pose that has a box.
 
     Indexed with a list of places, it gives the batch of those people: the data loader is to be told
-    ``batch_size=None`` and a sampler of such lists (:class:`MixedBatches`).
+    ``batch_size=None`` and a sampler of such lists (:class:`model.batches.MixedBatches`).
 
     Args:
         manifests: Where the poses come from. Poses without a box, crowds, and poses in which nothing is labelled
             or absent are left out.
         datasets: Which head of the network each manifest is for; empty where all are for the first.
+        unlabelled: Which of the manifests are taken as without labels. Of their poses all that have a box are there;
+            what is said of keypoints has no weight, and only tells augmentation where there are joints to cut between.
         input_size: The network's (H, W).
         padding: How much the box is enlarged before it fills the input.
         canvas_size: Largest (Hc, Wc) of a canvas; see :meth:`model.augment.Augmentation.canvas_size`.
@@ -148,6 +150,7 @@ class PoseCrops(Dataset[PoseBatch]):
         manifests: Sequence[Manifest],
         *,
         datasets: Sequence[int] = (),
+        unlabelled: Collection[int] = (),
         input_size: tuple[int, int],
         padding: float,
         canvas_size: tuple[int, int],
@@ -156,14 +159,12 @@ class PoseCrops(Dataset[PoseBatch]):
         batch_bytes: int = BATCH_BYTES,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        people = [list(_people(manifest, source)) for source, manifest in enumerate(manifests)]
-        for manifest, found in zip(manifests, people, strict=True):
-            if not any(np.isin(one.visibility, (Visibility.VISIBLE, Visibility.HIDDEN)).any() for one in found):
-                raise InputError(
-                    "no labelled keypoint to train on",
-                    subject=str(manifest.path),
-                    remedy="Training needs poses with a box, whose keypoints are visible or hidden.",
-                )
+        people = [
+            list(_people(manifest, source, labelled=source not in unlabelled))
+            for source, manifest in enumerate(manifests)
+        ]
+        for source, (manifest, found) in enumerate(zip(manifests, people, strict=True)):
+            _require_people(found, manifest, labelled=source not in unlabelled)
         self._datasets = torch.tensor(list(datasets) or [0] * len(manifests))
         self._tells_hidden = torch.tensor([any(_says_hidden(person) for person in found) for found in people])
         self._people = [person for found in people for person in found]
@@ -234,75 +235,6 @@ class PoseCrops(Dataset[PoseBatch]):
         return canvas
 
 
-class MixedBatches(Sampler[list[int]]):
-    """Batches with a fixed number of each source, the same for the same seed.
-
-    Every source is walked in random permutations of its own, so that a small source is seen evenly however
-    large the others are. Batch ``n`` depends on the seed and ``n`` alone: training resumes anywhere.
-
-    Args:
-        sizes: Number of items of each source; places run through the sources in order.
-        shares: Relative number of items of each source in a batch.
-        batch_size: Items a batch.
-        start: The first batch.
-        stop: One past the last batch.
-        seed: Of the permutations, from 0.
-
-    Raises:
-        ConfigError: A share is so small that its source would never be seen.
-    """
-
-    def __init__(
-        self,
-        sizes: Sequence[int],
-        shares: Sequence[float],
-        *,
-        batch_size: int,
-        start: int,
-        stop: int,
-        seed: int,
-    ) -> None:
-        self.sizes = list(sizes)
-        self.counts = _apportion(shares, batch_size)
-        for share, count in zip(shares, self.counts, strict=True):
-            if share > 0 and count == 0:
-                raise ConfigError(
-                    f"a share of {share:g} is less than one item in a batch of {batch_size}",
-                    subject="share",
-                    remedy="Raise the share or the batch size, or leave the source out.",
-                )
-        self.start, self.stop, self.seed = start, stop, seed
-        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __iter__(self) -> Iterator[list[int]]:
-        firsts = np.cumsum([0, *self.sizes[:-1]]).tolist()
-        for n in range(self.start, self.stop):
-            yield [
-                first + self._item(source, n * count + j)
-                for source, (first, count) in enumerate(zip(firsts, self.counts, strict=True))
-                for j in range(count)
-            ]
-
-    def _item(self, source: int, position: int) -> int:
-        """What stands at a position of the endless walk through a source."""
-        turn, place = divmod(position, self.sizes[source])
-        if source not in self._orders or self._orders[source][0] != turn:
-            order = np.random.default_rng([self.seed, source, turn]).permutation(self.sizes[source])
-            self._orders[source] = (turn, order)
-        return int(self._orders[source][1][place])
-
-
-def _apportion(shares: Sequence[float], total: int) -> list[int]:
-    """Whole numbers that sum to ``total``, nearest to the shares (largest remainder, the earlier among equals)."""
-    exact = np.asarray(shares, dtype=np.float64) / np.sum(shares) * total
-    counts = np.floor(exact).astype(int)
-    counts[np.argsort(counts - exact, kind="stable")[: total - counts.sum()]] += 1
-    return counts.tolist()
-
-
 class _Cut:
     """How canvases are cut; see :class:`PoseCrops`.
 
@@ -364,16 +296,31 @@ def _says_hidden(person: _Person) -> bool:
     return bool(((person.visibility == Visibility.HIDDEN) & (person.trust == 1)).any())
 
 
-def _people(manifest: Manifest, source: int) -> Iterator[_Person]:
+def _require_people(people: Sequence[_Person], manifest: Manifest, *, labelled: bool) -> None:
+    if labelled and not any(np.isin(one.visibility, (Visibility.VISIBLE, Visibility.HIDDEN)).any() for one in people):
+        raise InputError(
+            "no labelled keypoint to train on",
+            subject=str(manifest.path),
+            remedy="Training needs poses with a box, whose keypoints are visible or hidden.",
+        )
+    if not people:
+        raise InputError(
+            "nobody with a box to learn from",
+            subject=str(manifest.path),
+            remedy="Import people with boxes, or give boxes to `autolabel predict --boxes`.",
+        )
+
+
+def _people(manifest: Manifest, source: int, *, labelled: bool) -> Iterator[_Person]:
     names = manifest.skeleton.keypoints
     for sample in manifest:
         poses = sample.poses
-        stated = (poses.visibility != Visibility.UNLABELLED).any(axis=1)
+        stated = (poses.visibility != Visibility.UNLABELLED).any(axis=1) | (not labelled)
         usable = np.flatnonzero(stated & ~poses.crowd & np.isfinite(poses.box).all(axis=1))
         path = str(manifest.image_path(sample)) if len(usable) else ""
         for i in usable:
             told = np.isin(names, poses.attributes[i].get(FILLED, ()))
-            trust = np.where(told, FILLED_WEIGHT, 1).astype(np.float32)
+            trust = np.where(told, FILLED_WEIGHT, 1).astype(np.float32) * labelled
             yield _Person(source, path, sample.size, poses.box[i], poses.xy[i], poses.visibility[i], trust)
 
 

@@ -74,7 +74,7 @@ class ImageCrops(Dataset[ImageBatch]):
     """Every person with a box, or every image, of some manifests, as canvases.
 
     Indexed with a list of places, it gives the batch of those: the data loader is to be told ``batch_size=None`` and a
-    sampler of such lists (:class:`model.data.MixedBatches`). An image is decoded once for all of its people where
+    sampler of such lists (:class:`model.batches.MixedBatches`). An image is decoded once for all of its people where
     canvases are kept, else once a crop.
 
     Args:

@@ -18,8 +18,9 @@ from autolabel.errors import ConfigError
 from autolabel.manifest import Manifest
 from autolabel.progress import SILENT, Progress
 from model.augment import Augmentation
+from model.batches import MixedBatches
 from model.checkpoint import save_model
-from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
+from model.data import CACHE_BYTES, PoseBatch, PoseCrops
 from model.draws import Draws, hashed
 from model.heads import Answers
 from model.heatmap import decode

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from autolabel.errors import WorkError
 from autolabel.progress import SILENT, Progress, Task
-from model.data import MixedBatches
+from model.batches import MixedBatches
 from model.draws import Draws, hashed
 from model.memory import is_out_of_memory, largest_that_fits
 from model.objective import Batch, Drawn, Examples, Objective

@@ -18,7 +18,7 @@ from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import Sampler
 
-from model.data import MixedBatches
+from model.batches import MixedBatches
 from model.device import pick_device, pick_precision
 
 PATIENCE = timedelta(hours=6)

@@ -14,9 +14,9 @@ from autolabel.manifest import write_manifest
 from autolabel.poses import Poses, Visibility
 from autolabel.skeleton import Skeleton
 from model.augment import Augmentation
+from model.batches import MixedBatches
 from model.checkpoint import load_model
 from model.config import ViTPoseConfig
-from model.data import MixedBatches
 from model.draws import Draws, hashed
 from model.lesson import lesson
 from model.partial import Partial
