@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from model.draws import Draws
+from model.draws import RandomNumbers
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Objective(Protocol):
         """Parameters to train, as groups of the optimizer: ``params``, ``weight_decay`` and ``lr_scale``."""
         ...
 
-    def draw(self, batch: Any, draws: Draws) -> Drawn:
+    def draw(self, batch: Any, draws: RandomNumbers) -> Drawn:
         """Vary a slice of a batch, on its device."""
         ...
 

@@ -20,7 +20,7 @@ from autolabel.progress import SILENT, Progress
 from model.augment import Augmentation
 from model.checkpoint import save_model
 from model.data import CACHE_BYTES, MixedBatches, PoseBatch, PoseCrops
-from model.draws import Draws, hashed
+from model.draws import Draws, RandomNumbers, hashed
 from model.heads import Answers
 from model.heatmap import decode
 from model.lesson import Lesson, lesson
@@ -101,7 +101,7 @@ class Supervised:
             layer_decay=layer_decay,
         )
 
-    def draw(self, batch: PoseBatch, draws: Draws) -> Drawn:
+    def draw(self, batch: PoseBatch, draws: RandomNumbers) -> Drawn:
         """Random crops and what they teach."""
         drawn = lesson(self.model, batch, self.how.augmentation, draws)
         return Drawn((drawn.crops.images, drawn.dataset if self._several else None), drawn)
