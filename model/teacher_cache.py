@@ -2,7 +2,7 @@
 
 A folder of three files. ``identity.json`` says whose outputs these are and of which crops; another teacher, other data
 or another augmentation is refused, and never mixed in. ``rows.f16`` has one row a crop, at its place, with all outputs
-one after the other as float16; it has its full size from the start, and takes room on the disk only as it fills.
+one after the other by name as float16; it has its full size from the start, and takes room on the disk as it fills.
 ``checks.u32`` has a checksum of each row. A row is believed only if its checksum is right: what was torn by a kill, a
 full disk or another process' writing counts as not there, and is computed anew. So nothing is locked, and nothing needs
 to be flushed.
@@ -83,6 +83,7 @@ class TeacherCache:
             WorkError: The disk has no room for all rows, or refuses.
         """
         folder = Path(folder)
+        shapes = dict(sorted(shapes.items()))  # in which order they are named says nothing
         parts = {
             "format": FORMAT,
             **identity,
@@ -100,7 +101,7 @@ class TeacherCache:
             for name, size in ((ROWS, rows * _ITEM * _width(shapes)), (CHECKS, rows * _CHECK)):
                 _extend(folder / name, size)
         start = zlib.crc32(json.dumps(parts, sort_keys=True).encode())
-        return cls(folder, rows, dict(shapes), start)
+        return cls(folder, rows, shapes, start)
 
     @property
     def filled(self) -> int:
