@@ -1,7 +1,7 @@
 """Augmentation of a batch on the device: truncation, half body, shift, scale, rotation, flip, colour, cut-out.
 
 All geometry ends in one region a person and one resampling of the whole batch. The defaults are the official recipe's
-(``vitpose.md`` 4.3). Random numbers come from :class:`model.draws.Draws`, as many for each person whatever the
+(``vitpose.md`` 4.3). Random numbers come from :class:`model.draws.RandomNumbers`, as many for each person whatever the
 settings, and nothing is computed across people: a person gives the same crop in every slice of a batch.
 """
 
@@ -23,7 +23,7 @@ from model.config import Codec
 from model.constant import constant
 from model.crop import Regions, apply, crop_matrices, invert, regions_from_boxes
 from model.data import DETAIL, PoseBatch
-from model.draws import Draws
+from model.draws import RandomNumbers
 from model.truncation import labelled, truncate, within
 from model.whole_box import reaches, touches
 
@@ -138,7 +138,7 @@ def augment(
     input_size: tuple[int, int],
     padding: float,
     codecs: Sequence[Codec],
-    draws: Draws,
+    draws: RandomNumbers,
     whole_box: bool = False,
 ) -> Augmented:
     """Draw one crop of every person in the batch.
@@ -235,7 +235,12 @@ def _padded(batch: PoseBatch, keypoints: int) -> PoseBatch:
 
 
 def _drawn_regions(
-    people: PoseBatch, how: Augmentation, tables: _Tables, input_size: tuple[int, int], padding: float, draws: Draws
+    people: PoseBatch,
+    how: Augmentation,
+    tables: _Tables,
+    input_size: tuple[int, int],
+    padding: float,
+    draws: RandomNumbers,
 ) -> Regions:
     """Regions about the people: moved, or about half of the body, then scaled, turned, mirrored."""
     chance, normal = draws.uniform(6), draws.normal(3)
@@ -314,7 +319,7 @@ def _on_canvas(
 
 
 def _pictures(
-    people: PoseBatch, matrices: Tensor, how: Augmentation, input_size: tuple[int, int], draws: Draws
+    people: PoseBatch, matrices: Tensor, how: Augmentation, input_size: tuple[int, int], draws: RandomNumbers
 ) -> tuple[Tensor, Tensor]:
     """Normalised crops (B, 3, H, W), and the rectangles (B, 2, 4) that cover parts of them."""
     colours, places, fills = draws.uniform(7), draws.uniform(11), draws.uniform(8)

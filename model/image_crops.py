@@ -25,7 +25,7 @@ from autolabel.images import read_image
 from autolabel.manifest import Manifest
 from model.crop import normalise, regions_from_boxes
 from model.data import CACHE_BYTES
-from model.draws import Draws
+from model.draws import RandomNumbers
 
 Cuts = Literal["auto", "people", "images"]
 """What a manifest gives: a crop of each person with a box, or of each image; ``auto``: people where it has any."""
@@ -175,7 +175,7 @@ def random_crops(
     aspect: float,
     flip: float,
     input_size: tuple[int, int],
-    draws: Draws,
+    draws: RandomNumbers,
 ) -> Tensor:
     """One random crop of each canvas: MAE's (a share of the area, another aspect, mirrored), within the frame.
 

@@ -9,7 +9,7 @@ from model.augment import Augmentation, Augmented, augment
 from model.config import Codec
 from model.constant import constant
 from model.data import PoseBatch
-from model.draws import Draws
+from model.draws import RandomNumbers
 from model.targets import Targets, targets
 from model.vitpose import ViTPose
 
@@ -33,7 +33,7 @@ class Lesson:
     skeletons: tuple[Skeleton, ...]
 
 
-def lesson(model: ViTPose, batch: PoseBatch, how: Augmentation, draws: Draws) -> Lesson:
+def lesson(model: ViTPose, batch: PoseBatch, how: Augmentation, draws: RandomNumbers) -> Lesson:
     """Draw crops of a batch for a network, on the batch's device.
 
     Args:

@@ -18,7 +18,7 @@ from autolabel.errors import ConfigError
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
-from model.draws import Draws
+from model.draws import Draws, RandomNumbers
 from model.encoder_folder import save_encoder
 from model.encoders import Encoder, start_from_encoder
 from model.image_crops import ImageBatch, random_crops
@@ -198,7 +198,7 @@ class MaskedImages:
         """No decay of biases and norms, as in MAE."""
         return param_groups_layer_decay(self._autoencoder, weight_decay=weight_decay, layer_decay=layer_decay)
 
-    def draw(self, batch: ImageBatch, draws: Draws) -> Drawn:
+    def draw(self, batch: ImageBatch, draws: RandomNumbers) -> Drawn:
         """Random crops, each with its patches in a random order."""
         for image, reason in batch.refused.items():
             if image not in self._refused:

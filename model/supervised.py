@@ -21,7 +21,7 @@ from model.augment import Augmentation
 from model.batches import MixedBatches
 from model.checkpoint import save_model
 from model.data import CACHE_BYTES, PoseBatch, PoseCrops
-from model.draws import Draws, hashed
+from model.draws import Draws, RandomNumbers, hashed
 from model.heads import Answers
 from model.heatmap import decode
 from model.lesson import Lesson, lesson
@@ -102,7 +102,7 @@ class Supervised:
             layer_decay=layer_decay,
         )
 
-    def draw(self, batch: PoseBatch, draws: Draws) -> Drawn:
+    def draw(self, batch: PoseBatch, draws: RandomNumbers) -> Drawn:
         """Random crops and what they teach."""
         drawn = lesson(self.model, batch, self.how.augmentation, draws)
         return Drawn((drawn.crops.images, drawn.dataset if self._several else None), drawn)

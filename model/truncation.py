@@ -20,7 +20,7 @@ from autolabel.poses import Visibility
 from model import whole_box
 from model.constant import constant
 from model.data import PoseBatch
-from model.draws import Draws
+from model.draws import RandomNumbers
 
 LEAST = 2
 """Labelled joints that remain at least; a person with no more of them inside the image is not cut."""
@@ -33,7 +33,7 @@ _SMALLEST = 0.2  # a box's shortest side, as a share of the longest side that it
 
 
 def truncate(
-    people: PoseBatch, probability: float, limbs: Tensor, draws: Draws, *, tight: float, first_look: float
+    people: PoseBatch, probability: float, limbs: Tensor, draws: RandomNumbers, *, tight: float, first_look: float
 ) -> tuple[PoseBatch, Tensor]:
     """Cut the images of some people.
 

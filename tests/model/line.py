@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.draws import Draws
+from model.draws import RandomNumbers
 from model.objective import Drawn
 
 
@@ -61,7 +61,7 @@ class Fit:
     def groups(self, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
         return [{"params": list(self.network.parameters()), "weight_decay": weight_decay, "lr_scale": layer_decay}]
 
-    def draw(self, batch: Points, draws: Draws) -> Drawn:
+    def draw(self, batch: Points, draws: RandomNumbers) -> Drawn:
         return Drawn((batch.x + 0.1 * draws.normal(3),), 2 * batch.x[:, 0] - batch.x[:, 1])
 
     def losses(self, outputs: Tensor, drawn: Drawn) -> Mapping[str, Tensor]:
