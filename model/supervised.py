@@ -26,7 +26,7 @@ from model.heads import Answers
 from model.heatmap import decode
 from model.lesson import Lesson, lesson
 from model.losses import heatmap_mse, presence_loss, whole_box_loss
-from model.objective import Drawn
+from model.objective import Drawn, Objective
 from model.partial import merge_lora, plain_model, restrict
 from model.recipe import Training
 from model.targets import Targets
@@ -181,26 +181,71 @@ def train_supervised(
         WorkError: As :func:`model.train.train`.
     """
     crops = pose_crops(model, sources, how.augmentation, batch_size=how.batch_size, workers=how.workers)
+    return train_on_people(
+        model,
+        lambda: Supervised(model, how),
+        Data(crops, [source.share for source in sources]),
+        how,
+        out,
+        crops=crops,
+        taught=heads_of(model, sources),
+        validation=validation,
+        show=show,
+        progress=progress,
+    )
+
+
+def train_on_people(
+    model: ViTPose,
+    objective: Callable[[], Objective],
+    data: Data,
+    how: Training,
+    out: Path,
+    *,
+    crops: PoseCrops,
+    taught: Sequence[int],
+    identity: Mapping[str, Any] | None = None,
+    validation: Sequence[Source] = (),
+    show: Callable[[Lesson], None] | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """What all trainings of a pose network share: validation, what is frozen, what is shown before the first step.
+
+    Args:
+        model: Trained in place.
+        objective: Makes what is trained, after what is frozen was frozen.
+        data: What to train on.
+        how: The recipe.
+        out: The checkpoint folder.
+        crops: The people in ``data``.
+        taught: Heads that learn; the others stay as they are.
+        identity: Of the run, besides the network.
+        validation: As :func:`train_supervised`.
+        show: As :func:`train_supervised`.
+        progress: Where to report.
+
+    Raises:
+        As :func:`train_supervised`.
+    """
     if crops.note:
         progress.note(crops.note)
-    data = Data(crops, [source.share for source in sources])
     described = {**model.config.described(), "skeletons": [skeleton.fingerprint for skeleton in model.skeletons]}
     validate = None
     if validation:
         held = pose_crops(model, validation, CUT, batch_size=how.batch_size)
         validate = Validation(held, model, batch_size=how.batch_size // how.accumulate, seed=how.seed)
     if show is not None:
-        show(_first(model, data, how))
+        show(_first(model, Data(crops, data.shares), how))
     restrict(model, how.partial, seed=how.seed)
-    _spare(model, set(heads_of(model, sources)))
+    _spare(model, set(taught))
     model.checkpoint_activations = how.checkpoint_activations
     try:
         return train(
-            Supervised(model, how),
+            objective(),
             data,
             how,
             out,
-            identity={"network": described},
+            identity={"network": described, **(identity or {})},
             validate=validate,
             progress=progress,
         )
@@ -255,7 +300,14 @@ def heads_of(model: ViTPose, sources: Sequence[Source]) -> list[int]:
 
 
 def pose_crops(
-    model: ViTPose, sources: Sequence[Source], how: Augmentation, *, batch_size: int, workers: int = 0
+    model: ViTPose,
+    sources: Sequence[Source],
+    how: Augmentation,
+    *,
+    batch_size: int,
+    workers: int = 0,
+    unlabelled: Sequence[Source] = (),
+    input_size: tuple[int, int] | None = None,
 ) -> PoseCrops:
     """The sources' poses, on canvases large enough for every crop that can be drawn.
 
@@ -265,18 +317,22 @@ def pose_crops(
         how: How crops vary.
         batch_size: Crops of a whole step, which bounds how large the canvases may be.
         workers: Processes that read images, each with a cache of its own.
+        unlabelled: Poses of which only the box counts; they come after the others.
+        input_size: (H, W) that the canvases are to be good for; the network's where left out.
 
     Raises:
         ConfigError: As :func:`heads_of`.
         SkeletonError: As :func:`heads_of`.
         InputError: There is nothing to train on in one of them.
     """
+    every, size = [*sources, *unlabelled], input_size or model.input_size
     return PoseCrops(
-        [source.manifest for source in sources],
-        datasets=heads_of(model, sources),
-        input_size=model.input_size,
+        [source.manifest for source in every],
+        datasets=heads_of(model, every),
+        unlabelled=range(len(sources), len(every)),
+        input_size=size,
         padding=model.config.box_padding,
-        canvas_size=how.canvas_size(model.input_size),
+        canvas_size=how.canvas_size(size),
         detail=how.detail,
         batch_size=batch_size,
         cache_bytes=CACHE_BYTES // max(workers, 1),
