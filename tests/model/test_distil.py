@@ -141,7 +141,7 @@ def test_a_student_learns_from_people_whom_nobody_labelled(dots, tmp_path) -> No
     last = distil(student, teacher, [], how, Distillation(), tmp_path / "student", unlabelled=[Source(boxes)])
     first = lines(tmp_path / "student")[0]
     assert taught["pck"] > 0.6
-    assert last["agreement"] > 0.8 > first["agreement"]
+    assert last["agreement"] > 0.7 > first["agreement"]
     assert last["teacher_loss"] < 0.5 * first["teacher_loss"]
     assert last["label_loss"] == 0.0
     assert same(load_model(tmp_path / "student"), student), "and the folder holds the student alone"
