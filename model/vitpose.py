@@ -25,6 +25,7 @@ from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
 from model.attention import TABLE, GridAttention, Windows, plan
 from model.config import Attention, Decoder, ViTPoseConfig
+from model.decoders import ClassicDecoder, SimpleDecoder
 from model.heads import Answers, PresenceHead, WholeBoxHead
 
 DatasetIndex = Tensor | int | None
@@ -74,45 +75,6 @@ class ExpertMlp(nn.Module):
         weight = torch.stack([expert.get_parameter("weight") for expert in self.experts])[dataset]  # (B,P,4D)
         bias = torch.stack([expert.get_parameter("bias") for expert in self.experts])[dataset]  # (B,P)
         return torch.baddbmm(bias[:, None], hidden, weight.mT)
-
-
-class ClassicDecoder(nn.Module):
-    """Two deconvolutions and a 1x1 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
-
-    With an upsampling of 2 there is one deconvolution, and a side is 2Hp.
-    """
-
-    def __init__(self, width: int, channels: int, num_keypoints: int, upsampling: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs in (width, channels) if upsampling == 4 else (width,):
-            deconv = nn.ConvTranspose2d(inputs, channels, kernel_size=4, stride=2, padding=1, bias=False)
-            layers += [deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
-        self.deconv_layers = nn.Sequential(*layers)
-        self.final_layer = nn.Conv2d(channels, num_keypoints, kernel_size=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Decode."""
-        return self.final_layer(self.deconv_layers(features))
-
-
-class SimpleDecoder(nn.Module):
-    """ReLU, bilinear x4 (or x2), 3x3 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
-
-    ReLU comes before the enlargement, as in the paper's Eq. 3 and all released code; its Fig. 2d has them
-    reversed.
-    """
-
-    def __init__(self, width: int, num_keypoints: int, upsampling: int) -> None:
-        super().__init__()
-        self.upsampling = float(upsampling)
-        self.final_layer = nn.Conv2d(width, num_keypoints, kernel_size=3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Decode."""
-        features = F.relu(features)
-        features = F.interpolate(features, scale_factor=self.upsampling, mode="bilinear", align_corners=False)
-        return self.final_layer(features)
 
 
 class ViTPose(nn.Module):
