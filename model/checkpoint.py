@@ -30,7 +30,7 @@ from model.config import ViTPoseConfig
 from model.fit import fit, fitted, require_numbers
 from model.huggingface import read_huggingface, write_huggingface
 from model.identify import identify
-from model.layouts import Origin, Tensors, Weights, count_heads, require_full_attention, select_dataset
+from model.layouts import Origin, Tensors, Weights, count_heads, require_common_encoder, select_dataset
 from model.mmpose import is_mmpose, names_from_mmpose, names_to_mmpose
 from model.official import names_from_official, names_to_official
 from model.positions import adapted, for_input_size
@@ -155,10 +155,10 @@ def save_official(model: ViTPose, folder: str | Path) -> Path:
         The file.
 
     Raises:
-        CheckpointError: The network attends within windows, which the official code does not.
+        CheckpointError: The network attends within windows or to a knowledge token, which the official code does not.
         WorkError: As :func:`save_model`.
     """
-    require_full_attention(model.config, "the official code", str(folder))
+    require_common_encoder(model.config, "the official code", str(folder))
     return _save_pth(model, Path(folder), names_to_official(model.state_dict()))
 
 
@@ -169,10 +169,11 @@ def save_mmpose(model: ViTPose, folder: str | Path) -> Path:
         The file.
 
     Raises:
-        CheckpointError: The network has several heads or experts, or windows, which that layout cannot hold.
+        CheckpointError: The network has several heads or experts, windows or a knowledge token, which that layout
+            cannot hold.
         WorkError: As :func:`save_model`.
     """
-    require_full_attention(model.config, "mmpose 1.x", str(folder))
+    require_common_encoder(model.config, "mmpose 1.x", str(folder))
     return _save_pth(model, Path(folder), names_to_mmpose(model.state_dict(), str(folder)))
 
 

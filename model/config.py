@@ -123,6 +123,8 @@ class ViTPoseConfig(Settings):
             (:class:`model.heads.WholeBoxHead`); prediction then looks twice at people whom the image cuts.
         experts: 0 for a plain network, else the number of ViTPose++ experts.
         expert_width: Output channels that an expert fills, P; the last P of the width.
+        knowledge: Whether a knowledge token goes through all blocks beside the patches' tokens, by which a teacher
+            hands on what it knows (ViTPose's token distillation). Windows and distances have no place for it.
         datasets: Names of the datasets, in the order of experts and keypoint heads; may be empty for a plain
             network. Letters, digits, and, after the first, ``_``, ``.`` and ``-``; different without case, too.
         codecs: Heatmap convention of each head, for crops, targets and decoding, in the order of ``datasets``; may
@@ -162,6 +164,7 @@ class ViTPoseConfig(Settings):
     whole_box: bool = False
     experts: int = Field(default=0, ge=0, le=256)
     expert_width: int = Field(default=0, ge=0)
+    knowledge: bool = False
     datasets: tuple[str, ...] = ()
     codecs: tuple[Codec, ...] = ()
     codec: Codec = Field(default_factory=lambda known: (known.get("codecs") or ("udp",))[0])
@@ -253,6 +256,9 @@ class ViTPoseConfig(Settings):
             )
 
     def _check_attention(self) -> None:
+        if self.knowledge and (self.attention != "full" or self.relative_position):
+            other = "relative_position" if self.attention == "full" else f"attention {self.attention!r}"
+            raise ValueError(f"knowledge needs full attention, where a token has no place: not {other}")
         if min(self.window) < 1:
             raise ValueError(f"window {self.window} must be at least one token high and wide")
         if self.attention == "window":
@@ -309,7 +315,7 @@ THRESHOLDS = ("presence_threshold", "visible_threshold")
 
 _LATER = (
     *("ratio", "attention", "window", "shift", "pool", "full_every", "relative_position", "upsampling"),
-    *("presence", "whole_box", "codecs", *THRESHOLDS),
+    *("presence", "whole_box", "codecs", "knowledge", *THRESHOLDS),
 )
 """Fields that the first version of checkpoint folders did not have."""
 

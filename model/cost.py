@@ -101,15 +101,16 @@ def activation_bytes(model: ViTPose, images: Tensor) -> int:
 
 
 def _encoder_macs(config: ViTPoseConfig, windows: list[Windows]) -> int:
-    tokens, width = config.grid_size[0] * config.grid_size[1], config.width
-    patches = tokens * 3 * config.patch_size**2 * width
+    grid, width = config.grid_size[0] * config.grid_size[1], config.width
+    patches = grid * 3 * config.patch_size**2 * width
+    tokens = grid + config.knowledge
     linear = tokens * width**2 * (4 + 2 * config.mlp_ratio)  # q, k, v and the projection; an expert is a part of fc2
     return patches + config.depth * linear + sum(_attention_macs(config, each) for each in windows)
 
 
 def _attention_macs(config: ViTPoseConfig, windows: Windows) -> int:
     """Queries with keys, and weights with values; filling is computed too."""
-    count, size = window_count(config.grid_size, windows), windows.size[0] * windows.size[1]
+    count, size = window_count(config.grid_size, windows), windows.size[0] * windows.size[1] + config.knowledge
     keys = size + (count if windows.pool else 0)
     return 2 * count * size * keys * config.width
 

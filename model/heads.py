@@ -68,7 +68,7 @@ class PresenceHead(nn.Module):
 
     def __init__(self, width: int, num_keypoints: int) -> None:
         super().__init__()
-        own = max(min(width, CHANNELS) // LOOKS, 1)
+        own = own_channels(width, LOOKS)
         channels = LOOKS * own
         self.queries = nn.Parameter(torch.empty(LOOKS, num_keypoints, own))
         self.keys = nn.Linear(width, channels)
@@ -114,7 +114,7 @@ class WholeBoxHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        own = max(min(width, CHANNELS) // WHOLE_BOX_LOOKS, 1)
+        own = own_channels(width, WHOLE_BOX_LOOKS)
         channels = WHOLE_BOX_LOOKS * own
         self.queries = nn.Parameter(torch.empty(WHOLE_BOX_LOOKS, 1, own))
         self.keys = nn.Linear(width, channels)
@@ -210,6 +210,11 @@ def _around(tokens: Tensor, middle: Tensor) -> Tensor:
     places = middle.flatten(1, 2)[:, :, None] + torch.stack([x, y], dim=-1).flatten(0, 1)  # (B,VK,9,2)
     read = F.grid_sample(tokens.permute(0, 3, 1, 2), places, align_corners=False)  # (B,C,VK,9)
     return read.permute(0, 2, 3, 1).flatten(2).unflatten(1, middle.shape[1:3])
+
+
+def own_channels(width: int, looks: int) -> int:
+    """How many channels each of so many looks at tokens of ``width`` channels has."""
+    return max(min(width, CHANNELS) // looks, 1)
 
 
 def attended(features: Tensor, queries: Tensor, keys: nn.Linear, values: nn.Linear) -> Tensor:

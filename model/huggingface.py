@@ -19,7 +19,7 @@ from autolabel.skeleton import Skeleton
 from model.config import DATASETS, SIZES, UPSAMPLING, Codec, ViTPoseConfig
 from model.identify import plus_datasets
 from model.identify_head import identify_head, labels_agree
-from model.layouts import Origin, Tensors, Weights, require_full_attention
+from model.layouts import Origin, Tensors, Weights, require_common_encoder
 from model.vitpose import ViTPose, expected_tensors
 
 # What their config holds; the rest of ours goes under our key.
@@ -216,7 +216,7 @@ def _labels(config: Mapping[str, Any], num_keypoints: int) -> tuple[str, ...]:
 def _require_expressible(model: ViTPose) -> None:
     config = model.config
     remedy = "Save it with save_model instead."
-    require_full_attention(config, "transformers", "")
+    require_common_encoder(config, "transformers", "")
     if len(model.keypoint_heads) > 1:
         raise CheckpointError(
             "the Hugging Face layout holds one keypoint head",

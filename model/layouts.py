@@ -135,14 +135,19 @@ def count(tensors: Tensors, pattern: str) -> int:
     return len({match[1] for name in tensors if (match := re.match(pattern, name))})
 
 
-def require_full_attention(config: ViTPoseConfig, program: str, subject: str) -> None:
+def require_common_encoder(config: ViTPoseConfig, program: str, subject: str) -> None:
     """Refuse to write a network for a program that would compute another one from it without a word.
 
     Raises:
-        CheckpointError: It attends within windows, or by relative positions.
+        CheckpointError: It attends within windows, or by relative positions, or to a knowledge token.
     """
-    if config.attention != "full" or config.relative_position:
-        has = "relative positions" if config.attention == "full" else "attention within windows"
+    for has, whether in (
+        ("attention within windows", config.attention != "full"),
+        ("relative positions", config.relative_position),
+        ("a knowledge token", config.knowledge),
+    ):
+        if not whether:
+            continue
         raise CheckpointError(
             f"has {has}, which {program} does not know: it would answer with noise",
             subject=subject,

@@ -26,7 +26,7 @@ Part = Literal["attention", "mlp", "encoder", "keypoints"]
 LORA_TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 """Matrices of a block that get an adapter; of ViTPose++ the shared part of the second MLP layer only."""
 
-_STEM = r"(patch_embed\.|pos_embed$)"
+_STEM = r"(patch_embed\.|pos_embed$|knowledge$)"
 _PARTS: dict[Part, str] = {
     "attention": r"blocks\.\d+\.(attn|norm1)\.",
     "mlp": rf"blocks\.\d+\.(mlp|norm2)\.|{_STEM}",

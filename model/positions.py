@@ -1,11 +1,12 @@
-"""Trained weights for another variant of their network: another input size, stride, attention, or presence heads.
+"""Trained weights for another variant of their network: another input size, stride or attention, other heads.
 
 ViTPose's table is ``pos_embed`` (1, 1 + Hp·Wp, D): slot 0, which is added to every token, and one row a patch. The
 official code has a resampler for it that it never calls, and the one it uses for MAE's weights assumes a square
 grid; pose networks' grids are not, so the grid is stated here. It is resampled bicubically.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from model.attention import TABLE, Windows, plan, table_size
 from model.config import THRESHOLDS, ViTPoseConfig
 from model.heads import PresenceHead, WholeBoxHead
 from model.layouts import Tensors, Weights
+from model.vitpose import fresh_knowledge
 
 
 def resample_positions(positions: Tensor, source: tuple[int, int], target: tuple[int, int]) -> Tensor:
@@ -67,8 +69,9 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
 
     What the network learnt is kept as far as it goes: positions and the biases of relative positions are resampled
     to what lies as far apart in the crop. What it never had starts fresh: biases of relative positions at 0,
-    presence heads and the whole-box head from the seed, and the thresholds of presence heads that come or go are the
-    defaults. Another ratio comes with its own patch padding.
+    presence heads, the whole-box head and the knowledge token from the seed, and the thresholds of presence heads that
+    come or go are the defaults. Biases and heads leave the heatmaps as they were; a fresh token, to which all others
+    attend, does not. Another ratio comes with its own patch padding.
 
     Positions of another ratio are a little beside: a grid is resampled to equal shares of the crop, but with the
     paddings of ratio 1 and 2 (2 and 4 for patches of 16) the centre of a fine token lies a quarter of a fine token
@@ -108,12 +111,17 @@ def adapted(weights: Weights, changes: Mapping[str, Any], subject: str, *, seed:
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("whole_box_head.")}
     elif not weights.config.whole_box:
         tensors |= _fresh({"whole_box_head": partial(WholeBoxHead, config.width)}, seed)
+    if not config.knowledge:
+        tensors.pop("knowledge", None)
+    elif not weights.config.knowledge:
+        with _seeded(seed):
+            tensors["knowledge"] = fresh_knowledge(config.width)
     return Weights(config, weights.skeletons, tensors)
 
 
 ADAPTABLE = (
     *("input_size", "ratio", "attention", "window", "shift", "pool", "full_every", "relative_position"),
-    *("upsampling", "presence", "whole_box", "drop_path"),
+    *("upsampling", "presence", "whole_box", "knowledge", "drop_path"),
 )
 """Fields of a config that trained weights can be given other values of."""
 
@@ -199,7 +207,14 @@ def _plan(config: ViTPoseConfig) -> list[Windows]:
 
 def _fresh(heads: Mapping[str, Callable[[], nn.Module]], seed: int) -> Tensors:
     """Tensors of new heads by their names, with random numbers of the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _seeded(seed):
         made = {name: make().state_dict() for name, make in heads.items()}
     return {f"{head}.{name}": tensor for head, tensors in made.items() for name, tensor in tensors.items()}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers of the seed, and afterwards those that would have come anyhow."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

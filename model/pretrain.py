@@ -151,6 +151,7 @@ def require_maskable(config: ViTPoseConfig, subject: str = "model") -> None:
         ),
         (config.relative_position, "relative_position", False, "its biases need the whole grid of tokens"),
         (config.experts > 0, "experts", 0, "experts need labels that say whose sample it is"),
+        (config.knowledge, "knowledge", False, "its token is taught by a teacher"),
     )
     for wrong, field, plain, reason in faults:
         if wrong:

@@ -6,9 +6,10 @@ blocks, and turn the token grid into one heatmap per keypoint.
     images (B,3,H,W) -> patches -> tokens (B,N,D) -> L blocks -> features (B,D,Hp,Wp) -> heatmaps (B,K,h,w)
 
 ViTPose++ shares everything between datasets except the last channels of each MLP, which belong to the
-sample's dataset (:class:`ExpertMlp`), and the decoder, of which there is one per dataset. Names of modules
-follow the official checkpoints. Shapes are fixed: a network takes images of its construction size only, so
-that it compiles once.
+sample's dataset (:class:`ExpertMlp`), and the decoder, of which there is one per dataset. A knowledge token (the
+paper's token distillation) goes through all blocks with the patches' tokens, which look at it, and is left out of the
+features. Names of modules follow the official checkpoints. Shapes are fixed: a network takes images of its
+construction size only, so that it compiles once.
 """
 
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from autolabel.errors import ConfigError, InputError
 from autolabel.skeleton import Skeleton
 from model.attention import TABLE, GridAttention, Windows, plan
 from model.config import Attention, Decoder, ViTPoseConfig
+from model.decoders import ClassicDecoder, SimpleDecoder
 from model.heads import Answers, PresenceHead, WholeBoxHead
 
 DatasetIndex = Tensor | int | None
@@ -76,45 +78,6 @@ class ExpertMlp(nn.Module):
         return torch.baddbmm(bias[:, None], hidden, weight.mT)
 
 
-class ClassicDecoder(nn.Module):
-    """Two deconvolutions and a 1x1 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
-
-    With an upsampling of 2 there is one deconvolution, and a side is 2Hp.
-    """
-
-    def __init__(self, width: int, channels: int, num_keypoints: int, upsampling: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs in (width, channels) if upsampling == 4 else (width,):
-            deconv = nn.ConvTranspose2d(inputs, channels, kernel_size=4, stride=2, padding=1, bias=False)
-            layers += [deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
-        self.deconv_layers = nn.Sequential(*layers)
-        self.final_layer = nn.Conv2d(channels, num_keypoints, kernel_size=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Decode."""
-        return self.final_layer(self.deconv_layers(features))
-
-
-class SimpleDecoder(nn.Module):
-    """ReLU, bilinear x4 (or x2), 3x3 convolution: features (B,D,Hp,Wp) -> heatmaps (B,K,4Hp,4Wp).
-
-    ReLU comes before the enlargement, as in the paper's Eq. 3 and all released code; its Fig. 2d has them
-    reversed.
-    """
-
-    def __init__(self, width: int, num_keypoints: int, upsampling: int) -> None:
-        super().__init__()
-        self.upsampling = float(upsampling)
-        self.final_layer = nn.Conv2d(width, num_keypoints, kernel_size=3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Decode."""
-        features = F.relu(features)
-        features = F.interpolate(features, scale_factor=self.upsampling, mode="bilinear", align_corners=False)
-        return self.final_layer(features)
-
-
 class ViTPose(nn.Module):
     """The network. Arguments are those of :class:`model.config.ViTPoseConfig`, flat.
 
@@ -128,6 +91,7 @@ class ViTPose(nn.Module):
         heatmap_size: (h, w) cells, ``upsampling`` times the grid.
         presence_heads: One per keypoint head, or none.
         whole_box_head: One for all datasets, or None.
+        knowledge: (1, 1, D), the knowledge token, or None.
         windows: How each block attends.
         checkpoint_activations: Whether training keeps only what enters each block and computes the rest again for
             the backward pass, which needs much less memory and a third more time. False until somebody sets it.
@@ -163,6 +127,7 @@ class ViTPose(nn.Module):
         whole_box: bool,
         experts: int,
         expert_width: int,
+        knowledge: bool,
     ) -> None:
         super().__init__()
         self.skeletons = tuple(skeletons)
@@ -205,6 +170,7 @@ class ViTPose(nn.Module):
         # Made last, so that the same seed gives the same network with and without them.
         self.presence_heads = nn.ModuleList(PresenceHead(width, k) for k in counts if presence)
         self.whole_box_head = WholeBoxHead(width) if whole_box else None
+        self.knowledge = nn.Parameter(fresh_knowledge(width)) if knowledge else None
 
     @property
     def skeleton(self) -> Skeleton:
@@ -265,11 +231,15 @@ class ViTPose(nn.Module):
         # There is no class token, yet its position slot exists: MAE's table has one, ViTPose adds it to every
         # token, and fine-tuning made it non-zero, so it must not be dropped.
         tokens = self.patch_embed(images) + self.pos_embed[:, 1:] + self.pos_embed[:, :1]
+        if self.knowledge is not None:  # it has no place in the crop, and so no position
+            tokens = torch.cat([tokens, self.knowledge.expand(len(tokens), -1, -1)], dim=1)
         for block in self.blocks:
             if self.checkpoint_activations and self.training and torch.is_grad_enabled():
                 tokens = checkpoint(self._block, block, tokens, dataset, use_reentrant=False)
             else:
                 tokens = self._block(block, tokens, dataset)
+        if self.knowledge is not None:
+            tokens = tokens[:, :-1]
         tokens = self.last_norm(tokens)
         return tokens.transpose(1, 2).unflatten(2, self.grid_size)
 
@@ -306,12 +276,12 @@ class ViTPose(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, object]:
         """Layer ids for timm's learning-rate decay: the stem is 0, block i is i + 1, the rest comes last."""
         blocks = r"^blocks\.(\d+)"
-        return {"stem": r"^(?:pos_embed|patch_embed)", "blocks": blocks if coarse else [(blocks, None)]}
+        return {"stem": r"^(?:pos_embed|patch_embed|knowledge)", "blocks": blocks if coarse else [(blocks, None)]}
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that timm leaves out of weight decay, besides biases and norms."""
         tables = {name for name, _ in self.named_parameters() if name.endswith(TABLE)}
-        return {"pos_embed", *tables}
+        return {"pos_embed", *tables, *(() if self.knowledge is None else ("knowledge",))}
 
     def restore_constants(self) -> None:
         """Compute anew what is neither learnt nor saved; needed after ``to_empty``."""
@@ -336,6 +306,11 @@ class ViTPose(nn.Module):
                 nn.init.normal_(module.weight, std=0.001)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+def fresh_knowledge(width: int) -> Tensor:
+    """An untaught knowledge token, (1, 1, D), as positions start."""
+    return nn.init.trunc_normal_(torch.zeros(1, 1, width), std=0.02)
 
 
 def _expert_block(block: Any, tokens: Tensor, dataset: DatasetIndex) -> Tensor:
@@ -385,6 +360,7 @@ def build_vitpose(config: ViTPoseConfig, skeletons: Skeleton | Sequence[Skeleton
         whole_box=config.whole_box,
         experts=config.experts,
         expert_width=config.expert_width,
+        knowledge=config.knowledge,
     )
     model.config = config
     return model

@@ -32,6 +32,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"relative_position": True},
     {"presence": True},
     {"presence": True, "whole_box": True},
+    {"knowledge": True, "presence": True},
     {"experts": 2, "expert_width": 8, "datasets": PLUS_DATASETS[:2]},
 ]
 
