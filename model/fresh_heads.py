@@ -54,3 +54,18 @@ def with_fresh_heads(
     if left.unexpected_keys or any(not name.startswith(_HEADS) for name in left.missing_keys):
         raise AssertionError(f"the encoders differ: {left}")
     return fresh
+
+
+def with_fresh_decoder(model: ViTPose, *, seed: int) -> ViTPose:
+    """A copy of a network whose keypoint head knows nothing yet; all else is kept.
+
+    Args:
+        model: Plain, of one head; not changed.
+        seed: Of the head's weights.
+    """
+    torch.manual_seed(seed)
+    fresh = build_vitpose(model.config, model.skeletons)
+    kept = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith("keypoint_heads.")}
+    left = fresh.load_state_dict(kept, strict=False)
+    assert not left.unexpected_keys
+    return fresh

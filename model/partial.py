@@ -21,7 +21,7 @@ from autolabel.errors import ConfigError
 from autolabel.settings import Settings
 from model.vitpose import ViTPose, build_vitpose
 
-Part = Literal["attention", "mlp", "encoder", "keypoints"]
+Part = Literal["attention", "mlp", "encoder", "keypoints", "knowledge", "network"]
 
 LORA_TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 """Matrices of a block that get an adapter; of ViTPose++ the shared part of the second MLP layer only."""
@@ -32,6 +32,8 @@ _PARTS: dict[Part, str] = {
     "mlp": rf"blocks\.\d+\.(mlp|norm2)\.|{_STEM}",
     "encoder": rf"(blocks|last_norm)\.|{_STEM}",
     "keypoints": r"(?!(presence_heads|whole_box_head)\.)",
+    "knowledge": r"knowledge$",
+    "network": r"(?!knowledge$)",
 }
 _HEADS = r"(keypoint_heads|presence_heads|whole_box_head)\."
 _ADAPTERS = r".*\.lora_[AB]\."
@@ -45,7 +47,8 @@ class Partial(Settings):
             norm in every block) and ``freeze_ffn`` (MLP and its norm in every block, patch and position
             embedding); with either, the last norm is trained. ``encoder`` leaves the heads alone to be trained:
             the last norm is frozen too, so that heads taught apart can share one encoder. ``keypoints`` is everything
-            that keypoints come from: the presence and whole-box heads alone are trained.
+            that keypoints come from: the presence and whole-box heads alone are trained. ``knowledge`` is the token
+            that a teacher gave, and ``network`` all but that token.
         freeze_blocks: The first so many blocks stay as they were, and the patch and position embedding below them.
         lora_rank: Rank of the adapters, which are trained with the heads and nothing else; 0 for none.
         lora_alpha: Adapters count ``lora_alpha / lora_rank`` times.
@@ -60,12 +63,17 @@ class Partial(Settings):
     def _one_way(self) -> Self:
         if self.lora_rank and (self.freeze or self.freeze_blocks):
             raise ValueError("lora_rank freezes the whole encoder: leave out freeze and freeze_blocks")
-        for part in ("encoder", "keypoints"):
+        for part in ("encoder", "keypoints", "network"):
             if part in self.freeze and (len(self.freeze) > 1 or self.freeze_blocks):
                 raise ValueError(f"'{part}' freezes every block: leave out the rest of freeze, and freeze_blocks")
         if len(set(self.freeze)) < len(self.freeze):
             raise ValueError("freeze names a part twice")
         return self
+
+    def with_frozen(self, part: Part) -> "Partial":
+        """The same, with one more part that stays as it was, if it does not already."""
+        whole = {"encoder", "keypoints", part} & set(self.freeze)
+        return self if whole or self.lora_rank else self.model_copy(update={"freeze": (*self.freeze, part)})
 
 
 def restrict(model: ViTPose, how: Partial, *, seed: int = 0) -> None:
@@ -106,7 +114,7 @@ def freeze(model: ViTPose, how: Partial) -> None:
         raise ConfigError(
             "nothing is left to be trained",
             subject="freeze",
-            remedy="Give the network presence = true or whole_box = true, or freeze less.",
+            remedy="Give the network presence = true, whole_box = true or knowledge = true, or freeze less.",
         )
 
 

@@ -244,6 +244,11 @@ def _levels(config: ViTPoseConfig) -> dict[str, tuple[int, ...]]:
     }
 
 
+def evenly_spaced(of: int, wanted: int) -> Tensor:
+    """(wanted,) int64, which of so many channels a student has."""
+    return _evenly((of,), (wanted,))
+
+
 def _evenly(of: Sequence[int], wanted: Sequence[int]) -> Tensor:
     """Places of evenly spaced groups, and of evenly spaced channels in each: all of them where as many are wanted."""
     places = torch.zeros(1, dtype=torch.long)

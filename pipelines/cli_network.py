@@ -121,3 +121,28 @@ def train(
         ),
         as_json=as_json,
     )
+
+
+@app.command(
+    epilog=example(
+        "autolabel distill --config distill.toml --out student",
+        "autolabel distill --config distill.toml --out student --resume",
+    )
+)
+def distill(
+    config: Recipe,
+    out: OutWeights,
+    resume: Resume = False,
+    processes: Processes = 1,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """A fast student that learns from a teacher's outputs, with labels and without."""
+    from pipelines.distill import distill as run
+
+    run_job(
+        lambda progress: run(
+            config=config, out=out, resume=resume, processes=processes, overwrite=overwrite, progress=progress
+        ),
+        as_json=as_json,
+    )

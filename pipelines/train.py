@@ -264,10 +264,10 @@ def _work(
         progress.note(note)
     sources, validation = ([Source(*portion) for portion in part] for part in (portions, held))
     picture = folder / CROPS
-    show = _shower(picture, progress) if leads() and not picture.is_file() else None
+    show = shower(picture, progress) if leads() and not picture.is_file() else None
     model = begin.make()
     if leads():
-        progress.note(f"the network: {_cost(model, how)}")
+        progress.note(f"the network: {cost_told(model, how)}")
     try:
         return train_supervised(model, sources, how, folder, validation=validation, show=show, progress=progress)
     finally:
@@ -275,15 +275,16 @@ def _work(
             draw_curves(folder, progress)
 
 
-def _cost(model: "ViTPose", how: "Training") -> str:
+def cost_told(model: "ViTPose", how: "Training") -> str:
+    """What a network costs, for people."""
     from model.cost import cost
 
     keypoints = max(skeleton.num_keypoints for skeleton in model.skeletons)
     return cost(model.config, keypoints, checkpoint_activations=how.checkpoint_activations).told()
 
 
-def _shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":
-    """Draws the first crops that the network will see; once, because a run that goes on sees the same."""
+def shower(picture: Path, progress: Progress) -> "Callable[[Lesson], None]":
+    """What draws the first crops that the network will see; once, because a run that goes on sees the same."""
 
     def show(lesson: "Lesson") -> None:
         from autolabel.report.crops_picture import crops_picture
