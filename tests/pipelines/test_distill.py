@@ -1,4 +1,4 @@
-"""Distilling from a file: its mistakes are named before anything is written, a stopped run goes on, doubt is refitted."""
+"""Distilling from a file: mistakes are named before anything is written, a stopped run goes on, doubt is refitted."""
 
 import json
 from pathlib import Path
@@ -170,7 +170,7 @@ def test_doubt_is_the_students_own(drawn_case: Any, teacher: Path, tmp_path: Pat
 def test_keypoints_of_other_names_are_learnt_from_labels(drawn_case: Any, teacher: Path, tmp_path: Path) -> None:
     other = map_(drawn_case.folder / "labelled", to="crowdpose14", out=tmp_path / "crowd").manifest
     file = write(tmp_path, drawn_case, teacher, data=[{"manifest": str(other.path)}], unlabelled=None)
-    with pytest.raises(SkeletonError, match="has the skeleton 'crowdpose14'.*its teacher 'coco17'.*match_names = true"):
+    with pytest.raises(SkeletonError, match=r"skeleton 'crowdpose14'.*its teacher 'coco17'.*match_names = true"):
         distill(config=file, out=tmp_path / "out")
     told = Recorder()
     write(
