@@ -194,6 +194,7 @@ def distill_network(
     """
     from model.asked import Keeping
     from model.checkpoint import load_model, model_digest
+    from model.teacher import Teacher
     from model.train_processes import join, leads
 
     knowledge, head = knowledge or Stage(), head or Stage()
@@ -212,6 +213,8 @@ def distill_network(
         seed=how.seed,
         subject=subject,
     )
+    # Before anything is written: whether the two fit.
+    Teacher.of(teaches, begins.make(), match_names=what.match_names)
     digests = [portion.manifest.digest for portion in (*data, *unlabelled)]
     kinds = {"data": data, "unlabelled": unlabelled, "validation": validation}
     inputs = {f"{kind} {i}": one.manifest.digest for kind, portions in kinds.items() for i, one in enumerate(portions)}

@@ -1,15 +1,17 @@
 """Distilling from a file: mistakes are named before anything is written, a stopped run goes on, doubt is refitted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from autolabel.calibrator import Calibrator
 from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError, SkeletonError
-from autolabel.manifest import Manifest
+from autolabel.manifest import Manifest, write_manifest
 from autolabel.project import to_toml
 from autolabel.run import RECORD
 from model.checkpoint import load_model, model_digest
@@ -17,6 +19,7 @@ from model.slicing import evenly_spaced
 from pipelines.distill import distill
 from pipelines.distill_stages import BODY, CACHE, TOKEN
 from pipelines.map_ import map_
+from pipelines.predict import predict
 from pipelines.train import train_network
 from tests.doubles import Recorder, Stopped
 from tests.pipelines.job import run_in_processes
@@ -154,13 +157,28 @@ def test_a_student_that_is_no_faster_is_warned_of(drawn_case: Any, teacher: Path
     assert any(note.startswith("WARNING: the student takes 0.0") and "no faster" in note for note in told.notes)
 
 
+def checked_by(student: Path, drawn_case: Any, tmp_path: Path) -> Path:
+    """People of whom the student is right about every other one, whatever it says: the truth is what it said."""
+    said = predict(drawn_case.folder / "pool-truth", weights=str(student), out=tmp_path / "said").manifest
+    true, first = [], 0
+    for sample in said:
+        poses = sample.poses
+        wrong = (first + np.arange(len(poses))) % 2
+        first += len(poses)
+        xy = poses.xy + 60 * wrong[:, None, None].astype(np.float32)
+        true.append(sample.with_poses(replace(poses, xy=xy, visibility=np.full_like(poses.visibility, 2))))
+    return write_manifest(tmp_path / "checked", true, said.skeleton, said.roots, stage="test").path
+
+
 def test_doubt_is_the_students_own(drawn_case: Any, teacher: Path, tmp_path: Path) -> None:
-    doubt = {"checked": str(drawn_case.folder / "test"), "quality": False}
-    file = write(tmp_path, drawn_case, teacher, doubt=doubt, unlabelled=None)
+    file = write(tmp_path, drawn_case, teacher)
+    student = distill(config=file, out=tmp_path / "out").checkpoint
+    doubt = {"checked": str(checked_by(student, drawn_case, tmp_path)), "quality": False}
+    write(tmp_path, drawn_case, teacher, doubt=doubt)
     result = distill(config=file, out=tmp_path / "out")
     assert result.doubt is not None
-    calibrator = Calibrator.load(tmp_path / "out" / "calibrator.json")
-    assert calibrator.predicted.model == model_digest(result.checkpoint)[:12]
+    calibrator = Calibrator.read(tmp_path / "out" / "calibrator.json")
+    assert calibrator.predicted.model == model_digest(student)[:12]
     assert (tmp_path / "out" / "calibrator.json.png").is_file()
     assert "doubt" in result.summary()
     again = distill(config=file, out=tmp_path / "out")
@@ -168,7 +186,7 @@ def test_doubt_is_the_students_own(drawn_case: Any, teacher: Path, tmp_path: Pat
 
 
 def test_keypoints_of_other_names_are_learnt_from_labels(drawn_case: Any, teacher: Path, tmp_path: Path) -> None:
-    other = map_(drawn_case.folder / "labelled", to="crowdpose14", out=tmp_path / "crowd").manifest
+    other = map_(drawn_case.folder / "labelled", to="crowdpose14", out=tmp_path / "crowd")
     file = write(tmp_path, drawn_case, teacher, data=[{"manifest": str(other.path)}], unlabelled=None)
     with pytest.raises(SkeletonError, match=r"skeleton 'crowdpose14'.*its teacher 'coco17'.*match_names = true"):
         distill(config=file, out=tmp_path / "out")
@@ -183,7 +201,9 @@ def test_keypoints_of_other_names_are_learnt_from_labels(drawn_case: Any, teache
     )
     student = load_model(distill(config=file, out=tmp_path / "out", progress=told).checkpoint)
     assert student.skeleton.name == "crowdpose14"
-    assert any("the teacher has no such keypoint: top_head, neck" in note for note in told.notes), told.notes
+    unknown = [name for name in student.skeleton.keypoints if name not in load_model(teacher).skeleton.keypoints]
+    assert unknown
+    assert any(f"the teacher has no such keypoint: {', '.join(unknown)}" in note for note in told.notes), told.notes
 
 
 @pytest.mark.parametrize(
@@ -205,9 +225,10 @@ def test_keypoints_of_other_names_are_learnt_from_labels(drawn_case: Any, teache
 def test_a_mistake_in_the_file_is_named(
     drawn_case: Any, teacher: Path, tmp_path: Path, tables: dict[str, Any], error: type[Exception], message: str
 ) -> None:
+    where = tables.pop("teacher", teacher)
     with pytest.raises(error, match=message):
-        distill(config=write(tmp_path, drawn_case, teacher, **tables), out=tmp_path / "out")
-    assert not (tmp_path / "out" / "model.safetensors").exists()
+        distill(config=write(tmp_path, drawn_case, where, **tables), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_teacher_needs_overwrite(drawn_case: Any, teacher: Path, tiny_weights: Path, tmp_path: Path) -> None:
