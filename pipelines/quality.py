@@ -26,7 +26,7 @@ from pipelines.predict_part import decoded_ahead
 if TYPE_CHECKING:
     from model.predict import Predictor
     from model.quality import Quality
-    from model.quality_training import CheckedPoses
+    from model.quality_lesson import CheckedPoses
 
 MOST_BYTES = 2**30
 """Features are kept for as many poses as fit in this, some 7,000 for a ViTPose-S at 256 x 192."""
@@ -136,7 +136,7 @@ def look(
         The poses, the rows that they are of, and the images that could not be read, whose rows are missing.
     """
     from model.quality_looks import look_at
-    from model.quality_training import CheckedPoses
+    from model.quality_lesson import CheckedPoses
 
     images = _Images(predicted, checked, rows)
     with progress.task("look", len(predicted), "image") as task:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from autolabel.errors import InputError
 from autolabel.similarity import keypoint_similarity
 from autolabel.skeleton import Skeleton
-from model.quality_training import CheckedPoses, TrainedQuality, group_folds, train_quality
+from model.quality_lesson import CheckedPoses
+from model.quality_training import TrainedQuality, group_folds, train_quality
 from tests.doubles import Recorder
 from tests.model.toy_poses import toy_poses
 

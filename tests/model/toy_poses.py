@@ -8,7 +8,7 @@ from autolabel.skeleton import Skeleton
 from autolabel.synthetic_errors import corrupt
 from model.quality import person_size
 from model.quality_looks import Looks
-from model.quality_training import CheckedPoses
+from model.quality_lesson import CheckedPoses
 
 SIDE = 160.0
 GRID = (12, 9)
