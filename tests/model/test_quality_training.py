@@ -59,6 +59,14 @@ def test_the_seed_decides() -> None:
     assert not torch.equal(one.said.ks, other.said.ks)
 
 
+def test_without_a_teacher_heads_are_what_they_were() -> None:
+    """The numbers that came out before heads could be taught; on the machine that made them the same to the bit."""
+    trained = train_quality(toy_poses(ARM, 20, width=6), ARM, folds=2, seed=3, steps=5)
+    old = [0.39507418870925903, 0.40370434522628784, 0.39678627252578735, 0.3996999263763428]
+    assert trained.said.bad[:4].tolist() == pytest.approx(old, rel=1e-5)
+    assert trained.head.read.weight.sum().item() == pytest.approx(2.352672216773499, rel=1e-5)
+
+
 def test_what_is_said_of_a_fold_does_not_come_from_its_own_truth() -> None:
     """With other truths in a fold, its own answers stay, and the other fold's change."""
     poses = toy_poses(ARM, 20, width=6)
