@@ -122,7 +122,7 @@ def require_judge(doubt: Doubt, judge: Judge, student: Skeleton, subject: str) -
 def refit_doubt(
     doubt: Doubt, *, student: Path, judge: Judge | None = None, progress: Progress = SILENT
 ) -> StudentDoubt:
-    """Let the student label the checked poses, and fit its doubt to what came out; what is there is not done again.
+    """Let the student label the checked poses, and fit its doubt to what came out; no label is made twice.
 
     Args:
         doubt: On what, and for which predictions.
@@ -135,7 +135,9 @@ def refit_doubt(
         CheckpointError: The teacher's quality head is not the teacher's.
     """
     predicted = _predicted(doubt, doubt.checked, str(student), student / PREDICTED, progress, jitter=doubt.jitter)
-    taught = None if judge is None or not doubt.teacher_quality else _taught(doubt, student, judge, progress)
+    taught = None
+    if judge is not None and doubt.teacher_quality:
+        taught = judged_people(doubt, student=student, judge=judge, progress=progress)
     fitted = calibrate(
         predicted.path,
         truth=doubt.checked,
@@ -149,8 +151,22 @@ def refit_doubt(
     return StudentDoubt(fitted, predicted)
 
 
-def _taught(doubt: Doubt, student: Path, judge: Judge, progress: Progress) -> QualityTeacher | None:
-    """People whom nobody checked, as student and teacher predict them; None where there are none."""
+def judged_people(doubt: Doubt, *, student: Path, judge: Judge, progress: Progress = SILENT) -> QualityTeacher | None:
+    """Let student and teacher label people whom nobody checked; what is there is not done again.
+
+    Args:
+        doubt: How many people, and how they are labelled.
+        student: Its checkpoint folder, below which everything is put.
+        judge: The teacher.
+        progress: Where to report.
+
+    Returns:
+        None where nobody is left who is not of a group that was checked.
+
+    Raises:
+        ManifestError: There are no checked poses.
+        SkeletonError: The manifests have several skeletons.
+    """
     checked, folder = Manifest.open(doubt.checked), student / TAUGHT
     people = _renewed(
         lambda overwrite: unchecked(
