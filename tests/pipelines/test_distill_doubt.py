@@ -139,7 +139,7 @@ def test_the_students_head_and_calibrator_learn_from_its_teacher(
     assert head is not None
     assert read_tensors(head, "")[1]["taught"] == "3"
     digest = quality_digest(load_quality(head, load_model(student)))
-    assert Calibrator.load(student / CALIBRATOR).predicted.quality == digest
+    assert Calibrator.read(student / CALIBRATOR).predicted.quality == digest
 
 
 def with_every_other_moved(predicted: Manifest) -> Manifest:
