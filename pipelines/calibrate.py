@@ -20,6 +20,7 @@ from autolabel.skeleton import Skeleton
 from pipelines.check import Checked, check
 from pipelines.predicted import predicted_how
 from pipelines.quality import learn_quality
+from pipelines.quality_taught import QualityTeacher
 
 FEW = 200
 """With fewer checked poses, the curves of a calibrator are rough, and it says so."""
@@ -72,6 +73,7 @@ def calibrate(
     out: str | Path,
     weights: str | Path | None = None,
     dataset: str | None = None,
+    taught: QualityTeacher | None = None,
     against: str | Path | None = None,
     without: Sequence[str] | None = None,
     device: str = "auto",
@@ -89,6 +91,7 @@ def calibrate(
         weights: The network that predicted: teach it a quality head on the same poses, the stronger option. The head
             lies beside ``out`` (:func:`quality_file`); the calibrator is then for poses that are predicted with it.
         dataset: Which expert and head of a ViTPose++, as ``predict`` took it.
+        taught: With ``weights``, a teacher of that network, from whose quality head its own learns, too.
         against: Another manifest of the same images, of another network; ``score`` needs it then, too.
         without: Evidence to leave out, by name.
         device: For the quality head: ``auto``, ``cpu`` or ``cuda``.
@@ -97,11 +100,18 @@ def calibrate(
         progress: Where to report.
 
     Raises:
-        InputError: Nothing to fit on, or too little; unknown evidence.
+        InputError: Nothing to fit on, or too little; unknown evidence; a teacher without weights.
+        CheckpointError: The teacher's quality head is not the teacher's.
         ExistsError: Another file stands at ``out``.
     """
     from autolabel.report.doubt_plots import draw_doubt
 
+    if taught is not None and weights is None:
+        raise InputError(
+            "a teacher was given, and no network whose quality head is to learn from it",
+            subject="calibrate",
+            remedy="Give the weights that predicted.",
+        )
     source = Manifest.open(manifest)
     other = Manifest.open(against) if against is not None else None
     checked = check(source, Manifest.open(truth), progress, against=other)
@@ -117,6 +127,7 @@ def calibrate(
             weights=weights,
             out=quality_file(out),
             dataset=dataset,
+            taught=taught,
             device=device,
             precision=how.precision if how.precision != UNKNOWN else "auto",
             larger_crop=how.larger_crop,

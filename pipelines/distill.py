@@ -12,7 +12,7 @@ from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
-from pipelines.distill_doubt import Doubt, StudentDoubt, refit_doubt
+from pipelines.distill_doubt import Doubt, Judge, StudentDoubt, refit_doubt, require_judge
 from pipelines.distill_stages import BODY, CACHE, TOKEN, Stage, Stages
 from pipelines.distill_student import TEACHER, Blocks, larger_than, require_learnable, student
 from pipelines.launch import is_launched
@@ -65,7 +65,8 @@ class DistillFile(Settings):
         knowledge: Tune a knowledge token of the teacher for so many steps on the labelled data, and give it to the
             student; off by default.
         head: Afterwards let a fresh keypoint head learn the student's own outputs for so many steps; off by default.
-        doubt: Checked poses on which the student's own calibrator is fitted, and a quality head if wanted.
+        doubt: Checked poses on which the student's own calibrator is fitted, and a quality head if wanted; with the
+            teacher's quality head, the student's learns from that, too.
     """
 
     teacher: str
@@ -107,7 +108,8 @@ def distill(
         ConfigError: A setting is unknown or impossible, or two contradict each other.
         SkeletonError: Teacher and data have different skeletons, and names are not to be matched.
         InputError: There is nothing to resume; data or teacher are not there, or do not fit.
-        CheckpointError: The cache has outputs of another teacher or of other crops.
+        CheckpointError: The cache has outputs of another teacher or of other crops, or the quality head to learn from
+            is another network's.
         ExistsError: ``out`` holds another result.
         WorkError: The loss is no longer finite, memory does not suffice, or the disk is full.
     """
@@ -118,11 +120,17 @@ def distill(
         [Portion(Manifest.open(path.parent / data.manifest), data.share, data.dataset) for data in part]
         for part in (settings.data, settings.unlabelled, settings.validation)
     )
+    teacher = beside(path, settings.teacher)
+    people = [portion.manifest for portion in unlabelled or data]
+    judge = Judge(teacher, people, settings.teacher_dataset or None)
+    doubt = None if settings.doubt is None or is_launched() else settings.doubt.beside(path)
+    if doubt is not None and people:
+        require_judge(doubt, judge, people[0].skeleton, str(path))
     if processes > 1 and not is_launched():
         trained = launch_again("distill", path, out, processes, resume=resume, overwrite=overwrite)
     else:
         trained = distill_network(
-            beside(path, settings.teacher),
+            teacher,
             data,
             out=out,
             unlabelled=unlabelled,
@@ -140,10 +148,8 @@ def distill(
             overwrite=overwrite,
             progress=progress,
         )
-    doubt = None
-    if settings.doubt is not None and not is_launched():
-        doubt = refit_doubt(settings.doubt.beside(path), student=trained.checkpoint, progress=progress)
-    return Distilled(trained.checkpoint, trained.metrics, doubt)
+    refitted = doubt and refit_doubt(doubt, student=trained.checkpoint, judge=judge, progress=progress)
+    return Distilled(trained.checkpoint, trained.metrics, refitted)
 
 
 def distill_network(

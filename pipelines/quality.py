@@ -4,10 +4,10 @@
 calibrator is to be fitted with what the head says of the same poses; so this gives the features that ``predict`` would
 have written for them, each from a head that had not learnt from that pose.
 
-The poses are judged where they stand in the manifest, on the crops of first looks.
+The poses are judged where they stand in the manifest, on the crops of first looks. A student's head learns from its
+teacher's, too, about people whom nobody checked (:mod:`pipelines.quality_taught`).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import ExistsError, ImageError, InputError
+from autolabel.errors import ExistsError
 from autolabel.manifest import Manifest
-from autolabel.poses import Sample
-from autolabel.progress import SILENT, Progress, Task
-from autolabel.synthetic_errors import nearest_neighbours
+from autolabel.progress import SILENT, Progress
 from pipelines.check import Checked
-from pipelines.predict_part import decoded_ahead
+from pipelines.pose_images import PoseImages, judgeable, require_its_own
+from pipelines.quality_taught import QualityTeacher, look_at_taught
 
 if TYPE_CHECKING:
     from model.predict import Predictor
     from model.quality import Quality
-    from model.quality_training import CheckedPoses
+    from model.quality_lesson import CheckedPoses
 
 MOST_BYTES = 2**30
-"""Features are kept for as many poses as fit in this, some 7,000 for a ViTPose-S at 256 x 192."""
+"""Features are kept for as many poses as fit in this, some 7,000 for a ViTPose-S at 256 x 192; and of those whom a
+teacher judges, too, for as many as fit in it with both networks' features."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,7 @@ class LearnedQuality:
             read, and where all poses are of one group.
         poses: How many it learnt from.
         unread: Images that could not be read.
+        taught: How many people whom nobody checked its teacher judged.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class LearnedQuality:
     features: dict[str, NDArray[np.float32]]
     poses: int
     unread: tuple[str, ...]
+    taught: int = 0
 
 
 def learn_quality(
@@ -60,6 +62,7 @@ def learn_quality(
     weights: str | Path,
     out: str | Path,
     dataset: str | None = None,
+    taught: QualityTeacher | None = None,
     device: str = "auto",
     precision: str = "auto",
     larger_crop: bool = True,
@@ -79,6 +82,7 @@ def learn_quality(
         weights: The network, as ``predict`` took it.
         out: The head's file.
         dataset: Which expert and head of a ViTPose++, as ``predict`` took it.
+        taught: A teacher of the network, which judges people whom nobody checked; the head learns its judgement.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         larger_crop: Whether the poses were predicted with larger crops, as ``predict`` took it.
@@ -92,6 +96,8 @@ def learn_quality(
 
     Raises:
         InputError: Nothing to learn from, or poses of another network.
+        CheckpointError: The teacher's quality head is of another network, or damaged.
+        SkeletonError: The teacher has other keypoints.
         ExistsError: Another file stands at ``out``.
     """
     from model.checkpoint import load_model, model_digest
@@ -101,9 +107,11 @@ def learn_quality(
     from model.quality_training import train_quality
 
     model = load_model(weights, dataset=dataset)
-    rows = np.flatnonzero(_judgeable(checked))
-    _require_its_own(checked, rows, model_digest(model)[:12], str(weights))
+    rows = np.flatnonzero(judgeable(checked.poses))
+    require_its_own(checked.poses.take(rows), model_digest(model)[:12], str(weights))
     predictor = Predictor(model, device=device, precision=precision, larger_crop=larger_crop, batch_size=batch_size)
+    # Before the long look at the checked poses, so that a teacher of another kind is told at once.
+    judged = taught and look_at_taught(taught, predictor, most_bytes=most_bytes, seed=seed, progress=progress)
     fitting = most_bytes // look_bytes(model)
     if len(rows) > fitting:
         progress.note(f"the quality head learns from {fitting:,} of {len(rows):,} checked poses, to save memory")
@@ -111,13 +119,15 @@ def learn_quality(
     poses, rows, unread = look(predicted, checked, rows, predictor, progress)
     if unread:
         progress.note(f"{len(unread):,} images could not be read; the quality head learns from the others")
-    trained = train_quality(
-        poses, predicted.skeleton, folds=folds, seed=seed, steps=steps, device=predictor.device, progress=progress
-    )
+    how: dict[str, Any] = {"folds": folds, "seed": seed, "steps": steps, "device": predictor.device}
+    trained = train_quality(poses, predicted.skeleton, taught=judged, **how, progress=progress)
     _require_free(Path(out), trained.head, model, overwrite)
     about = {"poses": str(len(rows)), "folds": str(trained.folds), "seed": str(seed)}
+    by_teacher = len(judged) if judged else 0
+    about |= {"taught": str(by_teacher)} if by_teacher else {}
     path = save_quality(trained.head, out, model, about)
-    return LearnedQuality(path, quality_digest(trained.head), _features(trained.said, rows, checked), len(rows), unread)
+    features = _features(trained.said, rows, checked)
+    return LearnedQuality(path, quality_digest(trained.head), features, len(rows), unread, by_teacher)
 
 
 def look(
@@ -135,14 +145,14 @@ def look(
     Returns:
         The poses, the rows that they are of, and the images that could not be read, whose rows are missing.
     """
+    from model.quality_lesson import CheckedPoses
     from model.quality_looks import look_at
-    from model.quality_training import CheckedPoses
 
-    images = _Images(predicted, checked, rows)
+    images = PoseImages(predicted, checked.poses, rows)
     with progress.task("look", len(predicted), "image") as task:
         looks = look_at(predictor, images.decoded(task), len(rows))
     read = np.array(images.read, np.intp)
-    others = images.neighbours()[read]
+    others = images.neighbours(checked.truth)[read]
     poses = CheckedPoses(
         looks=looks,
         predicted=checked.poses.xy[read].astype(np.float64),
@@ -156,68 +166,6 @@ def look(
         group=checked.group[read],
     )
     return poses, read, tuple(images.unread)
-
-
-class _Images:
-    """The images of checked poses, read in the manifest's order.
-
-    Attributes:
-        read: Rows of the poses whose images were handed on, in that order.
-        unread: Images that could not be read.
-    """
-
-    def __init__(self, predicted: Manifest, checked: Checked, rows: NDArray[np.intp]) -> None:
-        self._predicted, self._checked = predicted, checked
-        self._row = {pose: row for row, pose in enumerate(checked.poses.id.tolist())}
-        self._wanted = np.zeros(len(checked.poses), bool)
-        self._wanted[rows] = True
-        self._image = np.full(len(checked.poses), -1, np.intp)
-        self.read: list[int] = []
-        self.unread: list[str] = []
-
-    def decoded(self, task: Task) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
-        """Images (H, W, 3) uint8 and the boxes (n, 4) of their wanted poses."""
-        for part in range(self._predicted.num_parts):
-            samples = self._predicted.part(part)
-            rows = [self._rows(sample, self._image.max(initial=-1) + 1) for sample in samples]
-            wanted = [i for i, own in enumerate(rows) if len(own)]
-            task.advance(len(samples) - len(wanted))
-            for i, image in decoded_ahead(self._predicted, samples, wanted):
-                task.advance()
-                if isinstance(image, ImageError):
-                    self.unread.append(samples[i].path)
-                    continue
-                self.read.extend(rows[i])
-                yield image, self._checked.poses.box[rows[i]]
-
-    def neighbours(self) -> NDArray[np.float64]:
-        """(N, K, 2) for each checked pose the nearest same joints of others that were checked in its image."""
-        truth, order = self._checked.truth, np.argsort(self._image, kind="stable")
-        image = np.where(self._image < 0, -1 - np.arange(len(order)), self._image)  # each alone whose image is unknown
-        found = np.empty_like(truth)
-        found[order] = nearest_neighbours(truth[order], np.isfinite(truth[order]).all(axis=-1), image[order])
-        return found
-
-    def _rows(self, sample: Sample, image: int) -> list[int]:
-        """The wanted rows of a sample's poses; notes which image all of its checked poses are in."""
-        rows = [row for pose in sample.poses.id.tolist() if (row := self._row.get(pose)) is not None]
-        self._image[rows] = image
-        return [row for row in rows if self._wanted[row]]
-
-
-def _judgeable(checked: Checked) -> NDArray[np.bool_]:
-    """(N,) poses of one person in a box, of whom something was predicted."""
-    poses = checked.poses
-    return np.isfinite(poses.xy).any(axis=(1, 2)) & ~poses.crowd & np.isfinite(poses.box).all(axis=1)
-
-
-def _require_its_own(checked: Checked, rows: NDArray[np.intp], own: str, subject: str) -> None:
-    if strangers := sorted(set(checked.poses.by[rows].tolist()) - {own}):
-        raise InputError(
-            f"is network {own}, and the poses are of {strangers[0] or 'no network'}",
-            subject=subject,
-            remedy="Give the weights that the poses were predicted with.",
-        )
 
 
 def _require_free(out: Path, head: Any, model: Any, overwrite: bool) -> None:

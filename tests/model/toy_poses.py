@@ -7,17 +7,20 @@ from autolabel.similarity import bad_poses, keypoint_similarity, mean_similarity
 from autolabel.skeleton import Skeleton
 from autolabel.synthetic_errors import corrupt
 from model.quality import person_size
+from model.quality_lesson import CheckedPoses
 from model.quality_looks import Looks
-from model.quality_training import CheckedPoses
 
 SIDE = 160.0
 GRID = (12, 9)
 
 
-def toy_poses(skeleton: Skeleton, count: int, *, seed: int = 0, width: int = 16, errors: float = 1.0) -> CheckedPoses:
+def toy_poses(
+    skeleton: Skeleton, count: int, *, seed: int = 0, width: int = 16, errors: float = 1.0, noise: float = 0.1
+) -> CheckedPoses:
     """``count`` people whose network misplaces keypoints as :mod:`autolabel.synthetic_errors` plants them.
 
-    Each lies in a crop of its own in the corner of its image; two of them share an image, and so a group.
+    Each lies in a crop of its own in the corner of its image; two of them share an image, and so a group. The seed
+    gives people and errors, whatever the width and the noise of the encoder that sees them.
     """
     rng = np.random.default_rng([seed, 99])
     k, (height, columns) = skeleton.num_keypoints, GRID
@@ -38,7 +41,7 @@ def toy_poses(skeleton: Skeleton, count: int, *, seed: int = 0, width: int = 16,
     x, y = (np.arange(columns) + 0.5) / columns, (np.arange(height) + 0.5) / height
     at = xy / crop
     squared = ((x - at[..., None, None, 0]) * columns) ** 2 + ((y[:, None] - at[..., None, None, 1]) * height) ** 2
-    features = rng.normal(0, 0.1, (count, width, *GRID))
+    features = rng.normal(0, noise, (count, width, *GRID))
     features[:, :k] += np.exp(-squared / 2)
     ks = keypoint_similarity(predicted, xy, area, skeleton.sigmas)
     to_crop = np.zeros((count, 2, 3))
