@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from model.augment import Augmentation
 from model.data import PoseBatch
+from model.device import pick_device, pick_precision
 from model.draws import Draws, PlaceDraws, RandomNumbers, hashed
 from model.recipe import Training
 from model.teacher import Said, Teacher
@@ -65,7 +65,7 @@ class Kept:
 
     Attributes:
         teacher: Who is asked.
-        cache: Where its answers are kept; as many rows as there are views.
+        cache: Where its answers are kept, from which the batches come with them; as many rows as there are views.
         seed: Of the views.
     """
 
@@ -82,17 +82,17 @@ class Kept:
 
     def said(self, batch: ViewBatch, images: Tensor, how: Augmentation, draws: RandomNumbers) -> Said:
         """See :class:`Asked`."""
-        kept, known = self.cache.read(batch.place.numpy())
-        if not known.all():
-            missing = torch.from_numpy(~known).nonzero()[:, 0]
+        said = {name: values.float() for name, values in batch.kept.items()}
+        if not batch.known.all():
+            missing = (~batch.known).nonzero()[:, 0]
             few, there = batch.rows(missing), missing.to(images.device)
             seen = self.teacher.images(few.poses, images[there], how, self._numbers(few))
             new = self.teacher.say(seen)._asdict()
-            fresh = {name: new[name].cpu().numpy() for name in kept}
-            self.cache.write(few.place.numpy(), fresh)
+            fresh = {name: new[name].half() for name in said}
+            self.cache.write(few.place.numpy(), {name: values.cpu().numpy() for name, values in fresh.items()})
             for name, values in fresh.items():
-                kept[name][~known] = values
-        return Said(**{name: torch.from_numpy(values).to(images.device).float() for name, values in kept.items()})
+                said[name][there] = values.float()
+        return Said(**said)
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,14 @@ class Keeping:
     teacher: str
     data: Sequence[str]
 
-    def identity(self, teacher: Teacher, how: Training, views: int) -> dict[str, Any]:
+    def identity(self, teacher: Teacher, how: Training, views: int, detail: float) -> dict[str, Any]:
         """Everything that a crop, or what is said of it, depends on.
 
         Args:
             teacher: Who is asked.
             how: The recipe.
             views: Of each person.
+            detail: Of the canvases, as it was reduced.
         """
         student = teacher.student
         return {
@@ -125,7 +126,8 @@ class Keeping:
             "seed": how.seed,
             "views": views,
             "flip_average": teacher.flip_average,
-            "precision": teacher.precision,
+            "precision": pick_precision(teacher.precision, pick_device(how.device)),
+            "detail": detail,
             # The student's own canvas rounds where a crop lies, and first looks are for its whole-box head.
             "student": [*student.input_size, student.config.whole_box],
         }

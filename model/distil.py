@@ -20,13 +20,15 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from autolabel.errors import ConfigError
 from autolabel.progress import SILENT, Progress
 from autolabel.settings import Settings
 from model.asked import Asked, EverNew, Keeping, Kept
-from model.draws import Draws
+from model.data import PoseCrops
+from model.draws import Draws, hashed
 from model.heads import Answers
 from model.heatmap import decode
-from model.lesson import Lesson
+from model.lesson import Lesson, lesson
 from model.losses import heatmap_mse, presence_loss
 from model.objective import Drawn, Examples
 from model.recipe import Training
@@ -36,11 +38,12 @@ from model.supervised import (
     AllHeads,
     Source,
     Supervised,
+    first_batch,
     pose_crops,
     train_on_people,
 )
 from model.teacher import Teacher, Told
-from model.teacher_cache import TeacherCache
+from model.teacher_cache import TeacherCache, bytes_needed
 from model.train import Data
 from model.views import Views
 from model.vitpose import DatasetIndex, ViTPose
@@ -106,12 +109,15 @@ class Student(nn.Module):
     Args:
         heads: The network.
         to_teacher: Channels of the teacher's tokens, if the student's are to be drawn to them.
+        seed: Of the linear map that does it; torch's global random numbers are left alone.
     """
 
-    def __init__(self, heads: AllHeads, to_teacher: int = 0) -> None:
+    def __init__(self, heads: AllHeads, to_teacher: int = 0, seed: int = 0) -> None:
         super().__init__()
         self.heads = heads
-        self.to_teacher = nn.Conv2d(heads.model.config.width, to_teacher, 1) if to_teacher else None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
+            self.to_teacher = nn.Conv2d(heads.model.config.width, to_teacher, 1) if to_teacher else None
 
     def forward(self, images: Tensor, dataset: DatasetIndex = None) -> StudentAnswers:
         """All answers, from one pass of the encoder."""
@@ -152,7 +158,7 @@ class Distilled:
         width = source.teacher.model.config.width if source.teacher.wants_features else 0
         heads = self._labels.network
         assert isinstance(heads, AllHeads)
-        self.network: nn.Module = Student(heads, width)
+        self.network: nn.Module = Student(heads, width, hashed(how.seed, width))
 
     def groups(self, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
         """As supervised training has them, and the linear map at the heads' rate."""
@@ -258,27 +264,58 @@ def distil(
         unlabelled=unlabelled,
         input_size=max(student.input_size, teacher.model.input_size),
     )
-    shares = [source.share for source in (*sources, *unlabelled)]
-    source: Asked = EverNew(teacher)
-    examples: Examples = crops
-    if distillation.views:
-        assert keeping is not None
-        examples = Views(crops, distillation.views)
-        identity = keeping.identity(teacher, how, distillation.views)
-        cache = TeacherCache.open(keeping.folder, identity=identity, rows=len(examples), shapes=teacher.shapes)
-        source = Kept(teacher, cache, how.seed)
+    if crops.note:
+        progress.note(crops.note)
+    source, examples = _asked(teacher, crops, how, distillation, keeping, progress)
+    data = Data(examples, [one.share for one in (*sources, *unlabelled)])
+    if show is not None:
+        people, numbers = source.people(*first_batch(data, how))
+        show(lesson(student, people, how.augmentation, numbers))
     if how.compile:
-        teacher.model.compile()
+        teacher.speaker.compile()
     return train_on_people(
         student,
         lambda: Distilled(student, source, how, distillation),
-        Data(examples, shares),
+        data,
         how,
         out,
-        crops=crops,
         taught=[0],
         identity={"distillation": distillation.model_dump(mode="json")},
         validation=validation,
-        show=show,
         progress=progress,
     )
+
+
+def _asked(
+    teacher: Teacher,
+    crops: PoseCrops,
+    how: Training,
+    distillation: Distillation,
+    keeping: Keeping | None,
+    progress: Progress,
+) -> tuple[Asked, Examples]:
+    """How the teacher is asked, and the examples for that.
+
+    Raises:
+        ConfigError: Views are wanted, and nothing says where to keep them.
+        CheckpointError: As :func:`distil`.
+    """
+    views = distillation.views
+    if not views:
+        return EverNew(teacher), crops
+    if keeping is None:
+        raise ConfigError(
+            f"views is {views}, and nothing says where to keep what the teacher says of them",
+            subject="distillation",
+            remedy="Give keeping, or views = 0.",
+        )
+    rows, shapes = views * len(crops), teacher.shapes
+    identity = keeping.identity(teacher, how, views, crops.detail)
+    cache = TeacherCache.open(keeping.folder, identity=identity, rows=rows, shapes=shapes)
+    seen = how.steps * how.batch_size
+    progress.note(
+        f"the teacher's outputs of {rows:,} views are kept in {keeping.folder}: {cache.filled:,} are there, all take "
+        f"{bytes_needed(rows, shapes) / 2**30:.1f} GiB"
+        + (f"; {seen:,} crops will be seen, so few come twice, and views = 0 keeps nothing" if seen < 2 * rows else "")
+    )
+    return Kept(teacher, cache, how.seed), Views(crops, views, cache)

@@ -27,7 +27,7 @@ from model.heatmap_doubt import doubt, similarity_kernel
 from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, QUALITY_FEATURES, Prediction, nothing
 from model.quality import Quality, fractions, judge, person_size
 from model.vitpose import ViTPose
-from model.whole_box import image_edges, touches
+from model.whole_box import MIRRORED, image_edges, touches
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -165,7 +165,7 @@ class Reader:
     def _unflipped(self, answers: _Answers) -> _Answers:
         """What mirrored crops say of the crops."""
         maps = flip_back(answers.maps, self.flip, self.model.config.codec)
-        return _Answers(maps, answers.chances[:, self.flip], answers.reach[:, [2, 1, 0, 3]], answers.embedding)
+        return _Answers(maps, answers.chances[:, self.flip], answers.reach[:, list(MIRRORED)], answers.embedding)
 
     def _doubts(
         self, maps: Tensor, cell: Tensor, boxes: NDArray[np.float64], regions: Regions

@@ -181,16 +181,20 @@ def train_supervised(
         WorkError: As :func:`model.train.train`.
     """
     crops = pose_crops(model, sources, how.augmentation, batch_size=how.batch_size, workers=how.workers)
+    if crops.note:
+        progress.note(crops.note)
+    data = Data(crops, [source.share for source in sources])
+    if show is not None:
+        people, draws = first_batch(data, how)
+        show(lesson(model, people, how.augmentation, draws))
     return train_on_people(
         model,
         lambda: Supervised(model, how),
-        Data(crops, [source.share for source in sources]),
+        data,
         how,
         out,
-        crops=crops,
         taught=heads_of(model, sources),
         validation=validation,
-        show=show,
         progress=progress,
     )
 
@@ -202,14 +206,12 @@ def train_on_people(
     how: Training,
     out: Path,
     *,
-    crops: PoseCrops,
     taught: Sequence[int],
     identity: Mapping[str, Any] | None = None,
     validation: Sequence[Source] = (),
-    show: Callable[[Lesson], None] | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """What all trainings of a pose network share: validation, what is frozen, what is shown before the first step.
+    """What all trainings of a pose network share: what is frozen, and validation.
 
     Args:
         model: Trained in place.
@@ -217,25 +219,19 @@ def train_on_people(
         data: What to train on.
         how: The recipe.
         out: The checkpoint folder.
-        crops: The people in ``data``.
         taught: Heads that learn; the others stay as they are.
         identity: Of the run, besides the network.
         validation: As :func:`train_supervised`.
-        show: As :func:`train_supervised`.
         progress: Where to report.
 
     Raises:
-        As :func:`train_supervised`.
+        ConfigError: As :func:`train_supervised`, whose other errors come from here as well.
     """
-    if crops.note:
-        progress.note(crops.note)
     described = {**model.config.described(), "skeletons": [skeleton.fingerprint for skeleton in model.skeletons]}
     validate = None
     if validation:
         held = pose_crops(model, validation, CUT, batch_size=how.batch_size)
         validate = Validation(held, model, batch_size=how.batch_size // how.accumulate, seed=how.seed)
-    if show is not None:
-        show(_first(model, Data(crops, data.shares), how))
     restrict(model, how.partial, seed=how.seed)
     _spare(model, set(taught))
     model.checkpoint_activations = how.checkpoint_activations
@@ -264,12 +260,12 @@ def _spare(model: ViTPose, taught: set[int]) -> None:
             part.requires_grad_(False)
 
 
-def _first(model: ViTPose, data: Data, how: Training) -> Lesson:
-    """The crops of the first step, or some of them, as the network will see them."""
+def first_batch(data: Data, how: Training) -> tuple[Any, Draws]:
+    """Up to :data:`SHOWN` examples of the first step, and their random numbers, as the network will see them."""
     sampler = MixedBatches(data.examples.sizes, data.shares, batch_size=how.batch_size, start=0, stop=1, seed=how.seed)
     batch: Any = data.examples[next(iter(sampler))]
     few = slice(None, None, -(-how.batch_size // SHOWN))
-    return lesson(model, batch.rows(few), how.augmentation, Draws(hashed(how.seed, CROPS), 0, how.batch_size, few))
+    return batch.rows(few), Draws(hashed(how.seed, CROPS), 0, how.batch_size, few)
 
 
 def heads_of(model: ViTPose, sources: Sequence[Source]) -> list[int]:

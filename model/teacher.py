@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autolabel.errors import ConfigError, SkeletonError
@@ -20,10 +20,12 @@ from model.constant import constant
 from model.data import PoseBatch
 from model.device import pick_precision
 from model.draws import RandomNumbers
+from model.heads import Answers
 from model.heatmap import flip_back
 from model.lesson import Lesson
 from model.resample import Resampling
 from model.vitpose import ViTPose
+from model.whole_box import MIRRORED
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _ASPECT = 1e-3
@@ -74,12 +76,25 @@ class Told(NamedTuple):
     features: Tensor | None
 
 
+class Speaker(nn.Module):
+    """A network whose ``forward`` gives its features and all that its heads say, which is what can be compiled."""
+
+    def __init__(self, model: ViTPose) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Answers]:
+        """Features (B, D, Hp, Wp) of normalised crops (B, 3, H, W), and the heads' answers."""
+        features = self.model.forward_features(images)
+        return features, self.model.forward_heads(features)
+
+
 @dataclass(frozen=True, eq=False)
 class Teacher:
     """A network that teaches another one.
 
     Attributes:
-        model: The teacher, in evaluation mode; of several heads the first one teaches.
+        speaker: The teacher, frozen and in evaluation mode; of several heads the first one teaches.
         student: Who learns from it: tells sizes, keypoints and heads. Of one head.
         resampling: From the teacher's grid to the student's.
         keypoints: (K of the student) int64, the teacher's keypoint that is each of the student's; -1 for none.
@@ -88,7 +103,7 @@ class Teacher:
         precision: As of the training; see :func:`model.device.pick_precision`.
     """
 
-    model: ViTPose
+    speaker: Speaker
     student: ViTPose
     resampling: Resampling
     keypoints: tuple[int, ...]
@@ -130,7 +145,7 @@ class Teacher:
         _require_same_region(model, student)
         model.eval().requires_grad_(False)
         return cls(
-            model,
+            Speaker(model).eval(),
             student,
             Resampling.between(model.config, student.config),
             _matched(model, student, match_names),
@@ -138,6 +153,11 @@ class Teacher:
             wants_features,
             precision,
         )
+
+    @property
+    def model(self) -> ViTPose:
+        """The teacher."""
+        return self.speaker.model
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -185,7 +205,8 @@ class Teacher:
     @torch.no_grad()
     def say(self, images: Tensor) -> Said:
         """What the teacher says of normalised crops (B, 3, H, W) of its own size."""
-        self.model.to(images.device)
+        if self.model.pos_embed.device != images.device:
+            self.model.to(images.device)
         if not self.flip_average:
             return self._forward(images)
         both = self._forward(torch.cat([images, images.flip(-1)]))
@@ -195,30 +216,31 @@ class Teacher:
         if presence is not None and other.presence is not None:
             presence = (presence + other.presence[:, flip]) / 2
         if whole_box is not None and other.whole_box is not None:
-            whole_box = (whole_box + other.whole_box[:, [2, 1, 0, 3]]) / 2
+            whole_box = (whole_box + other.whole_box[:, list(MIRRORED)]) / 2
         maps = (own.heatmaps + flip_back(other.heatmaps, flip, self.model.config.codec)) / 2
         return Said(maps, presence, whole_box, own.features)
 
     def _forward(self, images: Tensor) -> Said:
         precision = pick_precision(self.precision, images.device)
         with torch.autocast(images.device.type, _TYPES[precision], enabled=precision != "fp32"):
-            features = self.model.forward_features(images)
-            maps, logits, whole_box = self.model.forward_heads(features)
+            features, (maps, logits, whole_box) = self.speaker(images)
         presence = None if logits is None else logits.float().sigmoid()
         return Said(maps.float(), presence, whole_box, features.float() if self.wants_features else None)
 
     @torch.no_grad()
     def told(self, said: Said, lesson: Lesson) -> Told:
         """What the teacher said of a lesson's crops, in the student's words."""
-        config, count = self.student.config, len(said.heatmaps)
-        places = constant(self.keypoints, torch.zeros(0, dtype=torch.int64, device=said.heatmaps.device))
-        known = (places >= 0).float()
-        columns = places.clamp_min(0)
-        maps = self.resampling(said.heatmaps[:, columns]) * known[:, None, None]
-        weights = known.expand(count, -1).masked_fill(lesson.crops.first_look[:, None], 0.0)
-        presence = presence_weights = None
-        if config.presence and said.presence is not None:
-            presence = said.presence[:, columns].float()
+        config, maps, presence = self.student.config, said.heatmaps, said.presence
+        known = constant(tuple(float(place >= 0) for place in self.keypoints), maps)
+        if self.keypoints != tuple(range(maps.shape[1])):
+            places = constant(self.keypoints, torch.zeros(0, dtype=torch.int64, device=maps.device)).clamp_min(0)
+            maps = maps[:, places] * known[:, None, None]
+            presence = None if presence is None else presence[:, places]
+        maps = self.resampling(maps)
+        weights = known.expand(len(maps), -1).masked_fill(lesson.crops.first_look[:, None], 0.0)
+        presence = presence.float() if config.presence and presence is not None else None
+        presence_weights = None
+        if presence is not None:
             seen = torch.stack([torch.ones_like(presence[..., 0]), presence[..., 0]], dim=-1)
             presence_weights = seen * known[:, None]
         whole_box = said.whole_box.float() if config.whole_box and said.whole_box is not None else None

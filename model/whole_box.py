@@ -32,6 +32,9 @@ LARGER = 1.2
 SAME = 0.7
 """A whole person's box that overlaps the first look's by less (IoU) is worth another look."""
 
+MIRRORED = (2, 1, 0, 3)
+"""The side that each side becomes in a mirror."""
+
 _LEAST = 0.05
 """A person whom the crop shows far from its middle may end before it; nothing is told of less than this."""
 

@@ -6,16 +6,15 @@ a student's that learnt it from the teacher would be tested on what it knows.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.manifest import Existing, Manifest, Parent, write_manifest
+from autolabel.manifest import Existing, Manifest, Parent, inside, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.run import Run, RunState
-from pipelines.check import group_number
 
 STAGE = "unchecked"
 
@@ -53,7 +52,7 @@ def unchecked(
             return Manifest.open(out)
         return write_manifest(
             out,
-            _chosen(sources, _Known.of(checked), most, seed),
+            _chosen(sources, _known(checked), most, seed),
             first.skeleton,
             {_root(i, name): folder for i, source in enumerate(sources) for name, folder in source.roots.items()},
             stage=STAGE,
@@ -63,23 +62,21 @@ def unchecked(
         )
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Which images were checked: their bytes, and the numbers of what must not be parted from them."""
-
-    ids: frozenset[str]
-    groups: frozenset[int]
-
-    @classmethod
-    def of(cls, checked: Manifest) -> "_Known":
-        samples = [(sample.id, group_number(sample)) for sample in checked]
-        return cls(frozenset(name for name, _ in samples), frozenset(group for _, group in samples))
-
-    def __contains__(self, sample: Sample) -> bool:
-        return sample.id in self.ids or group_number(sample) in self.groups
+def _ties(manifest: Manifest, sample: Sample) -> frozenset[tuple[str, str]]:
+    """What an image shares with those that it must not be parted from: bytes, file or original, group of its corpus."""
+    root, path = sample.original or (sample.root, sample.path)
+    image = inside(manifest.roots[root], path).resolve()
+    ties = {("bytes", sample.id), ("image", str(image))}
+    if sample.group:
+        ties.add((f"group in {Path(manifest.roots[sample.root]).resolve()}", sample.group))
+    return frozenset(ties)
 
 
-def _chosen(sources: Sequence[Manifest], known: _Known, most: int, seed: int) -> Iterator[Sample]:
+def _known(checked: Manifest) -> frozenset[tuple[str, str]]:
+    return frozenset(tie for sample in checked for tie in _ties(checked, sample))
+
+
+def _chosen(sources: Sequence[Manifest], known: frozenset[tuple[str, str]], most: int, seed: int) -> Iterator[Sample]:
     """Samples with the people to take, under names that no two sources share."""
     people = np.array([_usable(sample.poses).sum() for _, sample in _fresh(sources, known)], np.intp)
     order = np.random.default_rng(seed).permutation(len(people))
@@ -92,14 +89,13 @@ def _chosen(sources: Sequence[Manifest], known: _Known, most: int, seed: int) ->
             yield replace(sample, root=_root(i, sample.root), duplicate_of="", poses=named)
 
 
-def _fresh(sources: Sequence[Manifest], known: _Known) -> Iterator[tuple[int, Sample]]:
+def _fresh(sources: Sequence[Manifest], known: frozenset[tuple[str, str]]) -> Iterator[tuple[int, Sample]]:
     """Samples that were not checked, each once, and the number of the manifest that they are from."""
-    seen = set[Path]()
+    seen = set[str]()
     for i, source in enumerate(sources):
         for sample in source:
-            image = source.image_path(sample).resolve()
-            if sample not in known and image not in seen:
-                seen.add(image)
+            if sample.id not in seen and known.isdisjoint(_ties(source, sample)):
+                seen.add(sample.id)
                 yield i, sample
 
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from autolabel.errors import ConfigError
 from model.augment import Augmentation, augment
-from model.data import MixedBatches, PoseBatch, PoseCrops
+from model.batches import MixedBatches
+from model.data import PoseBatch, PoseCrops
 from model.draws import PlaceDraws
 from model.views import ViewBatch, Views
 from tests.model.random_people import COCO, INPUT, PADDING, people

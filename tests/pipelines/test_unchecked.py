@@ -23,9 +23,9 @@ def people(count: int, image: int = 0, **fields: Any) -> Poses:
     return Poses.create(K, **{"id": [f"{image}p{i}" for i in range(count)], "box": box, **fields})
 
 
-def images(name: str, counts: Sequence[int], **fields: Any) -> list[Sample]:
+def images(name: str, counts: Sequence[int], group: str = "", **fields: Any) -> list[Sample]:
     return [
-        Sample(f"{name}-bytes-{i}", "photos", f"{name}{i}.png", (60, 80), people(count, i, **fields))
+        Sample(f"{name}-bytes-{i}", "photos", f"{name}{i}.png", (60, 80), people(count, i, **fields), group=group)
         for i, count in enumerate(counts)
     ]
 
@@ -68,6 +68,18 @@ def test_groups_that_were_checked_and_images_seen_before_are_left_out(tmp_path: 
     again = replace(first[2], poses=people(6))
     sources = [write(tmp_path, "one", first), write(tmp_path, "two", [again])]
     assert taken(unchecked(sources, checked, most=100, seed=0, out=tmp_path / "out")) == {"a2.png": 3, "a3.png": 4}
+
+
+def test_files_of_the_same_name_in_another_corpus_are_others(tmp_path: Path) -> None:
+    """Every drawn corpus has an image 00000000.jpg, and every scan of a folder a root of the same name."""
+    checked = write(tmp_path / "one", "checked", images("0000", [1, 1], group="day 1"))
+    others = [replace(sample, id=f"other-{i}") for i, sample in enumerate(images("0000", [2, 3], group="day 1"))]
+    source = write(tmp_path / "two", "people", others)
+    found = unchecked([source], checked, most=100, seed=0, out=tmp_path / "out")
+    assert taken(found) == {"00000.png": 2, "00001.png": 3}
+    copied = write(tmp_path / "three", "people", [replace(others[0], id="0000-bytes-0"), *others[1:]])
+    found = unchecked([source, copied], checked, most=100, seed=0, out=tmp_path / "again")
+    assert found.counts["samples"] == 2, "the same bytes in two folders are one image, and checked ones are left out"
 
 
 def test_crowds_and_people_without_a_box_do_not_come_in(tmp_path: Path, checked: Manifest) -> None:
