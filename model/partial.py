@@ -21,7 +21,7 @@ from autolabel.errors import ConfigError
 from autolabel.settings import Settings
 from model.vitpose import ViTPose, build_vitpose
 
-Part = Literal["attention", "mlp", "encoder", "keypoints", "knowledge", "network"]
+Part = Literal["attention", "mlp", "encoder", "keypoints", "knowledge", "network", "answers"]
 
 LORA_TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 """Matrices of a block that get an adapter; of ViTPose++ the shared part of the second MLP layer only."""
@@ -34,6 +34,7 @@ _PARTS: dict[Part, str] = {
     "keypoints": r"(?!(presence_heads|whole_box_head)\.)",
     "knowledge": r"knowledge$",
     "network": r"(?!knowledge$)",
+    "answers": r"(presence_heads|whole_box_head)\.",
 }
 _HEADS = r"(keypoint_heads|presence_heads|whole_box_head)\."
 _ADAPTERS = r".*\.lora_[AB]\."
@@ -48,7 +49,7 @@ class Partial(Settings):
             embedding); with either, the last norm is trained. ``encoder`` leaves the heads alone to be trained:
             the last norm is frozen too, so that heads taught apart can share one encoder. ``keypoints`` is everything
             that keypoints come from: the presence and whole-box heads alone are trained. ``knowledge`` is the token
-            that a teacher gave, and ``network`` all but that token.
+            that a teacher gave, ``network`` all but that token, and ``answers`` are presence and whole-box heads.
         freeze_blocks: The first so many blocks stay as they were, and the patch and position embedding below them.
         lora_rank: Rank of the adapters, which are trained with the heads and nothing else; 0 for none.
         lora_alpha: Adapters count ``lora_alpha / lora_rank`` times.
@@ -64,7 +65,7 @@ class Partial(Settings):
         if self.lora_rank and (self.freeze or self.freeze_blocks):
             raise ValueError("lora_rank freezes the whole encoder: leave out freeze and freeze_blocks")
         for part in ("encoder", "keypoints", "network"):
-            if part in self.freeze and (len(self.freeze) > 1 or self.freeze_blocks):
+            if part in self.freeze and ({*self.freeze} - {part, "answers"} or self.freeze_blocks):
                 raise ValueError(f"'{part}' freezes every block: leave out the rest of freeze, and freeze_blocks")
         if len(set(self.freeze)) < len(self.freeze):
             raise ValueError("freeze names a part twice")

@@ -153,6 +153,15 @@ def calibrate(
     return CalibrateResult(out, fitted, plot, quality, head)
 
 
+def calibrated(out: Path) -> CalibrateResult:
+    """What :func:`calibrate` left at ``out``."""
+    fitted, head = Calibrator.read(out), quality_file(out)
+    knows_head = bool(fitted.predicted.quality)
+    return CalibrateResult(
+        out, fitted, out.with_name(out.name + ".png"), held_out_quality(fitted), head if knows_head else None
+    )
+
+
 def _require_no_other(out: Path, overwrite: bool) -> None:
     """Refuse, before anything is learnt, to put a calibrator that knows a quality head in the place of one without.
 

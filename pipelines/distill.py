@@ -12,11 +12,19 @@ from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
-from pipelines.distill_doubt import Doubt, Judge, StudentDoubt, refit_doubt, require_judge
-from pipelines.distill_stages import BODY, CACHE, TOKEN, Stage, Stages
-from pipelines.distill_student import TEACHER, Blocks, larger_than, require_learnable, student
+from pipelines.distill_doubt import Doubt, Judge, StudentDoubt, refit_doubt, require_checked, require_judge
+from pipelines.distill_stages import BODY, CACHE, TOKEN, WEIGHTS, Stage, Stages
+from pipelines.distill_student import (
+    TEACHER,
+    Blocks,
+    larger_than,
+    require_learnable,
+    require_taught,
+    require_token,
+    student,
+)
 from pipelines.launch import is_launched
-from pipelines.train import Data, Portion, cost_told
+from pipelines.train import Portion, cost_told
 from pipelines.training_run import STATE, Job, Trained, beside, in_processes, launch_again, require_resumable
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Distilled:
+class DistillResult:
     """A finished distillation.
 
     Attributes:
@@ -42,6 +50,18 @@ class Distilled:
         """For ``--json``."""
         doubt = {} if self.doubt is None else {"doubt": self.doubt.calibrator.summary()}
         return {"checkpoint": self.checkpoint, **self.metrics, **doubt}
+
+
+class People(Settings):
+    """People to learn from, or to measure on.
+
+    Attributes:
+        manifest: The manifest's folder; relative to the TOML file.
+        share: Relative share of every batch.
+    """
+
+    manifest: str
+    share: float = Field(1.0, gt=0)
 
 
 class DistillFile(Settings):
@@ -71,9 +91,9 @@ class DistillFile(Settings):
 
     teacher: str
     teacher_dataset: str = ""
-    data: tuple[Data, ...] = ()
-    unlabelled: tuple[Data, ...] = ()
-    validation: tuple[Data, ...] = ()
+    data: tuple[People, ...] = ()
+    unlabelled: tuple[People, ...] = ()
+    validation: tuple[People, ...] = ()
     init: str = TEACHER
     blocks: Blocks = "even"
     model: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -93,7 +113,7 @@ def distill(
     processes: int = 1,
     overwrite: bool = False,
     progress: Progress = SILENT,
-) -> Distilled:
+) -> DistillResult:
     """Distil a student as a TOML file says; a run that was stopped goes on where it stopped.
 
     Args:
@@ -117,7 +137,7 @@ def distill(
     path = Path(config)
     settings = DistillFile.load(path)
     data, unlabelled, validation = (
-        [Portion(Manifest.open(path.parent / data.manifest), data.share, data.dataset) for data in part]
+        [Portion(Manifest.open(path.parent / people.manifest), people.share) for people in part]
         for part in (settings.data, settings.unlabelled, settings.validation)
     )
     teacher = beside(path, settings.teacher)
@@ -125,6 +145,7 @@ def distill(
     judge = Judge(teacher, people, settings.teacher_dataset or None)
     doubt = None if settings.doubt is None or is_launched() else settings.doubt.beside(path)
     if doubt is not None and people:
+        require_checked(doubt, [portion.manifest for portion in data], people[0].skeleton, str(path))
         require_judge(doubt, judge, people[0].skeleton, str(path))
     if processes > 1 and not is_launched():
         trained = launch_again("distill", path, out, processes, resume=resume, overwrite=overwrite)
@@ -149,7 +170,7 @@ def distill(
             progress=progress,
         )
     refitted = doubt and refit_doubt(doubt, student=trained.checkpoint, judge=judge, progress=progress)
-    return Distilled(trained.checkpoint, trained.metrics, refitted)
+    return DistillResult(trained.checkpoint, trained.metrics, refitted)
 
 
 def distill_network(
@@ -206,6 +227,7 @@ def distill_network(
     knowledge, head = knowledge or Stage(), head or Stage()
     how, what = _settings(training or {}, distillation or {}, subject)
     require_learnable(data, unlabelled, knowledge.steps > 0, subject)
+    require_taught(what, how, knowledge.steps > 0, subject)
     skeleton = _skeleton([*data, *unlabelled, *validation])
     teaches = load_model(teacher, dataset or None)
     digest = model_digest(teaches)
@@ -221,6 +243,8 @@ def distill_network(
     )
     # Before anything is written: whether the two fit.
     Teacher.of(teaches, begins.make(), match_names=what.match_names)
+    if knowledge.steps:
+        require_token(teaches, begins.make())
     digests = [portion.manifest.digest for portion in (*data, *unlabelled)]
     kinds = {"data": data, "unlabelled": unlabelled, "validation": validation}
     inputs = {f"{kind} {i}": one.manifest.digest for kind, portions in kinds.items() for i, one in enumerate(portions)}
@@ -250,15 +274,17 @@ def distill_network(
     processes = join(how.device)
     trained = in_processes("distill", out, job, processes, work)
     if not processes.rank:
-        _tidy(Path(out))
+        _tidy(Path(out), with_cache=cache is None)
     return trained
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, *, with_cache: bool) -> None:
     """Remove what only an unfinished distillation goes on from."""
     for stage in (TOKEN, BODY):
         (folder / stage / STATE).unlink(missing_ok=True)
-    shutil.rmtree(folder / CACHE, ignore_errors=True)
+    (folder / TOKEN / WEIGHTS).unlink(missing_ok=True)  # the whole teacher, for one vector that the student has
+    if with_cache:
+        shutil.rmtree(folder / CACHE, ignore_errors=True)
 
 
 def _settings(

@@ -12,12 +12,13 @@ from typing import Self, TypeVar
 
 from pydantic import Field
 
-from autolabel.errors import ConfigError, ExistsError
-from autolabel.manifest import Manifest
+from autolabel.errors import ConfigError, ExistsError, InputError
+from autolabel.manifest import Existing, Manifest
 from autolabel.progress import SILENT, Progress
+from autolabel.run import DONE, Run, RunState, file_digest
 from autolabel.settings import Settings
 from autolabel.skeleton import Skeleton
-from pipelines.calibrate import CalibrateResult, calibrate
+from pipelines.calibrate import CalibrateResult, calibrate, calibrated
 from pipelines.predict import predict
 from pipelines.quality_taught import QualityTeacher, judging
 from pipelines.unchecked import unchecked
@@ -29,6 +30,9 @@ CALIBRATOR = "calibrator.json"
 
 PREDICTED = "doubt"
 """What the student said of the checked poses, in its folder."""
+
+FITTED = "doubt-fitted"
+"""In its folder: the record of what its calibrator was fitted to."""
 
 TAUGHT = "doubt-taught"
 """In its folder: people whom nobody checked, and what the student and its teacher said of them."""
@@ -94,6 +98,35 @@ class StudentDoubt:
     predicted: Manifest
 
 
+def require_checked(doubt: Doubt, data: Sequence[Manifest], student: Skeleton, subject: str) -> None:
+    """Refuse before a long distillation checked poses that no doubt could be fitted on after it.
+
+    Args:
+        doubt: What is wanted, with whole paths.
+        data: What the student learns with its labels.
+        student: The student's skeleton.
+        subject: What errors call the settings.
+
+    Raises:
+        ManifestError: There is no such manifest.
+        SkeletonError: It has other keypoints.
+        InputError: It has no poses, or images that the student learns with their labels: of what it learnt by heart
+            it would be too sure.
+    """
+    checked = Manifest.open(doubt.checked)
+    student.require_same(checked.skeleton, str(checked.path))
+    if not checked.counts["poses"]:
+        raise InputError("has no poses to fit doubt on", subject=str(checked.path), remedy="Give checked poses.")
+    images = {sample.id for sample in checked}
+    learnt = images.intersection(sample.id for manifest in data for sample in manifest)
+    if learnt:
+        raise InputError(
+            f"{len(learnt):,} of its {len(images):,} images are in [[data]] too: the student would be too sure of them",
+            subject=f"{subject}: doubt: checked",
+            remedy="Keep checked poses for the doubt alone, such as the calibration part of a project.",
+        )
+
+
 def require_judge(doubt: Doubt, judge: Judge, student: Skeleton, subject: str) -> None:
     """Refuse before a long distillation a quality head that could not teach after it.
 
@@ -122,7 +155,7 @@ def require_judge(doubt: Doubt, judge: Judge, student: Skeleton, subject: str) -
 def refit_doubt(
     doubt: Doubt, *, student: Path, judge: Judge | None = None, progress: Progress = SILENT
 ) -> StudentDoubt:
-    """Let the student label the checked poses, and fit its doubt to what came out; no label is made twice.
+    """Let the student label the checked poses, and fit its doubt to what came out; the same again does nothing.
 
     Args:
         doubt: On what, and for which predictions.
@@ -138,16 +171,29 @@ def refit_doubt(
     taught = None
     if judge is not None and doubt.teacher_quality:
         taught = judged_people(doubt, student=student, judge=judge, progress=progress)
-    fitted = calibrate(
-        predicted.path,
-        truth=doubt.checked,
-        out=student / CALIBRATOR,
-        weights=str(student) if doubt.quality else None,
-        taught=taught,
-        seed=doubt.seed,
-        overwrite=True,
-        progress=progress,
-    )
+    out, inputs = student / CALIBRATOR, {"predicted": predicted.digest, "checked": Manifest.open(doubt.checked).digest}
+    if taught is not None:
+        inputs |= {"taught": taught.own.digest, "judged": taught.its.digest, "head": file_digest(Path(taught.quality))}
+    config = {"quality": doubt.quality, "seed": doubt.seed}
+
+    def opened(again: bool) -> Run:
+        existing = Existing.OVERWRITE if again else Existing.RESUME
+        return Run.open(student / FITTED, "doubt", config=config, inputs=inputs, existing=existing, commit=DONE)
+
+    with _renewed(opened) as run:
+        if run.state is RunState.DONE and out.is_file():
+            return StudentDoubt(calibrated(out), predicted)
+        fitted = calibrate(
+            predicted.path,
+            truth=doubt.checked,
+            out=out,
+            weights=str(student) if doubt.quality else None,
+            taught=taught,
+            seed=doubt.seed,
+            overwrite=True,
+            progress=progress,
+        )
+        run.finish({"calibrator": out.name})
     return StudentDoubt(fitted, predicted)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from model.supervised import Source
     from model.vitpose import ViTPose
 
+WEIGHTS = "model.safetensors"  # model.checkpoint's, which needs torch
+
 TOKEN, BODY, CACHE = "knowledge", "student", "teacher-outputs"
 """Folders below the student's: of the teacher with its token, of the student before its head is taught anew, and of the
 teacher's outputs in fixed views."""
@@ -126,7 +128,7 @@ class Stages:
 
         own = load_model(body)
         student = with_fresh_decoder(own, seed=self.how.seed)
-        how = self._recipe(self.head, self.how.learning_rate, ("encoder",))
+        how = self._recipe(self.head, self.how.learning_rate, ("encoder", "answers"))
         alone = self.distillation.model_copy(
             update={"label_weight": (0.0, 0.0), "teacher_weight": (1.0, 1.0), "feature_weight": 0.0, "views": 0}
         )

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from autolabel.errors import ConfigError
+from autolabel.errors import ConfigError, SkeletonError
 from autolabel.skeleton import Skeleton
 from pipelines.train_begin import beginning, read_settings
 
 if TYPE_CHECKING:
     from model.config import ViTPoseConfig
+    from model.distil import Distillation
+    from model.recipe import Training
     from model.vitpose import ViTPose
 
 Blocks = Literal["even", "first"]
@@ -140,3 +142,46 @@ def require_learnable(data: Sequence[object], unlabelled: Sequence[object], know
             subject=f"{subject}: knowledge",
             remedy="Give [[data]], or leave [knowledge] out.",
         )
+
+
+def require_taught(what: "Distillation", how: "Training", knowledge: bool, subject: str) -> None:
+    """Refuse a teacher that nobody listens to, and a token that would be all that is trained.
+
+    Raises:
+        ConfigError: The teacher's weight is 0 throughout, or the student is frozen but for its teacher's token.
+    """
+    if not any(what.teacher_weight):
+        raise ConfigError(
+            "teacher_weight is 0 from the first step to the last: nothing would be learnt from the teacher",
+            subject=f"{subject}: distillation",
+            remedy="Use `autolabel train`, or give the teacher a weight.",
+        )
+    if "network" in how.partial.freeze:
+        raise ConfigError(
+            "freezes the whole student but for a token, which is its teacher's"
+            if knowledge
+            else "freezes the whole student",
+            subject=f"{subject}: training: partial",
+            remedy="Take 'network' out of freeze.",
+        )
+
+
+def require_token(teacher: "ViTPose", student: "ViTPose") -> None:
+    """Refuse a knowledge token that could not be tuned, or not be given, before any time is spent on it.
+
+    Raises:
+        ConfigError: The teacher has one already or attends within windows, or the student is wider.
+        SkeletonError: The labels on which it would be tuned are of other keypoints than the teacher's.
+    """
+    from model.knowledge import give_token, with_token
+
+    if teacher.skeleton.fingerprint != student.skeleton.fingerprint:
+        raise SkeletonError(
+            f"a knowledge token is tuned by the teacher's own keypoints, those of {teacher.skeleton.name!r}, and the "
+            f"labels are of {student.skeleton.name!r}",
+            subject="knowledge",
+            remedy="Convert the data with `autolabel map`, or leave [knowledge] out.",
+        )
+    token = with_token(teacher, seed=0).knowledge
+    assert token is not None
+    give_token(student, token)

@@ -171,6 +171,27 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_been(dots, tmp_path, views, sto
     assert same(resumed, whole)
 
 
+def test_without_a_place_to_keep_views_are_refused(dots, tmp_path) -> None:
+    student = network(dots)
+    teacher = Teacher.of(noisy(dots), student, precision="fp32")
+    with pytest.raises(ConfigError, match="views is 2, and nothing says where to keep"):
+        distil(student, teacher, [Source(dots.manifest("p", 4))], recipe(), Distillation(views=2), tmp_path / "out")
+
+
+def test_a_teacher_is_compiled(dots) -> None:
+    """What is compiled is what is asked."""
+    student = network(dots)
+    teacher, seen = Teacher.of(noisy(dots), student, flip_average=False, precision="fp32"), []
+
+    def backend(graph: torch.fx.GraphModule, _: Any) -> Any:
+        seen.append(graph)
+        return graph.forward
+
+    teacher.speaker.compile(backend=backend)
+    teacher.say(torch.zeros(1, 3, 64, 48))
+    assert seen
+
+
 # ---- fixed views
 
 
