@@ -133,12 +133,13 @@ class Taught:
 
     Attributes:
         lesson: The crops, and what their labels say.
-        told: What the teacher says of them.
+        told: What the teacher says of them; None where its weight is 0 from first to last, as where it gives its
+            student a token and nothing else.
         weights: Of labels and teacher.
     """
 
     lesson: Lesson
-    told: Told
+    told: Told | None
     weights: tuple[float, float]
 
 
@@ -173,16 +174,21 @@ class Distilled:
         """Random crops, what labels say of them, and what the teacher says."""
         people, numbers = self._source.people(batch, draws)
         drawn = self._labels.draw(people, numbers)
-        lesson: Lesson = drawn.targets
-        said = self._source.said(batch, lesson.crops.images, self._how.augmentation, numbers.again())
+        given: Lesson = drawn.targets
+        told = None
+        if any(self._distillation.teacher_weight):
+            said = self._source.said(batch, given.crops.images, self._how.augmentation, numbers.again())
+            told = self._source.teacher.told(said, given)
         weights = self._distillation.weights(draws.step, self._how.steps)
-        return Drawn(drawn.inputs, Taught(lesson, self._source.teacher.told(said, lesson), weights))
+        return Drawn(drawn.inputs, Taught(given, told, weights))
 
     def losses(self, outputs: StudentAnswers, drawn: Drawn) -> Mapping[str, Tensor]:
         """``loss``, and of its parts ``label_loss`` and ``teacher_loss``, each as it is before its weight."""
         taught: Taught = drawn.targets
         for_labels, for_teacher = taught.weights
         labels = self._labels.losses(Answers(*outputs[:3]), Drawn(drawn.inputs, taught.lesson))["loss"]
+        if taught.told is None:
+            return {"loss": for_labels * labels, "label_loss": labels}
         teacher = self._teacher_loss(outputs, taught.told)
         parts = {"label_loss": labels, "teacher_loss": teacher}
         if outputs.features is not None and taught.told.features is not None:
@@ -206,11 +212,12 @@ class Distilled:
     def metrics(self, outputs: StudentAnswers, drawn: Drawn) -> Mapping[str, Tensor]:
         """``pck`` of labelled keypoints; ``agreement``: the same share, of peaks that are near the teacher's."""
         taught: Taught = drawn.targets
-        maps, told = outputs.heatmaps, taught.told
-        known = told.weights > 0
-        error = (decode(maps, "plain").xy - decode(told.heatmaps, "plain").xy).norm(dim=-1)
-        near = (error < PCK_SHARE * maps.shape[2]) & known
         own = self._labels.metrics(Answers(*outputs[:3]), Drawn(drawn.inputs, taught.lesson))
+        if taught.told is None:
+            return own
+        maps, known = outputs.heatmaps, taught.told.weights > 0
+        error = (decode(maps, "plain").xy - decode(taught.told.heatmaps, "plain").xy).norm(dim=-1)
+        near = (error < PCK_SHARE * maps.shape[2]) & known
         return {**own, "agreement": near.sum() / known.sum().clamp_min(1)}
 
     def save(self, network: nn.Module, folder: Path, metrics: Mapping[str, float]) -> None:

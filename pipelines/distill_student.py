@@ -150,7 +150,7 @@ def require_taught(what: "Distillation", how: "Training", knowledge: bool, subje
     Raises:
         ConfigError: The teacher's weight is 0 throughout, or the student is frozen but for its teacher's token.
     """
-    if not any(what.teacher_weight):
+    if not any(what.teacher_weight) and not knowledge:
         raise ConfigError(
             "teacher_weight is 0 from the first step to the last: nothing would be learnt from the teacher",
             subject=f"{subject}: distillation",

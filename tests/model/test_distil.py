@@ -118,10 +118,12 @@ def test_without_the_teachers_term_it_is_supervised_training(dots, tmp_path) -> 
     manifest, how = dots.manifest("people", 6), recipe(augmentation=Augmentation(truncation=0.5))
     alone, student = network(dots, **HEADS), network(dots, **HEADS)
     train_supervised(alone, [Source(manifest)], how, tmp_path / "alone")
-    teacher = Teacher.of(noisy(dots, **HEADS), student, precision="fp32")
+    big = noisy(dots, **HEADS)
+    count, teacher = Counted(big), Teacher.of(big, student, precision="fp32")
     labels = Distillation(teacher_weight=(0.0, 0.0))
     distil(student, teacher, [Source(manifest)], how, labels, tmp_path / "student")
     assert same(alone, student)
+    assert count.crops == 0, "and nobody is asked"
 
 
 def test_a_student_learns_from_people_whom_nobody_labelled(dots, tmp_path) -> None:
