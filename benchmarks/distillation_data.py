@@ -72,7 +72,9 @@ class People:
         further = _shared([_boxes(truth) for truth in self._drawn(FURTHER)], FURTHER_SHARE) if arm.further else []
         if arm.labels:
             return Learnt(known, further)
-        return Learnt([], [*(portion._replace(manifest=self._unlabelled(portion.manifest)) for portion in known), *further])
+        return Learnt(
+            [], [*(portion._replace(manifest=self._unlabelled(portion.manifest)) for portion in known), *further]
+        )
 
     def validation(self, name: str) -> Held:
         """Validation people."""
@@ -123,5 +125,3 @@ def _shared(manifests: Sequence[Manifest], share: float) -> list[Portion]:
     """Manifests that share a part of the batch by how many people they have."""
     counts = [manifest.counts["poses"] for manifest in manifests]
     return [Portion(manifest, share * count / sum(counts)) for manifest, count in zip(manifests, counts, strict=True)]
-
-

@@ -175,7 +175,11 @@ def _as_good_as_before(rows: Sequence[Mapping[str, Any]]) -> list[Bar]:
         own = [row[f"{kind} PCK@0.1"] for row in rows if row["arm"] == "teacher"]
         found = f"{np.mean(own):.3f}" if own else ""
         made.append(
-            Bar(f"the teacher on {kind}: at least {best:.3f}, of `{name}`", found, bool(np.mean(own) >= best) if own else None)
+            Bar(
+                f"the teacher on {kind}: at least {best:.3f}, of `{name}`",
+                found,
+                bool(np.mean(own) >= best) if own else None,
+            )
         )
     return made
 

@@ -71,7 +71,7 @@ class Bench:
         """
         if (row := self.finished(arm, rows)) is not None:
             return row
-        getattr(self, f"_{arm.kind}")(arm)
+        {"train": self._train, "distil": self._distil, "pretrain": self._pretrain}[arm.kind](arm)
         row = {
             "arm": arm.name,
             "seed": arm.seed,
@@ -192,10 +192,10 @@ class Bench:
         from model.checkpoint import load_model
 
         model = load_model(self.network(arm.folder))
-        found = {name: person_errors(model, self.people.validation(name).people) for name in VALIDATION}
-        image = {f"image of {name}": self.people.validation(name).image for name in VALIDATION}
+        found: dict[str, Any] = {name: person_errors(model, self.people.validation(name).people) for name in VALIDATION}
+        kept: dict[str, Any] = {f"image of {name}": self.people.validation(name).image for name in VALIDATION}
         self.errors(arm.folder).parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(self.errors(arm.folder), **found, **image)
+        np.savez_compressed(self.errors(arm.folder), **kept, **found)
         costs = cost_row(model)
         row: dict[str, Any] = {}
         for threshold in THRESHOLDS:
@@ -218,9 +218,7 @@ def speed(metrics: Path, batch: int) -> dict[str, float]:
     """
     lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     steps, rates = [line["step"] for line in lines], [line["crops_per_second"] for line in lines]
-    seconds = sum(
-        batch * (step - before) / rate for step, before, rate in zip(steps, [0, *steps], rates, strict=False)
-    )
+    seconds = sum(batch * (step - before) / rate for step, before, rate in zip(steps, [0, *steps], rates, strict=False))
     return {
         "minutes": seconds / 60,
         "crops/s": batch * steps[-1] / seconds,
