@@ -25,11 +25,11 @@ FURTHER: Mapping[int, int] = {6: 8_000, 7: 8_000}
 FURTHER_SHARE = 0.2
 """Of a batch that has them."""
 
-REAL = ("lspet-coco17-val", "fashion17-val")
+REAL: tuple[str, ...] = ("lspet-coco17-val", "fashion17-val")
 """Validation people of photographs; of the first, twelve limb joints are labelled."""
 
 DRAWN_VAL = "drawn-val"
-VALIDATION = (*REAL, DRAWN_VAL)
+VALIDATION: tuple[str, ...] = (*REAL, DRAWN_VAL)
 DRAWN_VAL_SEED, DRAWN_VAL_IMAGES, DRAWN_VAL_PEOPLE = 102, 1_700, 2_000
 
 SEEDS = 3
