@@ -236,8 +236,8 @@ def _recipes() -> list[Arm]:
     falling = {"teacher_weight": (1.0, 0.0), "label_weight": (0.0, 1.0)}
     return [
         labels,
+        output,  # before those that share what the teacher says, so that the table of views tells what that costs
         replace(recipe, name="token", knowledge=TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
-        output,
         replace(recipe, name="both", knowledge=TOKEN_STEPS),
         replace(recipe, name="features", distillation={**kept, "feature_weight": 5e-4}),
         replace(recipe, name="head", head=HEAD_STEPS),

@@ -1,6 +1,8 @@
 """The benchmark of distillation: its plan, its comparisons, and all of it with tiny networks on a few real people."""
 
 import json
+import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +51,7 @@ from model.config import ViTPoseConfig
 from model.cost import cost
 from model.distil import Distillation
 from model.recipe import Training
+from pipelines.distill import DistillFile
 
 ARMS = {arm.name: arm for arm in plan(TABLES, seeds=1)}
 
@@ -201,6 +204,17 @@ def test_the_page_has_a_place_for_everything(tmp_path: Path) -> None:
     assert pareto(nothing) is None
     page = fill(PAGE.read_text(encoding="utf-8"), made)
     assert page.count("not measured yet") >= 8
+
+
+def test_the_pages_files_are_what_distill_reads() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    files = [tomllib.loads(text) for text in re.findall(r"^```toml\n(.*?)^```$", page, re.M | re.S)]
+    distilled = [DistillFile.parse(file, subject="page") for file in files if "teacher" in file]
+    assert len(distilled) == 2
+    for file in distilled:
+        Training.parse(file.training, subject="page")
+        Distillation.parse(file.distillation, subject="page")
+        ViTPoseConfig.of_size(**{"size": "b", **file.model})
 
 
 @pytest.fixture(scope="module")
