@@ -43,14 +43,6 @@ PAGE = DOCS / "distillation.md"
 TIMED = (SMALL, FINAL, "labels", "output", "output 96x4", "output 192x8")
 """Arms that are timed, those that are finished; the others are as large as one of them."""
 
-SAME_SIZE: Mapping[str, str] = {
-    "labels sliced": "output",
-    "unlabelled": "output",
-    "labels 96x4": "output 96x4",
-    "labels 192x8": "output 192x8",
-}
-"""Networks that cost what another one does, which was timed."""
-
 SMOKE_IMAGES, SMOKE_STEPS = 8, 2
 SMOKE_TRAINING: Mapping[str, Any] = {
     "batch_size": 16, "accumulate": 1, "warmup_steps": 1, "log_every": 1, "precision": "fp32", "compile": False,
@@ -115,10 +107,7 @@ def measure_speed(bench: Bench, arms: Sequence[Arm], *, turns: int = TURNS) -> l
 def done(bench: Bench, arms: Sequence[Arm]) -> Done:
     """Everything that is finished, for the report."""
     file = _speeds(bench)
-    speeds = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    known = {row["network"]: row for row in speeds}
-    same = [{**known[like], "network": name} for name, like in SAME_SIZE.items() if like in known]
-    return Done(bench, finished(bench, arms), [*speeds, *same])
+    return Done(bench, finished(bench, arms), json.loads(file.read_text(encoding="utf-8")) if file.is_file() else [])
 
 
 def report(found: Done, page: Path, pictures: Path) -> None:

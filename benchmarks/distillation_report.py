@@ -25,6 +25,17 @@ Row = Mapping[str, Any]
 MISSING = "*Not measured yet.*"
 PICTURE = "distillation-pareto.png"
 
+SAME_SIZE: Mapping[str, str] = {
+    "labels sliced": "output",
+    "unlabelled": "output",
+    "labels 96x4": "output 96x4",
+    "labels 192x8": "output 192x8",
+}
+"""Networks that cost what another one does, which was timed."""
+
+TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""People a second that the picture's axis names."""
+
 BASE: Mapping[str, str] = {
     "main": "labels",
     "recipes": "labels short",
@@ -57,6 +68,12 @@ class Done:
             if "GMACs" in row and file.is_file():
                 found.setdefault(row["arm"], []).append(Errors.load(file))
         return found
+
+    @cached_property
+    def rates(self) -> dict[str, float]:
+        """People a second by arm, of those that were timed and of those that cost the same."""
+        timed = {row["network"]: row["people/s"] for row in self.speeds}
+        return {**timed, **{name: timed[like] for name, like in SAME_SIZE.items() if like in timed}}
 
     def of(self, table: str) -> dict[str, list[Row]]:
         """The rows of a table, by arm."""
@@ -108,7 +125,7 @@ def _table(name: str, done: Done) -> str:
     arms = {arm: rows for arm, rows in done.of(name).items() if "GMACs" in rows[0]}
     if not arms:
         return MISSING
-    base, fast = BASE.get(name, ""), {row["network"]: row for row in done.speeds}
+    base = BASE.get(name, "")
     columns = [f"{kind} PCK@0.1" for kind in VALIDATION]
     against = (f"macro less that of `{base}`, points",) if base else ()
     head = ("arm", "seeds", "steps", *columns, "macro PCK@0.1", *against, "M parameters", "GMACs", "people/s")
@@ -117,7 +134,7 @@ def _table(name: str, done: Done) -> str:
         numbers = [_spread([row[column] for row in rows]) for column in (*columns, "macro PCK@0.1")]
         both = pairs(done.errors, arm, base) if base and arm != base else None
         gained = (difference(*both).points() if both else "–",) if base else ()
-        rate = f"{fast[arm]['people/s']:.0f}" if arm in fast else "–"
+        rate = f"{done.rates[arm]:.0f}" if arm in done.rates else "–"
         costs = (f"{rows[0]['parameters'] / 1e6:.2f}", f"{rows[0]['GMACs']:.3f}", rate)
         trained = tuple(
             f"{np.median([row[key] for row in rows]):.0f}" for key in ("minutes", "crops/s", "crops/s at the end")
@@ -164,7 +181,7 @@ def _speed(done: Done) -> str:
 
 def pareto(done: Done) -> bytes | None:
     """People a second against macro PCK; None where nothing was timed and measured."""
-    rates = {row["network"]: row["people/s"] for row in done.speeds}
+    rates = done.rates
     arms = {name: rows for table in ("main", "sizes") for name, rows in done.of(table).items() if name in rates}
     if not arms:
         return None
@@ -184,6 +201,11 @@ def pareto(done: Done) -> bytes | None:
         front = [p for i, p in enumerate(best) if p[1] > max((q[1] for q in best[:i]), default=-1.0)]
         axes.plot(*zip(*front, strict=True), color=MUTED, linewidth=1, linestyle="--", zorder=0)
         axes.set_xscale("log")
+        low, high = min(rates[name] for name in arms), max(rates[name] for name in arms)
+        ticks = [tick for tick in TICKS if low / 2 < tick < 2 * high]
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlim(low / 1.3, 1.6 * high)
         axes.set_xlabel("people a second, from files to a manifest")
         axes.set_ylabel("PCK@0.1, mean of three kinds of people, %")
         axes.set_title("What speed costs: mean of the seeds, bars from the lowest to the highest")
