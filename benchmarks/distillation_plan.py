@@ -1,0 +1,302 @@
+"""What the distillation benchmark trains: every network, with its settings and its budget, in one place.
+
+An arm is data: its digest tells whether a finished one still counts. All learn the same labelled people: ``lspet`` and
+``fashion17`` in the joints of ``coco17``, and drawn people. What has no labels for a student is further drawn people,
+of whom it knows boxes, and in the arm ``unlabelled`` everybody. Change a budget here and only the arms that it concerns
+are another result; an arm's folder with the old one has to be removed by hand, because a teacher takes hours.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+LABELLED: Mapping[str, float] = {"lspet-coco17": 0.5, "fashion17": 0.15}
+"""Share of a batch by corpus of photographs."""
+
+DRAWN_SHARE = 0.35
+DRAWN: Mapping[int, int] = {2: 6_000, 3: 4_000, 4: 4_000}
+"""Images by seed of the drawn people that are labelled."""
+
+FURTHER: Mapping[int, int] = {6: 8_000, 7: 8_000}
+"""Images by seed of those of whom only the boxes are known."""
+
+FURTHER_SHARE = 0.2
+"""Of a batch that has them."""
+
+REAL: tuple[str, ...] = ("lspet-coco17-val", "fashion17-val")
+"""Validation people of photographs; of the first, twelve limb joints are labelled."""
+
+DRAWN_VAL = "drawn-val"
+VALIDATION: tuple[str, ...] = (*REAL, DRAWN_VAL)
+DRAWN_VAL_SEED, DRAWN_VAL_IMAGES, DRAWN_VAL_PEOPLE = 102, 1_700, 2_000
+
+SEEDS = 3
+ABLATION_SEEDS = 2
+
+TEACHER_STEPS, AGAIN_STEPS = 5_500, 1_000
+"""Of a teacher at 128x96, and of its second stage at 192x144."""
+
+STEPS = 5_500
+"""Of every student of the main table and of other sizes."""
+
+SHORT_STEPS = 1_500
+"""Of every student of the other tables."""
+
+TOKEN_STEPS, HEAD_STEPS, ENCODER_STEPS = 300, 500, 1_500
+
+VIEWS = 4
+"""Fixed crops of each person in which the teacher's outputs are kept, for all arms but those that compare views."""
+
+AUGMENTATION: Mapping[str, Any] = {
+    "flip": 0.5,
+    "half_body": 0.1,
+    "scale": 0.25,
+    "rotation": 20.0,
+    "rotation_probability": 0.6,
+    "shift": 0.1,
+    "shift_probability": 0.3,
+    "truncation": 0.25,
+    "colour": 0.2,
+    "detail": 1.0,
+}
+
+TRAINING: Mapping[str, Any] = {
+    "batch_size": 64,
+    "accumulate": 2,  # slices that fit a cache
+    "learning_rate": 1e-3,
+    "layer_decay": 1.0,
+    "weight_decay": 0.05,
+    "warmup_steps": 300,
+    "ema": 0.998,
+    "presence_weight": 0.001,
+    "precision": "bf16",
+    "compile": True,
+    "log_every": 25,
+    "save_every": 250,
+}
+
+_COMMON: Mapping[str, Any] = {"patch_padding": 0, "decoder": "simple", "presence": True}
+TEACHER: Mapping[str, Any] = {
+    **_COMMON, "width": 320, "depth": 12, "heads": 5, "input_size": (128, 96), "drop_path": 0.1,
+}  # fmt: skip
+TEACHER_SIZE: Mapping[str, Any] = {"input_size": (192, 144)}
+
+STUDENT: Mapping[str, Any] = {**_COMMON, "width": 128, "depth": 6, "heads": 4, "input_size": (128, 96)}
+SIZES: Mapping[str, Mapping[str, Any]] = {
+    "96x4": {"width": 96, "depth": 4, "heads": 3},
+    "192x8": {"width": 192, "depth": 8, "heads": 3},
+}
+"""Other students, width by depth."""
+
+MASKING: Mapping[str, Any] = {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 2, "area": (0.4, 1.0)}
+
+Kind = Literal["train", "distil", "pretrain"]
+
+SMALL, FINAL = "teacher-small", "teacher"
+"""The teacher's two stages."""
+
+ONLY_LABELS: Mapping[str, Any] = {"teacher_weight": (0.0, 0.0)}
+ONLY_TEACHER: Mapping[str, Any] = {"label_weight": (0.0, 0.0)}
+
+TABLES = ("main", "recipes", "start", "views", "sizes")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One network to train.
+
+    Attributes:
+        name: Unique; with the seed also its folder's name.
+        tables: Where it stands.
+        kind: With labels alone, with a teacher, or a masked autoencoder.
+        steps: Optimiser steps.
+        init: What it starts from: ``teacher`` for a part of the teacher, the name of another arm, "" for nothing.
+        blocks: Which of the teacher's blocks, with ``teacher``.
+        network: The whole network; of one that goes on from another pose network, what is changed.
+        training: What differs from ``TRAINING``.
+        distillation: Fields of ``model.distil.Distillation``.
+        knowledge: Steps of the teacher's token; 0 for none.
+        head: Steps of the last stage, a fresh head; 0 for none.
+        labels: Whether it is told the labels.
+        further: Whether it sees the further people.
+        seed: Of everything, its teacher's too.
+    """
+
+    name: str
+    tables: tuple[str, ...]
+    kind: Kind
+    steps: int
+    init: str = ""
+    blocks: Literal["even", "first"] = "even"
+    network: Mapping[str, Any] = field(default_factory=lambda: dict(STUDENT))
+    training: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    distillation: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    knowledge: int = 0
+    head: int = 0
+    labels: bool = True
+    further: bool = False
+    seed: int = 0
+
+    @property
+    def folder(self) -> str:
+        """Below the output folder."""
+        return folder_of(self.name, self.seed)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The arms that it cannot do without, by folder."""
+        taught = self.kind == "distil" or self.init == FINAL
+        names = [*([FINAL] if taught else []), *([self.init] if self.init not in ("", FINAL) else [])]
+        return tuple(folder_of(name, self.seed) for name in names)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that the result depends on, as JSON values."""
+        plain = {name: value for name, value in asdict(self).items() if name != "tables"}
+        common = {name: globals()[name] for name in ("LABELLED", "DRAWN_SHARE", "DRAWN", "TRAINING", "AUGMENTATION")}
+        common |= {"FURTHER": FURTHER, "FURTHER_SHARE": FURTHER_SHARE} if self.further else {}
+        return json.loads(json.dumps({**plain, **common}))
+
+    def digest(self, needed: Sequence[str] = ()) -> str:
+        """Names the arm's result: its settings and the digests of the arms that it needs."""
+        said = json.dumps([self.settings(), list(needed)], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def folder_of(name: str, seed: int) -> str:
+    """Of an arm."""
+    return f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+
+
+def plan(tables: Sequence[str], seeds: int = SEEDS) -> list[Arm]:
+    """The arms of some tables, in an order in which each comes after those that it needs.
+
+    Args:
+        tables: Of ``TABLES``; the order given is the order of importance.
+        seeds: 0 to seeds - 1 each, of ablations at most ``ABLATION_SEEDS``; all of seed 0 come first.
+    """
+    every = {arm.name: arm for arm in _every()}
+    chosen: dict[str, Arm] = {}
+
+    def take(arm: Arm, seed: int) -> None:
+        for needed in (FINAL if arm.kind == "distil" else "", arm.init):
+            if needed:
+                take(every[needed], seed)
+        one = replace(arm, seed=seed)
+        chosen.setdefault(one.folder, one)
+
+    for seed in range(seeds):
+        for table in tables:
+            if table == "main" or seed < ABLATION_SEEDS:
+                for arm in every.values():
+                    if table in arm.tables:
+                        take(arm, seed)
+    return list(chosen.values())
+
+
+def _every() -> list[Arm]:
+    return [*_teachers(), *_main(), *_recipes(), *_starts(), *_views(), *_sizes()]
+
+
+def _teachers() -> list[Arm]:
+    first = {"learning_rate": 8e-4}
+    again = {"learning_rate": 3e-4, "warmup_steps": 50}
+    return [
+        Arm(SMALL, ("main",), "train", TEACHER_STEPS, network=TEACHER, training=first),
+        Arm(FINAL, ("main",), "train", AGAIN_STEPS, init=SMALL, network=TEACHER_SIZE, training=again),
+    ]
+
+
+def _main() -> list[Arm]:
+    kept = {"views": VIEWS}
+    return [
+        Arm("labels", ("main",), "train", STEPS),
+        Arm("labels sliced", ("main",), "train", STEPS, init=FINAL),
+        Arm("output", ("main",), "distil", STEPS, init=FINAL, distillation=kept, further=True),
+        Arm(
+            "unlabelled",
+            ("main",),
+            "distil",
+            STEPS,
+            init=FINAL,
+            distillation={**kept, **ONLY_TEACHER},
+            labels=False,
+            further=True,
+        ),
+    ]
+
+
+def _recipes() -> list[Arm]:
+    """What the student learns from; all begin with the teacher's layers and see the labelled people."""
+    kept: dict[str, Any] = {"views": VIEWS}
+    output = Arm("output short", ("recipes", "start", "views"), "distil", SHORT_STEPS, init=FINAL, distillation=kept)
+    recipe = replace(output, tables=("recipes",))
+    labels = Arm("labels short", ("recipes", "start"), "train", SHORT_STEPS, init=FINAL)
+    falling = {"teacher_weight": (1.0, 0.0), "label_weight": (0.0, 1.0)}
+    return [
+        labels,
+        output,  # before those that share what the teacher says, so that the table of views tells what that costs
+        replace(recipe, name="token", knowledge=TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
+        replace(recipe, name="both", knowledge=TOKEN_STEPS),
+        replace(recipe, name="features", distillation={**kept, "feature_weight": 5e-4}),
+        replace(recipe, name="head", head=HEAD_STEPS),
+        replace(recipe, name="decayed", distillation={**kept, **falling}),
+        replace(recipe, name="teacher alone", distillation={**kept, **ONLY_TEACHER}),
+        replace(recipe, name="further people", further=True),
+        replace(recipe, name="one side", distillation={**kept, "flip_average": False}),
+    ]
+
+
+def _starts() -> list[Arm]:
+    """Where the student begins, with labels and teacher, and with labels alone."""
+    kept = {"views": VIEWS}
+    recipe = Arm("output from nothing", ("start",), "distil", SHORT_STEPS, distillation=kept)
+    alone = Arm("labels from nothing", ("start",), "train", SHORT_STEPS)
+    own = {name: value for name, value in STUDENT.items() if name != "presence"}
+    own_rate = {"learning_rate": 1e-3}
+    return [
+        Arm("encoder", ("start",), "pretrain", ENCODER_STEPS, network=own, training=own_rate),
+        recipe,
+        replace(recipe, name="output from the first blocks", init=FINAL, blocks="first"),
+        replace(recipe, name="output from an encoder", init="encoder"),
+        alone,
+        replace(alone, name="labels from an encoder", init="encoder"),
+    ]
+
+
+def _views() -> list[Arm]:
+    """A new crop every time, and few fixed ones."""
+    recipe = Arm("views 1", ("views",), "distil", SHORT_STEPS, init=FINAL, distillation={"views": 1})
+    return [recipe, replace(recipe, name="views 0", distillation={"views": 0})]
+
+
+def _sizes() -> list[Arm]:
+    """Other students, each also with labels alone."""
+    made: list[Arm] = []
+    for name, size in SIZES.items():
+        network = {**STUDENT, **size}
+        made += [
+            Arm(f"labels {name}", ("sizes",), "train", STEPS, network=network),
+            Arm(
+                f"output {name}",
+                ("sizes",),
+                "distil",
+                STEPS,
+                init=FINAL,
+                network=network,
+                distillation={"views": VIEWS},
+                further=True,
+            ),
+        ]
+    return made
+
+
+PAPER: Mapping[str, tuple[str, float]] = {
+    "labels short": ("no distillation", 75.8),
+    "token": ("token", 76.0),
+    "output short": ("output", 76.3),
+    "both": ("both", 76.6),
+}
+"""What the paper calls an arm of ours, and the AP on COCO val that it gives: ViTPose-L teaches B (``vitpose.md``
+5.3)."""
