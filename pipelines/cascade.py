@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from autolabel.errors import InputError
 from autolabel.formats.records import read_json
 from autolabel.manifest import PART_SIZE, Existing, Manifest, ManifestWriter, write_text
+from autolabel.prediction_record import Predicted
 from autolabel.progress import SILENT, Progress
 from autolabel.run import Run, RunState, file_digest
 from pipelines.calibrators import Calibrators
@@ -242,7 +243,7 @@ class _Work:
             with _timed(steps, TEACHER):
                 corrected = self._asked(self.teacher, hard).manifest
         with _timed(steps, REST):
-            mixed = write_mixed(said.manifest, corrected, steps / "mixed")
+            mixed = write_mixed(said.manifest, corrected, steps / "mixed", asked=self._second)
             writer = self._scored(mixed)
             placed = np.concatenate([mixed.poses(i).by for i in range(mixed.num_parts)])
         shutil.copyfile(said.manifest.path / QUARANTINE, self.out / QUARANTINE)
@@ -261,6 +262,12 @@ class _Work:
         name = STUDENT if network is self.student else TEACHER
         return network.predict(source.path, self.out / STEPS / name, self.manner, **boxes, progress=self.progress)
 
+    @property
+    def _second(self) -> Predicted | None:
+        """How the teacher predicts, where it has a calibrator and is another network than the student."""
+        apart = self.student.digest != self.teacher.digest
+        return self.teacher.calibrator.predicted if apart and self.teacher.calibrator is not None else None
+
     def _doubted(self, scored: Manifest) -> tuple[NDArray[np.bool_], float | None]:
         """(N,) whom the teacher is asked about, and the lowest ``p_bad`` among them."""
         p_bad = np.concatenate([scored.poses(i).p_bad for i in range(scored.num_parts)])
@@ -269,9 +276,9 @@ class _Work:
 
     def _scored(self, mixed: Manifest) -> ManifestWriter:
         """Each pose with the doubt of the calibrator of the network that placed it; not committed yet."""
-        networks = dict.fromkeys(one.digest for one in (self.student, self.teacher))
-        files = [one.file for one in (self.student, self.teacher)[: len(networks)] if one.file is not None]
-        how = Calibrators.read(files, predicted_how(mixed), mixed.skeleton, evidence_of(mixed))
+        files = [self.student.file, self.teacher.file if self._second is not None else None]
+        given = [file for file in files if file is not None]
+        how = Calibrators.read(given, predicted_how(mixed), mixed.skeleton, evidence_of(mixed))
         parents = {role: digest for role, digest in self.inputs.items() if role not in _CALIBRATORS}
         parents[CALIBRATOR] = how.digest
         scorer = Scorer(mixed.skeleton, how, Linter(mixed))

@@ -96,7 +96,7 @@ def _boxes(scored: Manifest, which: NDArray[np.bool_]) -> Iterator[Sample]:
             yield sample.with_poses(Poses.create(poses.num_keypoints, id=poses.id, box=poses.box))
 
 
-def write_mixed(student: Manifest, teacher: Manifest | None, out: Path) -> Manifest:
+def write_mixed(student: Manifest, teacher: Manifest | None, out: Path, *, asked: Predicted | None = None) -> Manifest:
     """Write what the student says, and in its place what the teacher says wherever it was asked and answered.
 
     Ids, boxes and whatever else a pose has stay. Goes on where it was stopped, part by part.
@@ -105,6 +105,8 @@ def write_mixed(student: Manifest, teacher: Manifest | None, out: Path) -> Manif
         student: What ``predict`` wrote for the student.
         teacher: The same for the teacher, of some of the poses; None where it was asked about nobody.
         out: The folder.
+        asked: How a teacher that was asked about nobody would have predicted: the record names it then, too, so that
+            the same calibrators are for every result of a cascade.
     """
     if (out / COMMIT).is_file():
         return Manifest.open(out)
@@ -116,7 +118,7 @@ def write_mixed(student: Manifest, teacher: Manifest | None, out: Path) -> Manif
         parents=[Parent("student", student.digest)] + ([Parent("teacher", teacher.digest)] if teacher else []),
         existing=Existing.RESUME,
     )
-    both_predicted(student, teacher).write(out)
+    _both_predicted(student, predicted_how(teacher) if teacher is not None else asked).write(out)
     second = SecondOpinion(student, teacher) if teacher is not None else None
     blank = _blank(teacher)
     done = writer.finished_parts()
@@ -130,12 +132,12 @@ def write_mixed(student: Manifest, teacher: Manifest | None, out: Path) -> Manif
     return writer.commit()
 
 
-def both_predicted(student: Manifest, teacher: Manifest | None) -> Predicted:
+def _both_predicted(student: Manifest, teacher: Predicted | None) -> Predicted:
     """How the poses of a cascade are predicted. The teacher's boxes are from whoever gave the student's."""
     first = predicted_how(student)
     if teacher is None:
         return first
-    return first.model_copy(update={"others": (predicted_how(teacher).model_copy(update={"boxes": first.boxes}),)})
+    return first.model_copy(update={"others": (teacher.model_copy(update={"boxes": first.boxes}),)})
 
 
 def _blank(teacher: Manifest | None) -> Mapping[str, tuple[int, ...]]:
