@@ -237,16 +237,18 @@ class _Work:
             scored = score(said.manifest.path, out=steps / "scored", calibrator=calibrator, progress=self.progress)
             which, threshold = self._doubted(scored.manifest)
             hard = write_doubted(scored.manifest, which, steps / "doubted", part_size=self.part_size)
-        corrected = None
+        looks, corrected = [said], None
         if count := hard.counts["poses"]:
             self.progress.note(f"the student doubts {count:,} of {len(which):,} people: the teacher labels them")
             with _timed(steps, TEACHER):
-                corrected = self._asked(self.teacher, hard).manifest
+                looks.append(self._asked(self.teacher, hard))
+                corrected = looks[-1].manifest
         with _timed(steps, REST):
             mixed = write_mixed(said.manifest, corrected, steps / "mixed", asked=self._second)
             writer = self._scored(mixed)
             placed = np.concatenate([mixed.poses(i).by for i in range(mixed.num_parts)])
-        shutil.copyfile(said.manifest.path / QUARANTINE, self.out / QUARANTINE)
+        aside = [(look.manifest.path / QUARANTINE).read_text(encoding="utf-8") for look in looks]
+        write_text(self.out / QUARANTINE, "".join(aside))
         record = {
             "student": int((placed == self.student.by).sum()),
             "teacher": 0 if corrected is None else int((placed == self.teacher.by).sum()),

@@ -28,7 +28,7 @@ PLACED = ("xy", "score", "presence", "visibility", "origin", "by")
 KEPT = ("id", "box", "group", "area", "crowd", "box_score")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def case(cascade_case: CascadeCase) -> CascadeCase:
     return cascade_case
 
@@ -36,6 +36,12 @@ def case(cascade_case: CascadeCase) -> CascadeCase:
 def run(case: CascadeCase, out: Path, **changes: Any) -> CascadeResult:
     given: dict[str, Any] = {"student": case.student, "teacher": case.teacher, "part_size": 3}
     return cascade(case.source.path, out=out, **{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def half(case: CascadeCase, tmp_path_factory: pytest.TempPathFactory) -> CascadeResult:
+    """The more doubtful half was labelled by the teacher."""
+    return run(case, tmp_path_factory.mktemp("half") / "m", share=0.5)
 
 
 def test_the_student_is_asked_about_all_and_the_teacher_about_whom_it_doubts(case: CascadeCase, tmp_path: Path) -> None:
@@ -61,9 +67,9 @@ def test_the_student_is_asked_about_all_and_the_teacher_about_whom_it_doubts(cas
 
 
 def test_features_are_of_the_network_that_placed_the_pose_and_embeddings_of_the_student(
-    case: CascadeCase, tmp_path: Path
+    case: CascadeCase, half: CascadeResult
 ) -> None:
-    result = run(case, tmp_path / "m", share=0.5)
+    result = half
     asked = all_poses(result.manifest).by == model_digest(case.teacher)[:12]
     assert asked.sum() == N // 2
     assert np.array_equal(feature(result.manifest, "embedding"), feature(case.own, "embedding"))
@@ -133,16 +139,15 @@ class Killed:
 
 
 @pytest.mark.parametrize("after", [1, 7, 12, 22, 26, 33])
-def test_a_killed_cascade_goes_on(case: CascadeCase, tmp_path: Path, after: int) -> None:
-    whole = run(case, tmp_path / "whole", share=0.5)
+def test_a_killed_cascade_goes_on(case: CascadeCase, half: CascadeResult, tmp_path: Path, after: int) -> None:
     with pytest.raises(Stopped):
         run(case, tmp_path / "m", share=0.5, progress=Killed(after))
     assert not (tmp_path / "m" / "manifest.json").exists()
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "m" / STEPS).glob("*/poses-*.parquet")}
     result = run(case, tmp_path / "m", share=0.5)
-    assert result.manifest.digest == whole.manifest.digest
-    assert (result.student, result.teacher, result.asked) == (whole.student, whole.teacher, whole.asked)
-    assert np.array_equal(feature(result.manifest, "peak"), feature(whole.manifest, "peak"))
+    assert result.manifest.digest == half.manifest.digest
+    assert (result.student, result.teacher, result.asked) == (half.student, half.teacher, half.asked)
+    assert np.array_equal(feature(result.manifest, "peak"), feature(half.manifest, "peak"))
     assert after < 7 or kept
 
 
@@ -158,14 +163,13 @@ def test_the_same_again_does_nothing_and_something_else_needs_overwrite(case: Ca
     assert run(case, tmp_path / "m", share=0.3, overwrite=True).teacher == round(0.3 * N)
 
 
-def test_the_summary_is_json_and_people_read_another(case: CascadeCase, tmp_path: Path) -> None:
-    result = run(case, tmp_path / "m", share=0.5)
-    told = json.loads(to_json(result.summary()))
+def test_the_summary_is_json_and_people_read_another(half: CascadeResult) -> None:
+    told = json.loads(to_json(half.summary()))
     assert (told["samples"], told["poses"], told["student"], told["teacher"]) == (IMAGES, N, N - N // 2, N // 2)
     assert set(told["seconds"]) == {"student", "teacher", "rest"}
     assert told["people_per_second"] == pytest.approx(N / sum(told["seconds"].values()))
     assert told["quarantined"] == told["suppressed"] == 0
-    assert f"{N // 2} placed by the teacher" in result.told()
+    assert f"{N // 2} placed by the teacher" in half.told()
 
 
 def test_images_that_cannot_be_read_are_set_aside(case: CascadeCase, tmp_path: Path) -> None:
@@ -240,7 +244,11 @@ def test_one_network_is_no_cascade(case: CascadeCase, tmp_path: Path) -> None:
         ({"share": float("nan")}, ConfigError, "share is nan"),
         ({"student": "bare"}, InputError, r"bare: has no calibrator.*Distil it with \[doubt\]"),
         ({"student": "nowhere"}, CheckpointError, "nowhere"),
-        ({"student_calibrator": "teacher/calibrator.json"}, InputError, r"teacher/calibrator\.json: was fitted for model"),
+        (
+            {"student_calibrator": "teacher/calibrator.json"},
+            InputError,
+            r"teacher/calibrator\.json: was fitted for model",
+        ),
         ({"teacher_calibrator": "student/calibrator.json"}, CheckpointError, "quality"),
         ({"student_calibrator": "nowhere.json"}, ConfigError, "nowhere.json"),
         ({"precision": "bf16"}, InputError, "was fitted for precision fp32, these bf16"),
