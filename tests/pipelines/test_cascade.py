@@ -20,6 +20,7 @@ from model.checkpoint import model_digest
 from pipelines.cascade import STEPS, CascadeResult, cascade
 from pipelines.console import to_json
 from pipelines.predict import QUARANTINE
+from pipelines.score import CALIBRATOR, score
 from tests.doubles import Recorder, Stopped
 from tests.pipelines.cascaded import IMAGES, PEOPLE, CascadeCase, all_poses, feature, network
 
@@ -64,6 +65,16 @@ def test_the_student_is_asked_about_all_and_the_teacher_about_whom_it_doubts(cas
     assert result.threshold == pytest.approx(limit)
     assert any(f"doubts {asked.sum()} of {N}" in note for note in progress.notes)
     assert not (tmp_path / "m" / STEPS).exists()
+
+
+def test_routing_knows_it_as_calibrated_by_both(case: CascadeCase, half: CascadeResult, tmp_path: Path) -> None:
+    files = [folder / "calibrator.json" for folder in (case.student, case.teacher)]
+    again = score(half.manifest.path, out=tmp_path / "m", calibrator=files).manifest
+    one = run(case, tmp_path / "one", teacher=case.bare, share=0.5).manifest
+    nobody = run(case, tmp_path / "nobody", share=0.0).manifest
+    said = [{p.role: p.digest for p in made.parents}[CALIBRATOR] for made in (half.manifest, again, nobody, one)]
+    assert said[0] == said[1] == said[2] != said[3]
+    assert half.manifest.stage == "cascade"
 
 
 def test_features_are_of_the_network_that_placed_the_pose_and_embeddings_of_the_student(

@@ -42,6 +42,12 @@ def test_who_is_doubted(p_bad: list[float], doubt: float | None, share: float | 
     assert np.flatnonzero(found).tolist() == expected
 
 
+def test_the_first_of_many_equally_doubtful_ones_are_taken() -> None:
+    p_bad = np.tile(np.array([0.3, 0.2, NAN], np.float32), 300)
+    found = np.flatnonzero(doubted(p_bad, share=0.25))
+    assert np.array_equal(found, np.arange(0, 450, 3)), "all share one p_bad: the first half of those"
+
+
 @pytest.mark.parametrize(("doubt", "share"), [(0.1, 0.1), (-0.1, None), (NAN, None), (None, 1.1), (None, -1.0)])
 def test_impossible_choices_are_refused(doubt: float | None, share: float | None) -> None:
     with pytest.raises(ConfigError, match=r"doubt|share"):
