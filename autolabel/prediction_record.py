@@ -3,11 +3,16 @@
 A calibrator turns features into probabilities for one network that was used in one way. Where any of that changes, the
 same features mean something else. So ``predict`` writes ``prediction.json`` into its manifest's folder, and what reads
 features compares it with what it was fitted on. The file is no part of the manifest's digest, as features are none.
+
+Where several networks placed the poses of one manifest, as in a cascade, each has its record, and a pose's ``by`` says
+which one it is of.
 """
 
 import json
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from autolabel.errors import ConfigError, ManifestError
 from autolabel.manifest import write_text
@@ -31,6 +36,8 @@ class Predicted(Settings):
         backend: What computed.
         device: Kind of device, such as ``cpu`` or ``cuda``.
         boxes: Who gave the boxes: the manifest, a file, or nobody, where every image is taken as one person.
+        others: How further networks predicted that placed some of the poses, as a cascade's teacher did. The embeddings
+            are of the first network all the same.
     """
 
     model: str
@@ -43,6 +50,18 @@ class Predicted(Settings):
     backend: str = "torch"
     device: str = UNKNOWN
     boxes: Literal["manifest", "file", "whole-image", "unknown"] = UNKNOWN
+    others: tuple["Predicted", ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_nobody(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Say nothing of others where there are none, so that the record of one network keeps its digest."""
+        record: dict[str, Any] = handler(self)
+        return record if self.others else {name: value for name, value in record.items() if name != "others"}
+
+    @property
+    def each(self) -> tuple["Predicted", ...]:
+        """A record for each network, the first one's first."""
+        return (self.model_copy(update={"others": ()}), *self.others)
 
     @classmethod
     def read(cls, folder: str | Path) -> Self | None:

@@ -185,6 +185,12 @@ def fit(
     Raises:
         InputError: Too few checked poses, or too few of one kind; of several networks; unknown evidence.
     """
+    if how.others:
+        raise InputError(
+            f"{how.model} placed some of these poses and {how.others[0].model} others, by how hard they are",
+            subject="calibrate",
+            remedy="Let one network predict all of the checked poses: `autolabel predict`.",
+        )
     checked = checked.take(predicted(checked.features))
     if strangers := sorted(set(checked.poses.by.tolist()) - {how.model}):
         raise InputError(

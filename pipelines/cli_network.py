@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli_options import Json, OutWeights, Overwrite, PartSize, Processes, Recipe, Resume, commands, example
+from pipelines.cli_options import (
+    Json,
+    OutManifest,
+    OutWeights,
+    Overwrite,
+    PartSize,
+    Processes,
+    Recipe,
+    Resume,
+    commands,
+    example,
+)
 from pipelines.console import run_job
 
 app = commands()
@@ -145,4 +156,80 @@ def distill(
             config=config, out=out, resume=resume, processes=processes, overwrite=overwrite, progress=progress
         ),
         as_json=as_json,
+    )
+
+
+@app.command(
+    epilog=example(
+        "autolabel cascade photos.m --student student --teacher checkpoint --out scored.m",
+        "autolabel cascade photos.m --student student --teacher checkpoint --share 0.3 --out scored.m",
+    )
+)
+def cascade(
+    source: Annotated[Path, typer.Argument(metavar="M|IMAGES", help="Manifest with boxes, or a folder of images.")],
+    student: Annotated[str, typer.Option(metavar="DIR", help="The fast network, as `distill` leaves it.")],
+    teacher: Annotated[str, typer.Option(metavar="W", help="The slow network.")],
+    out: OutManifest,
+    student_calibrator: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Tells whom the student doubts. Default: calibrator.json in its folder."),
+    ] = None,
+    teacher_calibrator: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Scores what the teacher places. Default: calibrator.json in its folder, where there is one.",
+        ),
+    ] = None,
+    doubt: Annotated[
+        float | None, typer.Option(metavar="P", help="p_bad from which on the teacher is asked. Default: 0.1.")
+    ] = None,
+    share: Annotated[
+        float | None, typer.Option(metavar="S", help="Or the most doubtful people, such a share of all.")
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME", help="Expert and head of a ViTPose++ teacher.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="COCO annotations or results that give the boxes.")
+    ] = None,
+    boxes_images: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With COCO results, the COCO file that names the images.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="auto (as the calibrators were fitted), fp32, bf16 or fp16.")
+    ] = "auto",
+    flip_test: Annotated[
+        bool, typer.Option("--flip-test", help="A teacher without a calibrator predicts the mirrored image too.")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
+    part_size: PartSize = 10_000,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """A fast student labels everybody, and its teacher those whom the student doubts; scored, and resumable."""
+    from pipelines.cascade import cascade as run
+
+    run_job(
+        lambda progress: run(
+            source,
+            student=student,
+            teacher=teacher,
+            out=out,
+            student_calibrator=student_calibrator,
+            teacher_calibrator=teacher_calibrator,
+            doubt=doubt,
+            share=share,
+            dataset=dataset,
+            boxes=boxes,
+            boxes_images=boxes_images,
+            device=device,
+            precision=precision,
+            flip_test=flip_test,
+            batch_size=batch_size,
+            part_size=part_size,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+        show=lambda result: result.told(),
     )

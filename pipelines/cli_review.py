@@ -30,7 +30,11 @@ def score(
     manifest: ManifestArgument,
     out: OutManifest,
     calibrator: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="From `autolabel calibrate`; without it a prior ranks.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="From `autolabel calibrate`; without it a prior ranks. Repeatable, for a cascade's two networks.",
+        ),
     ] = None,
     against: AgainstOption = None,
     force: Annotated[

@@ -128,7 +128,7 @@ def predict(
     )
     out = default_out(source) if out is None else Path(out)
     given = read_boxes(boxes, boxes_images) if boxes is not None else None
-    manifest = _opened(Path(source), out, part_size, overwrite, progress)
+    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
     config = {"dataset": dataset, "flip_test": flip_test, "precision": precision, "batch_size": batch_size}
     if predictor.larger_crop:  # left out otherwise, so that what networks without a head were asked keeps its name
         config["larger_crop"] = True
@@ -207,8 +207,16 @@ _NAMES: tuple[Callable[[str, str], str], ...] = (
 )
 
 
-def _opened(source: Path, out: Path, part_size: int, overwrite: bool, progress: Progress) -> Manifest:
-    """The manifest at ``source``; a folder of images becomes one beside ``out`` first."""
+def open_source(
+    source: str | Path, out: Path, *, part_size: int = PART_SIZE, overwrite: bool = False, progress: Progress = SILENT
+) -> Manifest:
+    """The manifest at ``source``; a folder of images becomes one beside ``out`` first, ``OUT-scan``.
+
+    Raises:
+        InputError: There are no images.
+        ExistsError: Another scan stands beside ``out``.
+    """
+    source = Path(source)
     if (source / COMMIT).is_file() or any(source.glob("samples-*.parquet")):
         return Manifest.open(source)
     from pipelines.scan import scan

@@ -1,6 +1,6 @@
 """``autolabel score``: how much each pose is to be doubted, and why."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.calibrator import Calibrator
 from autolabel.errors import InputError
 from autolabel.ledger import carry_on
 from autolabel.manifest import Existing, Manifest, ManifestWriter, Parent
 from autolabel.merge import SEEN
 from autolabel.poses import Poses, Sample, split
-from autolabel.prediction_record import Predicted
 from autolabel.progress import SILENT, Progress
-from autolabel.run import Run, RunState, file_digest
+from autolabel.run import Run, RunState
 from autolabel.score import EXPECTED_ERROR, REASONS
 from autolabel.score import score as score_poses
 from autolabel.skeleton import Skeleton
-from pipelines.lint import LINT, Linter
+from pipelines.calibrators import Calibrators
+from pipelines.lint import EMBEDDING, LINT, Linter
 from pipelines.manifest_evidence import with_evidence
 from pipelines.predicted import predicted_how
 from pipelines.second_opinion import SecondOpinion
@@ -66,23 +65,29 @@ class ScoreResult:
 
 
 @dataclass(frozen=True)
-class _Scorer:
-    """How poses are scored."""
+class Scorer:
+    """How poses are scored.
+
+    Attributes:
+        skeleton: Of the poses.
+        calibrators: Who judges them.
+        linter: Looks for faults.
+        second: Another manifest's opinion of them.
+        other: What reasons call that manifest.
+    """
 
     skeleton: Skeleton
-    calibrator: Calibrator | None
+    calibrators: Calibrators
     linter: Linter
-    second: SecondOpinion | None
-    other: str
-    predicted: Predicted
-    force: bool
+    second: SecondOpinion | None = None
+    other: str = ""
 
 
 def score(
     manifest: str | Path,
     *,
     out: str | Path,
-    calibrator: str | Path | None = None,
+    calibrator: str | Path | Sequence[str | Path] | None = None,
     against: str | Path | None = None,
     force: bool = False,
     overwrite: bool = False,
@@ -93,7 +98,9 @@ def score(
     Args:
         manifest: What ``predict`` wrote, with its features.
         out: The manifest to write.
-        calibrator: What ``calibrate`` wrote; without it a prior ranks the poses, and says that it is one.
+        calibrator: What ``calibrate`` wrote; without it a prior ranks the poses, and says that it is one. Where several
+            networks placed the poses, as in a cascade, one for each of them: poses of a network without one get no
+            doubt.
         against: Another manifest of the same images, of another network: where the two disagree there is doubt.
         force: Use a calibrator that was fitted for something else; what it says is a ranking then.
         overwrite: Replace another result in ``out``.
@@ -106,51 +113,42 @@ def score(
         ExistsError: ``out`` holds another result.
     """
     source = Manifest.open(manifest)
-    fitted = Calibrator.read(calibrator) if calibrator is not None else None
     second = Manifest.open(against) if against is not None else None
     linter = Linter(source, second)
-    how = _Scorer(
-        source.skeleton,
-        fitted,
-        linter,
-        linter.second,
-        second.path.name if second is not None else "",
-        predicted_how(source),
-        force,
-    )
-    trusted = fitted is None or _fits(how, source)
+    files = [] if calibrator is None else [calibrator] if isinstance(calibrator, str | Path) else calibrator
+    known = evidence_of(source, against=second is not None)
+    calibrators = Calibrators.read(files, predicted_how(source), source.skeleton, known, force=force)
+    how = Scorer(source.skeleton, calibrators, linter, linter.second, second.path.name if second is not None else "")
     inputs = {"manifest": source.digest}
-    if calibrator is not None:
-        inputs[CALIBRATOR if trusted else FORCED] = file_digest(calibrator)
+    if files:
+        inputs[CALIBRATOR if calibrators.trusted else FORCED] = calibrators.digest
     if second is not None:
         inputs[AGAINST] = second.digest
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     # Features are not in the manifest's digest, and what is scored depends on them.
-    config = {"predicted": how.predicted.model_dump(mode="json"), "features": sorted(_features(source))}
+    config = {"predicted": calibrators.predicted.model_dump(mode="json"), "features": sorted(_features(source))}
     with Run.open(out, "score", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
-            _work(run.path, source, how, inputs, progress)
+            score_parts(run.path, source, how, inputs, progress).commit()
         scored = Manifest.open(run.path)
-    if fitted is None:
+    if not files:
         progress.note("scored by the prior: a ranking, not probabilities, until a calibrator is fitted")
-    elif not trusted:
+    elif not calibrators.trusted:
         progress.note("scored by a calibrator that was fitted for something else: a ranking, not probabilities")
-    return ScoreResult(scored, fitted is not None and trusted, *_told(scored))
+    if calibrators.silent:
+        progress.note(f"no calibrator is for network {calibrators.silent[0]}: its poses have no p_bad")
+    return ScoreResult(scored, bool(files) and calibrators.trusted, *_told(scored))
 
 
-def _fits(how: _Scorer, source: Manifest) -> bool:
-    """Whether the calibrator is for these poses; where it is not, an error unless forced."""
+def evidence_of(source: Manifest, *, against: bool = False) -> list[str]:
+    """Names of what is known of the poses of a manifest when they are scored; nothing where there are no features.
+
+    Args:
+        source: The poses.
+        against: Whether another manifest is compared with.
+    """
     names = _features(source)
-    if how.calibrator is None or not names:
-        return True
-    added = ["conflict", *([AGAINST] if how.second else [])]
-    try:
-        how.calibrator.require_fits(how.predicted, how.skeleton, [*names, *added])
-    except InputError:
-        if not how.force or how.calibrator.skeleton != how.skeleton.fingerprint:
-            raise
-        return False
-    return True
+    return [*names, "conflict", *([AGAINST] if against else [])] if names else []
 
 
 def _features(source: Manifest) -> set[str]:
@@ -162,16 +160,37 @@ def _features(source: Manifest) -> set[str]:
     return common or set()
 
 
-def _work(out: Path, source: Manifest, how: _Scorer, inputs: Mapping[str, str], progress: Progress) -> None:
+def score_parts(
+    out: Path,
+    source: Manifest,
+    how: Scorer,
+    inputs: Mapping[str, str],
+    progress: Progress = SILENT,
+    *,
+    stage: str = "score",
+) -> ManifestWriter:
+    """Score the parts of a manifest that are not there yet; whoever asked for it commits.
+
+    Args:
+        out: The folder of an open run.
+        source: The poses, with their features.
+        how: How they are scored.
+        inputs: Digests of what the result is made from, by role.
+        progress: Where to report.
+        stage: What makes it.
+
+    Raises:
+        InputError: There are no features, or poses of a network that nobody wrote down.
+    """
     writer = ManifestWriter(
         out,
         source.skeleton,
         source.roots,
-        stage="score",
+        stage=stage,
         parents=[Parent(role, digest) for role, digest in inputs.items()],
         existing=Existing.RESUME,
     )
-    how.predicted.write(out)
+    how.calibrators.predicted.write(out)
     carry_on(out, source.path)
     done = writer.finished_parts()
     with progress.task("score", len(source), "image") as task:
@@ -179,11 +198,11 @@ def _work(out: Path, source: Manifest, how: _Scorer, inputs: Mapping[str, str], 
             if i not in done:
                 writer.write_part(i, *_scored(source, how.linter.part(i), source.features(i), how))
             task.advance(source.part_length(i))
-    writer.commit()
+    return writer
 
 
 def _scored(
-    source: Manifest, samples: list[Sample], features: dict[str, NDArray[np.float32]] | None, how: _Scorer
+    source: Manifest, samples: list[Sample], features: dict[str, NDArray[np.float32]] | None, how: Scorer
 ) -> tuple[list[Sample], dict[str, NDArray[Any]] | None]:
     """The samples with scores, and their features with the distance to expect.
 
@@ -200,14 +219,15 @@ def _scored(
     rows = np.flatnonzero(unseen)
     if features is not None:
         known = with_evidence(samples, features, how.skeleton, how.second)
-        chosen = {name: values[rows] for name, values in known.items()}
-        _require_one_network(poses.take(rows), how)
-        doubted = score_poses(poses.take(rows), chosen, how.skeleton, how.calibrator, other=how.other)
-        p_gross[rows], p_bad[rows] = doubted.poses.p_gross, doubted.poses.p_bad
-        for row, its in zip(rows.tolist(), doubted.poses.attributes, strict=True):
-            attributes[row] = dict(its)
         error = np.full(poses.p_gross.shape, np.nan, np.float32)
-        error[rows] = doubted.expected_error
+        for share in how.calibrators.shares(poses.take(rows)):
+            its = rows[share.rows]
+            chosen = {name: values[its] for name, values in known.items() if share.first or name != EMBEDDING}
+            doubted = score_poses(poses.take(its), chosen, how.skeleton, share.calibrator, other=how.other)
+            p_gross[its], p_bad[its] = doubted.poses.p_gross, doubted.poses.p_bad
+            error[its] = doubted.expected_error
+            for row, said in zip(its.tolist(), doubted.poses.attributes, strict=True):
+                attributes[row] = dict(said)
         features = {**known, EXPECTED_ERROR: error}
     elif np.isfinite(poses.xy[rows]).any():  # a part of which nothing could be predicted has no features either
         raise InputError(
@@ -216,18 +236,6 @@ def _scored(
             remedy="Score the manifest that `autolabel predict` wrote.",
         )
     return split(samples, poses.replace(p_gross=p_gross, p_bad=p_bad, attributes=attributes)), features
-
-
-def _require_one_network(poses: Poses, how: _Scorer) -> None:
-    """Refuse poses of networks that the calibrator does not know."""
-    said = np.isfinite(poses.score).any(axis=1)
-    strangers = sorted(set(poses.by[said].tolist()) - {how.predicted.model})
-    if how.calibrator is not None and strangers and not how.force:
-        raise InputError(
-            f"some poses are of {strangers[0] or 'no network'}, others of {how.predicted.model}",
-            subject="calibrator",
-            remedy="Score the poses of one network at a time.",
-        )
 
 
 def _told(manifest: Manifest) -> tuple[float, int, int]:

@@ -46,6 +46,11 @@ class SecondOpinion:
                 "has no image of the manifest", subject=str(second.path), remedy="Give poses of the same images."
             )
 
+    @property
+    def num_keypoints(self) -> int:
+        """K of both manifests."""
+        return self._skeleton.num_keypoints
+
     def of(self, samples: list[Sample]) -> tuple[Poses, Features | None]:
         """Aligned with the poses of the samples: the other manifest's poses and features, NaN where it has none."""
         poses, values = list[Poses](), dict[str, list[NDArray[Any]]]()

@@ -30,6 +30,22 @@ def test_round_trip(tmp_path: Path, more: dict[str, Any]) -> None:
     assert Predicted.read(tmp_path) != Predicted(**{**GIVEN, **more, "flip_test": False})
 
 
+def test_each_network_of_a_cascade_has_its_record(tmp_path: Path) -> None:
+    first, other = Predicted(**GIVEN), Predicted(**{**GIVEN, "model": "ba9876543210", "flip_test": False})
+    both = first.model_copy(update={"others": (other,)})
+    both.write(tmp_path)
+    found = Predicted.read(tmp_path)
+    assert found == both != first
+    assert found is not None and found.each == (first, other)
+    assert first.each == (first,)
+
+
+def test_the_record_of_one_network_says_nothing_of_others() -> None:
+    """What was made from such records, and is known by their digest, stays what it is."""
+    assert "others" not in Predicted(**GIVEN).model_dump(mode="json")
+    assert "others" not in Predicted(**GIVEN).model_dump_json()
+
+
 def test_older_manifests_have_none(tmp_path: Path) -> None:
     assert Predicted.read(tmp_path) is None
 

@@ -15,6 +15,7 @@ from autolabel.project import to_toml
 from autolabel.skeleton import Skeleton
 from pipelines.drawn_corpus import draw_corpus, hide_truth
 from pipelines.train import train_network
+from tests.pipelines.cascaded import CascadeCase, make_cascade_case
 
 SKELETON = Skeleton.load("coco17")
 K = SKELETON.num_keypoints
@@ -191,3 +192,8 @@ def tiny_weights(drawn_case: DrawnCase) -> Path:
     labelled = Manifest.open(drawn_case.folder / "labelled")
     out = drawn_case.folder / "weights"
     return train_network([(labelled, 1.0)], out=out, network=NETWORK, training=TRAINING).checkpoint
+
+
+@pytest.fixture(scope="session")
+def cascade_case(tmp_path_factory: pytest.TempPathFactory) -> CascadeCase:
+    return make_cascade_case(tmp_path_factory.mktemp("cascade"))
