@@ -1,11 +1,10 @@
 """What a network of the loop is calibrated on: checked poses that nothing was learnt from, as it places them.
 
-They are ``corpus.calibration`` and the answers that rounds drew at random. Where one network labels the corpus, what it
-said there is on disk; where a student labels and its teacher answers for whom it doubts, both are asked about just these
-poses, and each gets a calibrator of its own.
+They are ``corpus.calibration`` and the answers that rounds drew at random. Where a student labels the corpus, and its
+teacher whom the student doubts, both are asked about just these poses, and each gets a calibrator of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,20 +47,20 @@ def drawn_to_calibrate(loop: Loop, n: int, pulled: Manifest) -> Drawn | None:
     return Drawn(boxes, with_poses(pulled, mine, out=here / "checked", stage="select"))
 
 
-def calibrated(loop: Loop, weights: str, drawn: Drawn | None, *, place: Callable[[str], Path]) -> Calibrator | None:
+def calibrated(loop: Loop, weights: str, drawn: Drawn | None, *, places: Mapping[str, Path]) -> Calibrator | None:
     """A network's calibrator; None while too few checked poses are bad, or good.
 
     Args:
         loop: The loop.
         weights: The network.
         drawn: Answers of random draws.
-        place: Where what it says of ``calibration`` and of ``drawn`` is kept.
+        places: Where what it says of ``calibration`` and of ``drawn`` is kept.
     """
     pairs = list[tuple[Manifest, Manifest]]()
     if held := loop.manifest(loop.project.corpus.calibration):
-        pairs.append((predicted_with(loop, weights, held.path, place("calibration")), held))
+        pairs.append((predicted_with(loop, weights, held.path, places["calibration"]), held))
     if drawn is not None and drawn.boxes.counts["poses"]:
-        pairs.append((predicted_with(loop, weights, drawn.boxes.path, place("drawn")), drawn.truth))
+        pairs.append((predicted_with(loop, weights, drawn.boxes.path, places["drawn"]), drawn.truth))
     if not pairs:
         return None
     everything = Checked.joined([check(predicted, truth) for predicted, truth in pairs])

@@ -118,7 +118,7 @@ def _decided(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:
     record: dict[str, Any] = {"state": "none", "changed": None, "student": None, "teacher": owner}
     record["doubt"] = loop.project.student.doubt
     drawn = drawn_to_calibrate(loop, n, pulled)
-    of_teacher = calibrated(loop, weights, drawn, place=_places(loop.round(owner), here, ""))
+    of_teacher = calibrated(loop, weights, drawn, places=_places(loop.round(owner), "", here / "teacher-drawn"))
     if of_teacher is None:
         return {**record, "reason": f"none: {FEW}"}
     before = _student_before(loop, n)
@@ -128,8 +128,9 @@ def _decided(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:
         before = {"round": n, "from": owner, "network": loop.project.student.network}
     assert before is not None
     record |= {"state": state, "reason": reason, "changed": changed, "student": before}
-    place = _places(loop.round(before["round"]), here, "student-")
-    of_student = calibrated(loop, str(loop.round(before["round"]) / "student"), drawn, place=place)
+    made = loop.round(before["round"])
+    places = _places(made, "student-", here / "student-drawn")
+    of_student = calibrated(loop, str(made / "student"), drawn, places=places)
     if of_student is None:
         return {**record, "state": "none", "reason": f"{reason}, but not used: {FEW}"}
     of_teacher.save(here / CALIBRATOR)
@@ -137,9 +138,9 @@ def _decided(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:
     return record
 
 
-def _places(kept: Path, here: Path, prefix: str) -> Any:
+def _places(kept: Path, prefix: str, drawn: Path) -> dict[str, Path]:
     """Where what a network says is kept: of what stays, with its round; of draws, which grow, with this one."""
-    return lambda name: (here / f"{prefix or 'teacher-'}drawn") if name == "drawn" else kept / f"{prefix}{name}"
+    return {"calibration": kept / f"{prefix}calibration", "drawn": drawn}
 
 
 def _student_before(loop: Loop, n: int) -> dict[str, Any] | None:
@@ -158,16 +159,16 @@ def _state(loop: Loop, n: int, before: Mapping[str, Any] | None) -> tuple[str, s
         return "distilled", "distilled: it is the first", None
     if before["network"] != asked.network:
         return "distilled", "distilled: the settings ask for another student", None
+    if loop.network(before["from"])[0] == loop.network(n)[0]:
+        return "kept", "kept: the network in force is the one it learnt from", 0.0
     changed = _changed(loop, before["from"], n)
     said = f"the network in force places {percent(changed)} of people elsewhere than the one it learnt from"
-    state = "distilled" if changed and changed >= asked.refresh else "kept"
+    state = "distilled" if changed >= asked.refresh else "kept"
     return state, f"{state}: {said}", changed
 
 
 def _changed(loop: Loop, old: int, n: int) -> float:
     """Share of a fixed sample of people whom the networks in force after two rounds place differently."""
-    if loop.network(old)[0] == loop.network(n)[0]:
-        return 0.0
     sample = _sample(loop)
     before, after = (predicted_by(loop, m, sample.path, "sample") for m in (old, n))
     oks = check(after, before).oks

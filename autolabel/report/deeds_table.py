@@ -7,6 +7,7 @@ from autolabel.report.page import Table
 from autolabel.report.rounds import ColdStart, Faults, Lessons, Round, Student
 
 _NOTHING = "–"
+_ABOUT_STUDENTS = " A student labels everybody, and after it its teacher labels whom the student doubts."
 
 
 def deeds_table(rounds: Sequence[Round]) -> Table | None:
@@ -37,9 +38,10 @@ def deeds_table(rounds: Sequence[Round]) -> Table | None:
     return Table(
         title="What each round did",
         caption="Learnt from: poses of each part, and its share of the crops in a batch; a keypoint that people left "
-        "open is taught by the last network where that was sure of it. A student labels everybody, and its teacher labels "
-        "whom it doubts. Faults are what lint finds and only a person "
-        "can settle: such a pose is not accepted; among answered poses the finding is a question about the answer.",
+        "open is taught by the last network where that was sure of it. Faults are what lint finds and only a person "
+        "can settle: such a pose is not accepted; among answered poses the finding is a question about the answer."
+        + _ABOUT_STUDENTS
+        * any(r.student for r in rounds),
         columns=tuple(columns[i] for i in kept),
         rows=tuple(tuple(row[i] for i in kept) for row in rows),
     )
