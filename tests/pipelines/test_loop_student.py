@@ -33,13 +33,13 @@ from tests.pipelines.test_loop_killed import killed
 
 K = 17
 PARTS = {"calibration": 60, "labelled": 8, "pool": 16}
-FIXED = {"size", "input_size", "patch_size", "decoder"}
 SIZE = {"width": NETWORK["width"], "depth": NETWORK["depth"], "heads": NETWORK["heads"]}
 GENTLE = {"learning_rate": 1e-5, "warmup_steps": 0}
 STUDENT = {
     "steps": 2,
     "custom": SIZE,
     "refresh": 0.0,
+    "doubt": 0.4,
     "training": {**{k: TRAINING[k] for k in ("batch_size", "precision", "device")}, **GENTLE},
 }
 
