@@ -85,7 +85,7 @@ def ids(path: Path) -> set[str]:
     return set(all_poses(Manifest.open(path)).id.tolist())
 
 
-def make(corpus: Path, weights: Path, name: str, **changes: dict[str, Any]) -> Path:
+def make(folder: Path, weights: Path, name: str, **changes: dict[str, Any]) -> Path:
     tables: dict[str, Any] = {
         "corpus": {
             "images": "../images",
@@ -100,10 +100,10 @@ def make(corpus: Path, weights: Path, name: str, **changes: dict[str, Any]) -> P
         "finetuning": {"steps": 2, **GENTLE},
         "student": STUDENT,
     }
-    (corpus / name).mkdir()
-    file = corpus / name / "autolabel.toml"
+    (folder / name).mkdir()
+    file = folder / name / "autolabel.toml"
     file.write_text(to_toml({"name": name} | {table: tables[table] | changes.get(table, {}) for table in tables}))
-    return corpus / name
+    return folder / name
 
 
 def run(project: Path, *, audit: bool = False) -> None:
@@ -149,7 +149,7 @@ def test_a_student_labels_and_its_teacher_whom_it_doubts(finished: Path) -> None
 def test_a_student_learns_nothing_that_measures(finished: Path) -> None:
     for n in (1, 2):
         here = finished / "rounds" / f"{n:02d}"
-        pool, labelled, drawn = (ids(here / name) for name in ("student-pool", "student-lessons/manifest", "checked"))
+        pool, labelled, drawn = (ids(here / name) for name in ("student-pool", "training", "checked"))
         assert len(drawn) == 2 * n
         assert len(labelled) == 2 * n
         assert pool == ids(finished.parent / "pool") - drawn - labelled
@@ -202,7 +202,7 @@ def again(finished: Path, tmp_path: Path) -> Path:
     project = finished.parent / tmp_path.name
     shutil.copytree(finished, project)
     here = project / "rounds/02"
-    for name in ("student", "cascade", "student-pool", "student-lessons"):
+    for name in ("student", "cascade", "student-pool"):
         shutil.rmtree(here / name)
     (here / "student.json").unlink()
     return project
