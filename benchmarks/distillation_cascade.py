@@ -171,8 +171,15 @@ def _row(
 
 def cascade_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     """The table's lines, the head first."""
-    head = ("who labels", "asked of the teacher", "people/s", "time saved", "macro PCK@0.1", "bad poses")
-    lines = [head]
+    head: tuple[str, ...] = (
+        "who labels",
+        "asked of the teacher",
+        "people/s",
+        "time saved",
+        "macro PCK@0.1",
+        "bad poses",
+    )
+    lines: list[tuple[str, ...]] = [head]
     for row in rows:
         shares = {name: f"{100 * row[name]:.1f} %" for name in (head[1], head[3], head[4], head[5])}
         lines.append((row[head[0]], shares[head[1]], f"{row['people/s']:.0f}", *(shares[name] for name in head[3:])))

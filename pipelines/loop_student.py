@@ -124,8 +124,7 @@ def _decided(loop: Loop, n: int, pulled: Manifest) -> dict[str, Any]:
     before = _student_before(loop, n)
     state, reason, changed = _state(loop, n, before)
     if state == "distilled":
-        _distil(loop, n, pulled, before)
-        before = {"round": n, "from": owner, "network": loop.project.student.network}
+        before = _distilled(loop, n, pulled, before)
     assert before is not None
     record |= {"state": state, "reason": reason, "changed": changed, "student": before}
     made = loop.round(before["round"])
@@ -143,7 +142,7 @@ def _places(kept: Path, prefix: str, drawn: Path) -> dict[str, Path]:
     return {"calibration": kept / f"{prefix}calibration", "drawn": drawn}
 
 
-def _student_before(loop: Loop, n: int) -> dict[str, Any] | None:
+def _student_before(loop: Loop, n: int) -> Mapping[str, Any] | None:
     """The last student that an earlier round distilled: its round, and its teacher's; None where none did."""
     for m in range(n - 1, -1, -1):
         record = student_of(loop.round(m))
@@ -185,8 +184,8 @@ def _sample(loop: Loop) -> Manifest:
     return with_poses(everything, [ids[i] for i in rows], out=loop.round(0) / "to-compare", stage="select")
 
 
-def _distil(loop: Loop, n: int, pulled: Manifest, before: Mapping[str, Any] | None) -> None:
-    """Distil the student of round ``n``; one that was stopped goes on."""
+def _distilled(loop: Loop, n: int, pulled: Manifest, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Distil the student of round ``n``; one that was stopped goes on. What ``student.json`` says of it."""
     asked = loop.project.student
     goes_on = before is not None and before["network"] == asked.network
     labelled, pool = _people(loop, n, pulled)
@@ -206,6 +205,7 @@ def _distil(loop: Loop, n: int, pulled: Manifest, before: Mapping[str, Any] | No
         subject=f"{loop.settings}: student",
         progress=loop.progress,
     )
+    return {"round": n, "from": loop.network(n)[0], "network": asked.network}
 
 
 def _training(loop: Loop, n: int) -> dict[str, Any]:
