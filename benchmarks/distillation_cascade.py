@@ -156,7 +156,7 @@ def _row(
     measured = {
         kind: evaluate(found[kind], half.truth, half.truth.skeleton, pck=(THRESHOLD,)) for kind, half in kinds.items()
     }
-    pck: dict[str, float] = {kind: its.pck[f"{THRESHOLD:g}"] for kind, its in measured.items()}
+    pck = {kind: _known(its.pck[f"{THRESHOLD:g}"]) for kind, its in measured.items()}
     people = sum(half.measured.counts["poses"] for half in kinds.values())
     return {
         "who labels": name,
@@ -165,8 +165,12 @@ def _row(
         "seconds": seconds,
         **{f"{kind} PCK@{THRESHOLD:g}": value for kind, value in pck.items()},
         f"macro PCK@{THRESHOLD:g}": float(np.mean(list(pck.values()))),
-        "bad poses": float(np.mean([its.bad_rate for its in measured.values()])),
+        "bad poses": float(np.mean([_known(its.bad_rate) for its in measured.values()])),
     }
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def cascade_lines(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
