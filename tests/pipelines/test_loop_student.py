@@ -205,7 +205,8 @@ def again(finished: Path, tmp_path: Path) -> Path:
     project = finished.parent / tmp_path.name
     shutil.copytree(finished, project)
     here = project / "rounds/02"
-    for name in ("student", "cascade", "student-pool", "student-drawn", "teacher-drawn"):
+    of_student = ("student", "student-pool", "student-calibration", "student-drawn")
+    for name in (*of_student, "teacher-drawn", "cascade"):
         shutil.rmtree(here / name)
     (here / "student.json").unlink()
     return project
