@@ -151,6 +151,41 @@ class Network(Settings):
     flip_test: bool = True
 
 
+class Student(Settings):
+    """A fast network that labels beside the one that learns from people, its teacher.
+
+    Attributes:
+        steps: Of its distillation; 0: there is no student.
+        size: ``ti``, ``s``, ``b`` or ``l``; or give the fields of ``custom``.
+        custom: Fields of ``model.config.ViTPoseConfig`` that differ from the size's.
+        refresh: It is distilled anew when the teacher places at least this share of people elsewhere than the teacher
+            that it learnt from.
+        doubt: From which ``p_bad`` of the student's on the teacher labels.
+        training: Fields of ``model.recipe.Training`` that its distillation has, but for ``steps``.
+        distillation: Fields of ``model.distil.Distillation``.
+    """
+
+    steps: int = Field(default=0, ge=0)
+    size: str = "ti"
+    custom: dict[str, Any] = Field(default_factory=dict[str, Any])
+    refresh: float = Field(default=0.05, ge=0, le=1)
+    doubt: float = Field(default=0.1, ge=0, le=1)
+    training: dict[str, Any] = Field(default_factory=dict[str, Any])
+    distillation: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    @field_validator("training")
+    @classmethod
+    def _steps_once(cls, training: dict[str, Any]) -> dict[str, Any]:
+        if "steps" in training:
+            raise ValueError("gives steps, which [student] says itself: move it there")
+        return training
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """What it is, as a distillation's ``[model]``."""
+        return {"size": self.size, **self.custom}
+
+
 class LabelStudio(Settings):
     """Where people review.
 
@@ -243,6 +278,7 @@ class Project(Settings):
         promise: See :class:`Promise`.
         rounds: See :class:`Rounds`.
         network: See :class:`Network`.
+        student: See :class:`Student`.
         labelstudio: See :class:`LabelStudio`.
         dataset: See :class:`Dataset`.
         training: Fields of ``model.train.Training`` for the first network.
@@ -256,6 +292,7 @@ class Project(Settings):
     promise: Promise = Promise()
     rounds: Rounds = Rounds()
     network: Network = Network()
+    student: Student = Student()
     labelstudio: LabelStudio = LabelStudio()
     dataset: Dataset = Dataset()
     training: dict[str, Any] = Field(default_factory=dict[str, Any])

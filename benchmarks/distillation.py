@@ -2,13 +2,15 @@
 
     python -m benchmarks.distillation --out DIR --only main --seeds 3
     python -m benchmarks.distillation --out DIR --speed
+    python -m benchmarks.distillation --out DIR --cascade
     python -m benchmarks.distillation --out DIR --report
 
 Which networks, with which settings and for how many steps, is one file: ``benchmarks/distillation_plan.py``. They are
 kept in ``--out`` and never done twice; one that was stopped goes on. ``--speed`` times them on the machine as it is, so
-it should have nothing else to do. ``--report`` writes, from whatever is finished, the tables of
-``docs/distillation.md``, ``docs/pictures/distillation-pareto.png`` and ``benchmarks/results/distillation.json``, and
-says whether the bars are met.
+it should have nothing else to do. ``--cascade`` measures what a cascade of student and teacher saves and keeps.
+``--report`` writes, from whatever is finished, the tables of ``docs/distillation.md``,
+``docs/pictures/distillation-pareto.png`` and ``benchmarks/results/distillation.json``, and says whether the bars are
+met.
 
 Tables: ``main`` teacher and students, ``recipes`` what a student learns from, ``start`` where it begins, ``views`` a
 new crop every time or few fixed ones, ``sizes`` other students.
@@ -23,8 +25,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from autolabel.errors import InputError
 from autolabel.manifest import write_text
 from benchmarks import distillation_plan
+from benchmarks.distillation_cascade import measure_cascades
 from benchmarks.distillation_data import People
 from benchmarks.distillation_plan import FINAL, SEEDS, SMALL, TABLES, TEACHER, TEACHER_SIZE, VALIDATION, Arm, plan
 from benchmarks.distillation_report import Done, sections, write_picture
@@ -100,14 +104,28 @@ def measure_speed(bench: Bench, arms: Sequence[Arm], *, turns: int = TURNS) -> l
     networks = {name: done[name] for name in TIMED if name in done}
     boxes = {name: bench.people.boxes(name) for name in VALIDATION}
     rows = timed(networks, boxes, bench.out / "timed", turns=turns).rows()
-    write_text(_speeds(bench), json.dumps(rows, indent=1) + "\n")
+    write_text(_kept(bench, "speed"), json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
+def measure_cascade(bench: Bench, arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """Measure cascades of the student ``output`` and its teacher, of seed 0, and keep what was found.
+
+    Raises:
+        InputError: One of them is not finished.
+    """
+    there = {row["arm"]: bench.network(row["folder"]) for row in finished(bench, arms) if row["seed"] == 0}
+    if missing := [name for name in ("output", FINAL) if name not in there]:
+        raise InputError(f"{missing[0]} is not finished", subject=str(bench.out), remedy="Do --only main first.")
+    rows = measure_cascades(bench.people, there["output"], there[FINAL], bench.out / "cascades")
+    write_text(_kept(bench, "cascade"), json.dumps(rows, indent=1) + "\n")
     return rows
 
 
 def done(bench: Bench, arms: Sequence[Arm]) -> Done:
     """Everything that is finished, for the report."""
-    file = _speeds(bench)
-    return Done(bench, finished(bench, arms), json.loads(file.read_text(encoding="utf-8")) if file.is_file() else [])
+    speeds, cascades = (_read(_kept(bench, name)) for name in ("speed", "cascade"))
+    return Done(bench, finished(bench, arms), speeds, cascades)
 
 
 def report(found: Done, page: Path, pictures: Path) -> None:
@@ -119,6 +137,7 @@ def report(found: Done, page: Path, pictures: Path) -> None:
         [{name: value for name, value in row.items() if name not in ("settings", "folder")} for row in found.rows],
         command="python -m benchmarks.distillation --out DIR",
         speed=list(found.speeds),
+        cascade=list(found.cascades),
         bars=[vars(bar) for bar in found.bars()],
         plan={name: getattr(distillation_plan, name) for name in ("TEACHER", "STUDENT", "TRAINING", "AUGMENTATION")},
     )
@@ -126,8 +145,12 @@ def report(found: Done, page: Path, pictures: Path) -> None:
         print(f"{bar.verdict().strip('*'):16}  {bar.bar}: {bar.found or 'nothing'}")
 
 
-def _speeds(bench: Bench) -> Path:
-    return bench.out / "measured" / "speed.json"
+def _kept(bench: Bench, name: str) -> Path:
+    return bench.out / "measured" / f"{name}.json"
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +184,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep what teachers said of fixed views")
     parser.add_argument("--list", action="store_true", help="tell what would be done")
     parser.add_argument("--speed", action="store_true", help="time what is finished")
+    parser.add_argument("--cascade", action="store_true", help="let student and teacher label as a cascade")
     parser.add_argument("--report", action="store_true", help="write tables and the picture of what is finished")
     parser.add_argument("--smoke", action="store_true", help="a few steps of a tiny network each, on a few people")
     options = parser.parse_args()
@@ -176,6 +200,8 @@ def main() -> int:
         report(done(bench, plan(TABLES)), PAGE, DOCS / "pictures")
     elif options.speed:
         print(table(measure_speed(bench, arms)))
+    elif options.cascade:
+        print(table(measure_cascade(bench, arms)))
     else:
         perform(bench, chosen(arms, options.arms) if options.arms else arms, limit=options.limit, keep=options.keep)
     return 0

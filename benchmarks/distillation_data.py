@@ -79,14 +79,20 @@ class People:
     def validation(self, name: str) -> Held:
         """Validation people."""
         if name not in self.held:
-            people = people_of(self._asked(name))[: DRAWN_VAL_PEOPLE if name == DRAWN_VAL else None]
+            people = people_of(self.truth(name))[: DRAWN_VAL_PEOPLE if name == DRAWN_VAL else None]
             image = np.unique([str(person.image) for person in people], return_inverse=True)[1]
             self.held[name] = Held(people, image)
         return self.held[name]
 
+    def truth(self, name: str) -> Manifest:
+        """Validation people with their labels."""
+        if name == DRAWN_VAL:
+            return self.networks.drawn(DRAWN_VAL_SEED, self.images or DRAWN_VAL_IMAGES)
+        return self.networks.corpora.manifest(name)
+
     def boxes(self, name: str) -> Manifest:
         """The boxes of validation people, for ``predict``."""
-        truth = self._asked(name)
+        truth = self.truth(name)
         return _boxes(truth) if name == DRAWN_VAL else self._unlabelled(truth)
 
     def _labelled(self, share: float) -> list[Portion]:
@@ -95,11 +101,6 @@ class People:
 
     def _drawn(self, wanted: Mapping[int, int]) -> list[Manifest]:
         return [self.networks.drawn(seed, self.images or images) for seed, images in wanted.items()]
-
-    def _asked(self, name: str) -> Manifest:
-        if name == DRAWN_VAL:
-            return self.networks.drawn(DRAWN_VAL_SEED, self.images or DRAWN_VAL_IMAGES)
-        return self.networks.corpora.manifest(name)
 
     def _unlabelled(self, truth: Manifest) -> Manifest:
         """The same people with boxes alone."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
+from benchmarks.distillation_cascade import cascade_lines
 from benchmarks.distillation_measures import REAL, Bar, Errors, bars, difference, pairs
 from benchmarks.distillation_plan import FINAL, PAPER, SMALL, TABLES, VALIDATION
 from benchmarks.distillation_runs import Bench
@@ -53,11 +54,13 @@ class Done:
         bench: Where.
         rows: Of the finished arms.
         speeds: Of the networks that were timed.
+        cascades: Of the student alone, of cascades and of the teacher alone.
     """
 
     bench: Bench
     rows: Sequence[Row]
     speeds: Sequence[Row] = ()
+    cascades: Sequence[Row] = ()
 
     @cached_property
     def errors(self) -> dict[str, list[Errors]]:
@@ -91,7 +94,8 @@ class Done:
 def sections(done: Done) -> dict[str, str]:
     """Markdown by table's name; a table of which nothing is finished says so."""
     made = {name: _table(name, done) for name in TABLES if name != "main"}
-    return {**made, "main": _main(done), "bars": _bars(done), "paper": _paper(done), "speed": _speed(done)}
+    made |= {"main": _main(done), "bars": _bars(done), "paper": _paper(done), "speed": _speed(done)}
+    return {**made, "cascade": markdown(cascade_lines(done.cascades), names=1) if done.cascades else MISSING}
 
 
 def _bars(done: Done) -> str:

@@ -53,6 +53,12 @@ skeleton = {skeleton}
 # dataset = ""          # expert and head of a ViTPose++: coco, aic, mpii, ap10k, apt36k, wholebody
 # flip_test = true
 
+[student]               # a fast network that labels, and asks the other one about whom it doubts
+# steps = 0             # of its distillation, such as 20000; 0: there is no student
+# size = "ti"           # 192 wide, 12 blocks; or s, b, l
+# refresh = 0.05        # share of people whom the network must place elsewhere before the student is distilled anew
+# doubt = 0.1           # from which p_bad of the student's on the other network labels
+
 [labelstudio]
 # url = ""              # a Label Studio server, http://...; else tasks and answers go through files, by hand
 # project = 0           # its number there; 0: the first push makes one and writes its number here

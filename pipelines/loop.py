@@ -5,6 +5,7 @@ was killed goes on with the step it was at::
 
     rounds/00/  [cold  routing  pulled  training]  model  predicted  scored  lint  round.json
     rounds/NN/  routing  pulled  training  filled  model  gate  gate.json  predicted  merged  scored  lint  round.json
+                [student  student.json  cascade, in the place of predicted]
     audit/      routing  pulled  merged  audit.json                        one draw of the accepted poses
     certificate.json  dataset/  dataset-card.md  yolo/  coco.json  report.html
 
@@ -42,6 +43,7 @@ from pipelines.loop_state import (
     waits_for_reviewers,
 )
 from pipelines.loop_stop import note_stop
+from pipelines.loop_student import require_student_settings
 from pipelines.loop_wait import POLL, Patience
 from pipelines.measure import Effort
 from pipelines.pretrain import read_pretraining
@@ -229,6 +231,7 @@ def _require_settings(loop: Loop) -> None:
     network = {"size": project.network.size, **project.network.custom}
     read_settings(network, project.training, loop.settings)
     read_settings(network, {**project.training, **project.finetuning}, f"{loop.settings}, with [finetuning]")
+    require_student_settings(loop)
     if project.pretraining:
         read_pretraining(project.pretraining, loop.settings)
 

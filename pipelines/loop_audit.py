@@ -12,9 +12,9 @@ from autolabel.poses import Poses
 from autolabel.report.rounds import AUDIT
 from pipelines.certify import certify
 from pipelines.export import export
+from pipelines.loop_cascade import calibrators_of, labels_of
 from pipelines.loop_dataset import beside_dataset
 from pipelines.loop_intact import require_images
-from pipelines.loop_predict import predicted_by
 from pipelines.loop_review import reviewed
 from pipelines.loop_round import routed
 from pipelines.loop_state import CERTIFICATE, Loop, last_pulled, read_seconds, to_develop_on
@@ -86,7 +86,7 @@ def _checked(loop: Loop, last: int) -> tuple[Path | None, Path | None]:
     """
     known = loop.manifest(loop.project.corpus.test)
     if known is not None:
-        predicted = predicted_by(loop, last, known.path, "test")
+        predicted = labels_of(loop, last, known.path, "test")
     else:
         pulled = last_pulled(loop.folder)
         drawn = to_develop_on(loop, Manifest.open(pulled)) if pulled else []
@@ -95,12 +95,11 @@ def _checked(loop: Loop, last: int) -> tuple[Path | None, Path | None]:
             return None, None
         known = Manifest.open(pulled)
         seen = with_poses(Manifest.open(loop.round(0) / "predicted"), drawn, out=loop.audit / "drawn", stage="select")
-        predicted = predicted_by(loop, last, seen.path, "development")
-    calibrator = loop.round(last) / "calibrator.json"
+        predicted = labels_of(loop, last, seen.path, "development")
     scored = score(
         predicted.path,
         out=loop.audit / "checked",
-        calibrator=calibrator if calibrator.is_file() else None,
+        calibrator=calibrators_of(loop, last),
         progress=loop.progress,
     )
     return scored.manifest.path, known.path

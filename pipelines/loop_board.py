@@ -17,6 +17,7 @@ from autolabel.planner import Record
 from autolabel.run import DONE
 from autolabel.stop_rule import Cause
 from pipelines.console import aligned, duration
+from pipelines.loop_cascade import CASCADE, STUDENT
 from pipelines.loop_cost import Cost, digest_of_step, spent_by_people
 from pipelines.loop_history import forecasts
 from pipelines.loop_hold import holder
@@ -86,6 +87,7 @@ class Board:
         forecast: What the round under way should find, in words; "" where nothing is forecast.
         record: How the forecasts of past rounds held, in words; "" where none was checked.
         gate: What the last gate decided about a new network, in words; "" before the first.
+        student: What the last round did about its student, and who placed how many, in words; "" without one.
         lint: What lint found in the last round, in words; "" where it did not look.
         stop: Why the rounds ended, in words; "" before.
         claim: What the audit proved, in words; "" before.
@@ -97,6 +99,7 @@ class Board:
     forecast: str
     record: str
     gate: str
+    student: str
     lint: str
     stop: str
     claim: str
@@ -110,6 +113,7 @@ class Board:
             "forecast": self.forecast,
             "forecasts_held": self.record,
             "gate": self.gate,
+            "student": self.student,
             "lint": self.lint,
             "stop": self.stop,
             "claim": self.claim,
@@ -124,6 +128,7 @@ class Board:
         told = {
             "machine": machine,
             "gate": self.gate,
+            "student": self.student,
             "lint": self.lint,
             "forecast": self.forecast,
             "forecasts so far": self.record,
@@ -156,6 +161,7 @@ def board(loop: Loop, waits_for: str, certificate: Certificate | None) -> Board:
         forecast=_forecast(current) if current else "",
         record=Record.of(pairs).words() if pairs else "",
         gate=_gate([loop.round(n) for n in finished]),
+        student=_student(loop.round(last)),
         lint=_lint(loop.round(last)),
         stop=ended(loop),
         claim=f"{certificate.claim.rstrip('.')}: {certificate.reason}" if certificate else "",
@@ -170,7 +176,7 @@ def _steps(loop: Loop, people: Mapping[str, Cost], waits_for: str) -> Iterator[S
     needed = last if audited is None else max(last, audited + 1)
     over = (loop.audit / "routing" / ROUTING).is_file() or (stop is not None and stop.cause is not Cause.COUNT)
     places = [
-        (f"round {n}", loop.round(n), _ROUND if n else _first(loop))
+        (f"round {n}", loop.round(n), _round(loop) if n else _first(loop))
         for n in range(max(last, audited or 0, loop.project.rounds.count) + 1)
     ]
     for n, (name, here, marks) in enumerate([*places, ("audit", loop.audit, _AUDIT)]):
@@ -204,6 +210,15 @@ def _at_hand(name: str, here: Path, marks: Mapping[str, str], spent: Cost, waits
     return Step(name, "next", stages[max(done, default=-1) + 1], spent)
 
 
+def _round(loop: Loop) -> Mapping[str, str]:
+    """What a later round does."""
+    if not loop.project.student.steps:
+        return _ROUND
+    steps = list(_ROUND.items())
+    after = list(_ROUND).index("gate") + 1
+    return dict([*steps[:after], ("student", STUDENT), *steps[after:]]) | {"predict": f"{CASCADE}/{COMMIT}"}
+
+
 def _first(loop: Loop) -> Mapping[str, str]:
     """What round 0 does: where there is nothing to begin with, people label first."""
     settings, cold = loop.project, loop.round(0) / "cold"
@@ -230,6 +245,16 @@ def _gate(rounds: Sequence[Path]) -> str:
         if gate := read_json(here / ROUND).get("gate"):
             return f"the network of round {int(here.name)} is {gate['decision']}: {gate['reason']}"
     return ""
+
+
+def _student(here: Path) -> str:
+    """What a finished round did about its student, in words."""
+    told = read_json(here / ROUND).get("student") if (here / ROUND).is_file() else None
+    if told is None:
+        return ""
+    placed = told["cascade"]
+    shares = f"; it placed {placed['student']:,} people, and its teacher {placed['teacher']:,}" if placed else ""
+    return f"{told['reason']}{shares}"
 
 
 def _lint(here: Path) -> str:

@@ -30,7 +30,7 @@ from autolabel.run import DONE
 from autolabel.skeleton import Skeleton
 from autolabel.split import united_groups
 from pipelines.check import Checked, check
-from pipelines.loop_predict import digest_in_force, digest_of_weights, predicted_by, predicted_with
+from pipelines.loop_predict import digest_in_force, digest_of_weights, predicted_by, predicted_of, predicted_with
 from pipelines.loop_state import GATE, Loop, taught, to_gate_by, to_learn_from
 from pipelines.subset import with_poses
 
@@ -186,7 +186,7 @@ def _on_gate(loop: Loop, n: int, pulled: Manifest, poses: Collection[str]) -> _S
     truth = with_poses(pulled, poses, out=here / "truth", stage="select")
     asked = with_poses(everything, poses, out=here / "asked", stage="select")
     new = predicted_with(loop, str(loop.round(n) / "model"), asked.path, here / "predicted")
-    return _seen(predicted_by(loop, n - 1, everything.path, "predicted"), new, truth, linked=everything)
+    return _seen(predicted_of(loop, n - 1, asked, here / "old"), new, truth, linked=everything)
 
 
 def _on_base(loop: Loop, n: int) -> _Seen | None:

@@ -26,10 +26,12 @@ from autolabel.poses import Origin, Poses
 from autolabel.route import Order
 from pipelines.certify_read import ACCEPTED
 from pipelines.fill import Filled, Said, Teacher, fill_open, keep_sure
+from pipelines.loop_cascade import pair_of
 from pipelines.loop_predict import predicted_with
 from pipelines.loop_state import FILLED, Loop, kept_apart, round_folders
 from pipelines.pull_answers import Sent
 from pipelines.route import ROUTING
+from pipelines.score import score
 from pipelines.subset import with_poses
 
 
@@ -186,6 +188,9 @@ def _sure(loop: Loop, n: int, drawn: Sequence[str], teacher: Teacher | None) -> 
     here = loop.round(n) / FILLED / "accepted"
     scored = Manifest.open(loop.round(n - 1) / "scored")
     poses = with_poses(scored, drawn, out=here / "poses", stage="select")
+    if pair_of(loop, n - 1):  # a student said most of it, and the network that goes on learning is its teacher
+        said = teacher.predict(poses.path, here / "predicted")
+        poses = score(said.path, out=here / "scored", calibrator=teacher.calibrator, progress=loop.progress).manifest
     kept = keep_sure(poses, below=teacher.below, out=here / "manifest")
     made = kept.manifest
     usable = sum(int(made.poses(i).labelled.any(axis=1).sum()) for i in range(made.num_parts))

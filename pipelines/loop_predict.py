@@ -21,6 +21,20 @@ def predicted_by(loop: Loop, n: int, source: Path, name: str) -> Manifest:
     return predicted_with(loop, weights, source, loop.round(owner) / name)
 
 
+def predicted_of(loop: Loop, n: int, some: Manifest, out: Path) -> Manifest:
+    """What the network in force after round ``n`` says of some poses of the corpus, and perhaps of others.
+
+    Args:
+        loop: The loop.
+        n: The round.
+        some: The poses.
+        out: Where it is written, unless that network labelled the whole corpus.
+    """
+    owner, weights = loop.network(n)
+    whole = loop.round(owner) / "predicted"
+    return Manifest.open(whole) if (whole / COMMIT).is_file() else predicted_with(loop, weights, some.path, out)
+
+
 def predicted_with(loop: Loop, weights: str, source: Path, out: Path) -> Manifest:
     """What some network says, a candidate that is not in force among them; opened where it was written already.
 
@@ -49,7 +63,11 @@ def digest_in_force(loop: Loop, n: int) -> str:
     Raises:
         ManifestError: What lies there names no network.
     """
-    predicted = Manifest.open(loop.round(loop.network(n)[0]) / "predicted")
+    owner, weights = loop.network(n)
+    folder = loop.round(owner) / "predicted"
+    if not (folder / COMMIT).is_file():  # a student labels, and the network was asked about some poses only
+        return digest_of_weights(loop, weights)
+    predicted = Manifest.open(folder)
     for parent in predicted.parents:
         if parent.role == "weights":
             return parent.digest

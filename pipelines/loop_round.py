@@ -11,6 +11,7 @@ from autolabel.manifest import COMMIT, Manifest, write_text
 from autolabel.stop_rule import Stop
 from pipelines import calibrate
 from pipelines.check import Checked, check
+from pipelines.loop_cascade import CALIBRATOR, calibrators_of, labelled_by, pair_of, student_of
 from pipelines.loop_cold import boxed_corpus, cold_record, cold_start, first_network
 from pipelines.loop_gate import gate
 from pipelines.loop_history import check_forecast, history
@@ -28,6 +29,7 @@ from pipelines.loop_state import (
     to_calibrate_on,
 )
 from pipelines.loop_stop import note_stop, round_budget, stop_before, stop_unsent
+from pipelines.loop_student import refresh_student, require_student
 from pipelines.measure import Effort, round_record
 from pipelines.merge import merge
 from pipelines.predicted import predicted_how
@@ -67,6 +69,7 @@ def review_round(loop: Loop, n: int) -> Stop | None:
     loop.progress.note(f"round {n} of {rounds.count}")
     if not (here / "routing" / ROUTING).is_file():
         _require_no_audit(loop, n)
+        require_student(loop, n)
     tasks = routed(
         loop,
         loop.round(n - 1) / "scored",
@@ -90,6 +93,7 @@ def review_round(loop: Loop, n: int) -> Stop | None:
     check_forecast(loop, n, pulled)
     learning = fine_tune(loop, n, pulled)
     judged = gate(loop, n, pulled)
+    refresh_student(loop, n, pulled)
     _label(loop, n, pulled)
     _write_round(loop, n, learning=learning, gate=judged)
     return None
@@ -160,29 +164,30 @@ def _require_no_audit(loop: Loop, n: int) -> None:
 
 def _label(loop: Loop, n: int, pulled: Manifest | None) -> None:
     """Predict everything, lay the corrections over it, refit the calibrator on what was never trained on, score."""
-    here = loop.round(n)
+    here, pair = loop.round(n), pair_of(loop, n)
     with loop.timed(here, "predict"):
-        predicted = _predict_corpus(loop, n)
-    judged = list[Checked]()
-    if held := loop.manifest(loop.project.corpus.calibration):
-        judged.append(check(predicted_by(loop, n, held.path, "calibration"), held))
+        predicted = labelled_by(loop, pair) if pair else _predict_corpus(loop, n)
     base = predicted
     if pulled is not None:
         base = merge(predicted, pulled, out=here / "merged", progress=loop.progress).manifest
-        if mine := to_calibrate_on(loop, pulled):
-            judged.append(check(predicted, with_poses(pulled, mine, out=here / "checked", stage="select")))
-    calibrator = here / "calibrator.json"
+    if pair is None:
+        _calibrate(loop, n, predicted, pulled)
+    with loop.timed(here, "score"):
+        score(base.path, out=here / "scored", calibrator=calibrators_of(loop, n), progress=loop.progress)
+
+
+def _calibrate(loop: Loop, n: int, predicted: Manifest, pulled: Manifest | None) -> None:
+    """Fit the calibrator of the network in force, which labelled everything, where there is enough to fit it to."""
+    here, judged = loop.round(n), list[Checked]()
+    if held := loop.manifest(loop.project.corpus.calibration):
+        judged.append(check(predicted_by(loop, n, held.path, "calibration"), held))
+    if pulled is not None and (mine := to_calibrate_on(loop, pulled)):
+        judged.append(check(predicted, with_poses(pulled, mine, out=here / "checked", stage="select")))
+    calibrator = here / CALIBRATOR
     if judged and not calibrator.is_file() and calibrate.enough(everything := Checked.joined(judged)):
         how = predicted_how(predicted)
         fitted = calibrate.fit(everything, skeleton=predicted.skeleton, how=how, seed=loop.project.rounds.seed)
         fitted.save(calibrator)
-    with loop.timed(here, "score"):
-        score(
-            base.path,
-            out=here / "scored",
-            calibrator=calibrator if calibrator.is_file() else None,
-            progress=loop.progress,
-        )
 
 
 def _predict_corpus(loop: Loop, n: int) -> Manifest:
@@ -221,6 +226,9 @@ def _write_round(loop: Loop, n: int, *, learning: Learning, gate: Mapping[str, A
         gate=gate,
     )
     record |= {"learning": learning.record, "base": on_base(loop, n), "lint": found}
+    if (decided := student_of(here)) is not None:
+        pair = pair_of(loop, n)
+        record["student"] = {**decided, "cascade": pair.record if pair else None}
     if not n and (cold := cold_record(loop)):
         record["cold"] = cold
     write_text(here / ROUND, json.dumps(record, indent=2) + "\n")

@@ -156,6 +156,23 @@ class Faults:
 
 
 @dataclass(frozen=True)
+class Student:
+    """A round's student.
+
+    Attributes:
+        state: ``distilled``, ``kept``, or ``none`` where it was not used.
+        placed: Poses that it placed.
+        asked: Poses that its teacher placed.
+        seconds: That both took for that, when they came together.
+    """
+
+    state: str
+    placed: int = 0
+    asked: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Round:
     """One turn of the loop.
 
@@ -175,6 +192,7 @@ class Round:
         lessons: What its network learnt from; empty where it trained none.
         faults: What lint found; None where it did not look.
         stop: Why it was the last round; "" where it was not, or nothing is told.
+        student: Its student; None where none was asked for.
     """
 
     number: int
@@ -192,6 +210,7 @@ class Round:
     lessons: tuple[Lessons, ...] = ()
     faults: Faults | None = None
     stop: str = ""
+    student: Student | None = None
 
 
 @dataclass(frozen=True)
@@ -274,6 +293,7 @@ def read_round(file: Path) -> Round:
         lessons=() if record.data.get("learning") is None else _lessons(record.record("learning")),
         faults=None if record.data.get("lint") is None else _faults(record.record("lint")),
         stop="" if record.data.get("stop") is None else record.record("stop").text("reason"),
+        student=None if record.data.get("student") is None else _student(record.record("student")),
     )
 
 
@@ -316,6 +336,16 @@ def _lesson(source: Record) -> Lessons:
 
 def _faults(record: Record) -> Faults:
     return Faults(*(int(record.number(name)) for name in ("poses", "faulty", "answered", "answered_faulty")))
+
+
+def _student(record: Record) -> Student:
+    state = record.text("state")
+    if record.require("cascade") is None:
+        return Student(state)
+    cascade = record.record("cascade")
+    seconds = cascade.record("seconds")
+    spent = sum(seconds.number(name) for name in seconds.data)
+    return Student(state, int(cascade.number("student")), int(cascade.number("teacher")), spent)
 
 
 def _two(record: Record, field: str) -> Compared | None:
