@@ -187,15 +187,14 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="shared/data")
     parser.add_argument("--network", choices=SOURCES, default="promise", help="which benchmark's predictions")
     parser.add_argument("--only", nargs="+", choices=[*PLANS, PLANTED], default=[*PLANS, PLANTED])
-    parser.add_argument("--runs", type=int, default=RUNS, help="redraws; with fewer nothing is written into the docs")
+    parser.add_argument("--runs", type=int, default=RUNS, help="redraws; with fewer nothing is written")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
     pools = [measure(options, pool) for pool in SOURCES[options.network] if pool in options.only]
     planted = plant(options) if PLANTED in options.only else []
     held = bars(pools, planted)
     print(table([{**row, "met": "met" if row["met"] else "NOT MET"} for row in held]))
-    whole = options.runs >= RUNS and set(options.only) == {*PLANS, PLANTED}
-    if whole:
+    if options.runs >= RUNS and set(options.only) == {*PLANS, PLANTED}:
         command = f"python -m benchmarks.certificate --out DIR --data ../shared/data --network {options.network}"
         command += f" --runs {options.runs}"
         arms = [{"pool": pool["pool"], **row} for pool in pools for row in pool["arms"]]
