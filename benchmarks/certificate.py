@@ -4,8 +4,8 @@
 
 Redraws certificates on the pools of ``benchmarks.promise_pools`` below DIR, and on sets with planted shares of bad
 poses; counts those that were issued and are not true; writes ``benchmarks/results/certificate.json``, the tables of
-``docs/confidence.md`` and its picture; ``--only demo`` writes ``certificate-demo.json`` alone. Exits with 1 where a bar
-is not met. What is finished is kept below DIR and not done again, unless the code that judges has changed.
+``docs/confidence.md`` and its picture, unless it was told to do less. Exits with 1 where a bar is not met. What is
+finished is kept below DIR and not done again, unless the code that judges has changed.
 """
 
 import argparse
@@ -35,8 +35,6 @@ from pipelines.console import LineProgress
 
 RUNS = 300
 PLANTED, PLANTED_OF = "planted", "drawn"
-DEMO = "demo"
-"""The pool whose network takes an hour of its own: it has a result of its own too."""
 MORE = 10
 NETWORKS = 5
 SOURCES: Mapping[str, Sequence[str]] = {"promise": tuple(PLANS), "scores": ("drawn", "fashion17")}
@@ -189,23 +187,20 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="shared/data")
     parser.add_argument("--network", choices=SOURCES, default="promise", help="which benchmark's predictions")
     parser.add_argument("--only", nargs="+", choices=[*PLANS, PLANTED], default=[*PLANS, PLANTED])
-    parser.add_argument("--runs", type=int, default=RUNS, help="redraws; with fewer nothing is written into the docs")
+    parser.add_argument("--runs", type=int, default=RUNS, help="redraws; with fewer nothing is written")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
     pools = [measure(options, pool) for pool in SOURCES[options.network] if pool in options.only]
     planted = plant(options) if PLANTED in options.only else []
     held = bars(pools, planted)
     print(table([{**row, "met": "met" if row["met"] else "NOT MET"} for row in held]))
-    whole = options.runs >= RUNS and set(options.only) == {*PLANS, PLANTED}
-    if whole or options.only == [DEMO]:
+    if options.runs >= RUNS and set(options.only) == {*PLANS, PLANTED}:
         command = f"python -m benchmarks.certificate --out DIR --data ../shared/data --network {options.network}"
-        command += f" --runs {options.runs}" if whole else f" --only {DEMO} --runs {options.runs}"
+        command += f" --runs {options.runs}"
         arms = [{"pool": pool["pool"], **row} for pool in pools for row in pool["arms"]]
         rest = [{name: value for name, value in pool.items() if name not in ("arms", "points")} for pool in pools]
         packages = ("numpy", "scipy", "scikit-learn", "lightgbm")
-        name = "certificate" if whole else f"certificate-{DEMO}"
-        write_result(name, arms, command=command, packages=packages, bars=held, planted=planted, pools=rest)
-    if whole:
+        write_result("certificate", arms, command=command, packages=packages, bars=held, planted=planted, pools=rest)
         write_report(pools, planted, held, PAGE, PICTURES)
     return 0 if reached(held) else 1
 
