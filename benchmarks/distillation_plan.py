@@ -19,7 +19,7 @@ DRAWN_SHARE = 0.35
 DRAWN: Mapping[int, int] = {2: 6_000, 3: 4_000, 4: 4_000}
 """Images by seed of the drawn people that are labelled."""
 
-FURTHER: Mapping[int, int] = {6: 8_000, 7: 8_000}
+FURTHER: Mapping[int, int] = {6: 8_000}
 """Images by seed of those of whom only the boxes are known."""
 
 FURTHER_SHARE = 0.2
@@ -35,18 +35,21 @@ DRAWN_VAL_SEED, DRAWN_VAL_IMAGES, DRAWN_VAL_PEOPLE = 102, 1_700, 2_000
 SEEDS = 3
 ABLATION_SEEDS = 2
 
-TEACHER_STEPS, AGAIN_STEPS = 5_500, 1_000
+TEACHER_SEED = 0
+"""Of the teacher whose students are measured; the other teachers tell how much a teacher's own seed does."""
+
+TEACHER_STEPS, AGAIN_STEPS = 5_500, 600
 """Of a teacher at 128x96, and of its second stage at 192x144."""
 
 STEPS = 5_500
 """Of every student of the main table and of other sizes."""
 
-SHORT_STEPS = 1_500
-"""Of every student of the other tables."""
+SHORT_STEPS, VIEWS_STEPS = 1_500, 600
+"""Of every student of the other tables, and of those that compare views."""
 
 TOKEN_STEPS, HEAD_STEPS, ENCODER_STEPS = 300, 500, 1_500
 
-VIEWS = 4
+VIEWS = 2
 """Fixed crops of each person in which the teacher's outputs are kept, for all arms but those that compare views."""
 
 AUGMENTATION: Mapping[str, Any] = {
@@ -83,10 +86,10 @@ TEACHER: Mapping[str, Any] = {
 }  # fmt: skip
 TEACHER_SIZE: Mapping[str, Any] = {"input_size": (192, 144)}
 
-STUDENT: Mapping[str, Any] = {**_COMMON, "width": 128, "depth": 6, "heads": 4, "input_size": (128, 96)}
+STUDENT: Mapping[str, Any] = {**_COMMON, "width": 192, "depth": 8, "heads": 3, "input_size": (128, 96)}
 SIZES: Mapping[str, Mapping[str, Any]] = {
     "96x4": {"width": 96, "depth": 4, "heads": 3},
-    "192x8": {"width": 192, "depth": 8, "heads": 3},
+    "128x6": {"width": 128, "depth": 6, "heads": 4},
 }
 """Other students, width by depth."""
 
@@ -121,7 +124,7 @@ class Arm:
         head: Steps of the last stage, a fresh head; 0 for none.
         labels: Whether it is told the labels.
         further: Whether it sees the further people.
-        seed: Of everything, its teacher's too.
+        seed: Of its own training; students have the teacher of ``TEACHER_SEED``.
     """
 
     name: str
@@ -148,8 +151,8 @@ class Arm:
     def needs(self) -> tuple[str, ...]:
         """The arms that it cannot do without, by folder."""
         taught = self.kind == "distil" or self.init == FINAL
-        names = [*([FINAL] if taught else []), *([self.init] if self.init not in ("", FINAL) else [])]
-        return tuple(folder_of(name, self.seed) for name in names)
+        teachers = [folder_of(FINAL, TEACHER_SEED)] if taught else []
+        return (*teachers, *([folder_of(self.init, self.seed)] if self.init not in ("", FINAL) else []))
 
     def settings(self) -> dict[str, Any]:
         """Everything that the result depends on, as JSON values."""
@@ -176,27 +179,26 @@ def plan(tables: Sequence[str], seeds: int = SEEDS) -> list[Arm]:
         tables: Of ``TABLES``; the order given is the order of importance.
         seeds: 0 to seeds - 1 each, of ablations at most ``ABLATION_SEEDS``; all of seed 0 come first.
     """
-    every = {arm.name: arm for arm in _every()}
+    every = {arm.folder: arm for seed in range(seeds) for arm in _every(seed)}
     chosen: dict[str, Arm] = {}
 
-    def take(arm: Arm, seed: int) -> None:
-        for needed in (FINAL if arm.kind == "distil" else "", arm.init):
-            if needed:
-                take(every[needed], seed)
-        one = replace(arm, seed=seed)
-        chosen.setdefault(one.folder, one)
+    def take(arm: Arm) -> None:
+        for needed in arm.needs:
+            take(every[needed])
+        chosen.setdefault(arm.folder, arm)
 
     for seed in range(seeds):
         for table in tables:
             if table == "main" or seed < ABLATION_SEEDS:
                 for arm in every.values():
-                    if table in arm.tables:
-                        take(arm, seed)
+                    if arm.seed == seed and table in arm.tables:
+                        take(arm)
     return list(chosen.values())
 
 
-def _every() -> list[Arm]:
-    return [*_teachers(), *_main(), *_recipes(), *_starts(), *_views(), *_sizes()]
+def _every(seed: int) -> list[Arm]:
+    arms = (*_teachers(), *_main(), *_recipes(), *_starts(), *_views(), *_sizes())
+    return [replace(arm, seed=seed) for arm in arms]
 
 
 def _teachers() -> list[Arm]:
@@ -228,22 +230,23 @@ def _main() -> list[Arm]:
 
 
 def _recipes() -> list[Arm]:
-    """What the student learns from; all begin with the teacher's layers and see the labelled people."""
+    """What the student learns from; all begin with the teacher's layers and see the same people."""
     kept: dict[str, Any] = {"views": VIEWS}
-    output = Arm("output short", ("recipes", "start", "views"), "distil", SHORT_STEPS, init=FINAL, distillation=kept)
+    both = ("recipes", "start")
+    output = Arm("output short", both, "distil", SHORT_STEPS, init=FINAL, distillation=kept, further=True)
     recipe = replace(output, tables=("recipes",))
-    labels = Arm("labels short", ("recipes", "start"), "train", SHORT_STEPS, init=FINAL)
+    labels = Arm("labels short", both, "train", SHORT_STEPS, init=FINAL)
     falling = {"teacher_weight": (1.0, 0.0), "label_weight": (0.0, 1.0)}
     return [
         labels,
-        output,  # before those that share what the teacher says, so that the table of views tells what that costs
+        output,
         replace(recipe, name="token", knowledge=TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
         replace(recipe, name="both", knowledge=TOKEN_STEPS),
         replace(recipe, name="features", distillation={**kept, "feature_weight": 5e-4}),
         replace(recipe, name="head", head=HEAD_STEPS),
         replace(recipe, name="decayed", distillation={**kept, **falling}),
         replace(recipe, name="teacher alone", distillation={**kept, **ONLY_TEACHER}),
-        replace(recipe, name="further people", further=True),
+        replace(recipe, name="labelled people", further=False),
         replace(recipe, name="one side", distillation={**kept, "flip_average": False}),
     ]
 
@@ -251,7 +254,7 @@ def _recipes() -> list[Arm]:
 def _starts() -> list[Arm]:
     """Where the student begins, with labels and teacher, and with labels alone."""
     kept = {"views": VIEWS}
-    recipe = Arm("output from nothing", ("start",), "distil", SHORT_STEPS, distillation=kept)
+    recipe = Arm("output from nothing", ("start",), "distil", SHORT_STEPS, distillation=kept, further=True)
     alone = Arm("labels from nothing", ("start",), "train", SHORT_STEPS)
     own = {name: value for name, value in STUDENT.items() if name != "presence"}
     own_rate = {"learning_rate": 1e-3}
@@ -266,9 +269,9 @@ def _starts() -> list[Arm]:
 
 
 def _views() -> list[Arm]:
-    """A new crop every time, and few fixed ones."""
-    recipe = Arm("views 1", ("views",), "distil", SHORT_STEPS, init=FINAL, distillation={"views": 1})
-    return [recipe, replace(recipe, name="views 0", distillation={"views": 0})]
+    """A new crop every time, and few fixed ones, from labelled people alone; each asks its teacher anew."""
+    recipe = Arm("views 0", ("views",), "distil", VIEWS_STEPS, init=FINAL, distillation={"views": 0})
+    return [recipe, *(replace(recipe, name=f"views {n}", distillation={"views": n}) for n in (1, VIEWS))]
 
 
 def _sizes() -> list[Arm]:

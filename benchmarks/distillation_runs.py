@@ -2,7 +2,7 @@
 
 Below the output folder: ``runs/ARM`` a checkpoint folder each, ``measured/ARM.json`` its row, ``measured/ARM.npz``
 everybody's errors, for paired comparisons, and ``teacher-outputs/`` what teachers said of fixed views, which all
-students of one teacher share as far as they see the same people. An arm that was stopped goes on where it stopped.
+students share as far as they see the same people. An arm that was stopped goes on where it stopped.
 """
 
 import hashlib
@@ -172,7 +172,10 @@ class Bench:
         return save_model(begins.make(), folder)
 
     def _kept(self, arm: Arm, teacher: Path, learnt: Learnt) -> Path | None:
-        """Where the teacher's outputs lie: one folder for all students who are shown the same, and ask the same."""
+        """Where the teacher's outputs lie: one folder for all students who are shown the same, and ask the same.
+
+        Where it is what fixed views cost that is measured, each student asks anew.
+        """
         from model.checkpoint import model_digest
 
         if not arm.distillation.get("views"):
@@ -181,11 +184,11 @@ class Bench:
             model_digest(teacher),
             [portion.manifest.digest for part in learnt for portion in part],
             self._recipe(arm)["augmentation"],
-            [arm.seed, arm.network["input_size"], arm.distillation["views"]],
+            [arm.network["input_size"], arm.distillation["views"], arm.name if arm.tables == ("views",) else ""],
             [arm.distillation.get("flip_average", True), arm.distillation.get("feature_weight", 0) > 0],
         ]
         name = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-        return self.out / "teacher-outputs" / f"seed-{arm.seed}-{name}"
+        return self.out / "teacher-outputs" / name
 
     def _measured(self, arm: Arm) -> dict[str, Any]:
         """PCK by validation people and over them, and what the network costs; keeps everybody's errors."""
@@ -203,10 +206,9 @@ class Bench:
             row |= {**each, f"macro PCK@{threshold:g}": float(np.mean(list(each.values())))}
         return {**row, "parameters": costs["parameters"], "GMACs": costs["GMACs"]}
 
-    def forget_outputs(self, seed: int) -> None:
-        """Remove what teachers of a seed said, which takes gigabytes."""
-        for folder in (self.out / "teacher-outputs").glob(f"seed-{seed}-*"):
-            shutil.rmtree(folder)
+    def forget_outputs(self) -> None:
+        """Remove what the teacher said, which takes gigabytes."""
+        shutil.rmtree(self.out / "teacher-outputs", ignore_errors=True)
 
 
 def speed(metrics: Path, batch: int) -> dict[str, float]:

@@ -22,6 +22,9 @@ from model.teacher_cache import TeacherCache
 from model.train import CROPS
 from model.views import ViewBatch
 
+VIEWS_SEED = 0
+"""Of fixed views: no training's own, so that students of any seed share what their teacher says of them."""
+
 
 class Asked(Protocol):
     """How crops are drawn, and what the teacher says of them."""
@@ -66,19 +69,17 @@ class Kept:
     Attributes:
         teacher: Who is asked.
         cache: Where its answers are kept, from which the batches come with them; as many rows as there are views.
-        seed: Of the views.
     """
 
     teacher: Teacher
     cache: TeacherCache
-    seed: int
 
     def people(self, batch: ViewBatch, draws: Draws) -> tuple[PoseBatch, RandomNumbers]:
         """The people, and the views' random numbers."""
         return batch.poses, self._numbers(batch)
 
     def _numbers(self, batch: ViewBatch) -> PlaceDraws:
-        return PlaceDraws(hashed(self.seed, CROPS), batch.place, batch.poses.canvas.device)
+        return PlaceDraws(hashed(VIEWS_SEED, CROPS), batch.place, batch.poses.canvas.device)
 
     def said(self, batch: ViewBatch, images: Tensor, how: Augmentation, draws: RandomNumbers) -> Said:
         """See :class:`Asked`."""
@@ -123,7 +124,7 @@ class Keeping:
             "teacher": self.teacher,
             "data": list(self.data),
             "augmentation": how.augmentation.model_dump(mode="json"),
-            "seed": how.seed,
+            "seed": VIEWS_SEED,
             "views": views,
             "flip_average": teacher.flip_average,
             "precision": pick_precision(teacher.precision, pick_device(how.device)),

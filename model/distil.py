@@ -325,4 +325,4 @@ def _asked(
         f"{bytes_needed(rows, shapes) / 2**30:.1f} GiB"
         + (f"; {seen:,} crops will be seen, so few come twice, and views = 0 keeps nothing" if seen < 2 * rows else "")
     )
-    return Kept(teacher, cache, how.seed), Views(crops, views, cache)
+    return Kept(teacher, cache), Views(crops, views, cache)

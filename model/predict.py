@@ -10,7 +10,7 @@ ends may be cut: a network with a whole-box head looks at them again at the scal
 to see whether the answer stays (:mod:`model.jitter`).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.ahead import ahead
 from model.crop import Regions, crop, crop_matrices, regions_from_boxes
 from model.device import pick_device, pick_precision
 from model.heads import QualityHead
@@ -47,6 +48,9 @@ from model.whole_box import (
 )
 
 BATCH_SIZE = 32
+
+BATCHES_AHEAD = 2
+"""That are cut while the network looks at one."""
 
 SECOND_BATCHES = 4
 """Further looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
@@ -194,6 +198,10 @@ class Predictor:
         return self._regions(boxes).size.prod(dim=-1).numpy()
 
     def _filled(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[_Crops]:
+        """Crops, a batch at a time; the next ones are cut while the network looks at one."""
+        return ahead(self._batches(images), BATCHES_AHEAD)
+
+    def _batches(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Generator[_Crops]:
         """Cut crops, and hand them on a batch at a time."""
         cut, room = list[_Crops](), self.batch_size
         for image, boxes in images:
@@ -211,25 +219,25 @@ class Predictor:
     def _cut(self, pixels: Tensor, boxes: NDArray[np.float64]) -> _Crops:
         """Crops around boxes of one image (3, H, W)."""
         size, codec = self.model.input_size, self.model.config.codec
-
-        def around(regions: Regions) -> Tensor:
-            return crop(pixels, crop_matrices(regions, input_size=size, codec=codec), size)
-
         image_size = np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1))
         looked, beyond = boxes, np.zeros(len(boxes), bool)
+        about: tuple[Surroundings | None, ...] = (None,) * len(boxes)
         if self.whole_box:
             looked = first_look(torch.from_numpy(boxes), image_edges(torch.from_numpy(image_size))).numpy()
         regions = self._regions(looked)
+        if np.any(another := np.any(looked != boxes, axis=1)):
+            zoom = size[0] / self._regions(boxes).size[:, 1]
+            about = all_surroundings(pixels, regions, zoom, another)
         if self.larger_crop:
             beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
-        # Before it is known who needs them, because the alternative is to keep the images of a whole batch.
-        larger = self._regions(enlarged(looked[beyond]))
-        own = regions if looked is boxes else self._regions(boxes)
-        zoom = size[0] / own.size[:, 1]
-        about = all_surroundings(pixels, regions, zoom, np.any(looked != boxes, axis=1))
-        other = jittered(looked)[:, : self._looks]
-        slightly = around(self._regions(other.reshape(-1, 4))).unflatten(0, (len(boxes), self._looks))
-        return _Crops(around(regions), around(larger), slightly, about, beyond, boxes, looked, image_size)
+        # Further looks before it is known who needs them, because the alternative is to keep a whole batch's images.
+        further = np.concatenate([enlarged(looked[beyond]), jittered(looked)[:, : self._looks].reshape(-1, 4)])
+        if len(further):
+            regions = self._regions(np.concatenate([looked, further]))
+        crops = crop(pixels, crop_matrices(regions, input_size=size, codec=codec), size)
+        first, larger, slightly = crops.split([len(boxes), int(beyond.sum()), len(boxes) * self._looks])
+        slightly = slightly.unflatten(0, (len(boxes), self._looks))
+        return _Crops(first, larger, slightly, about, beyond, boxes, looked, image_size)
 
     def _regions(self, boxes: NDArray[np.float64]) -> Regions:
         return regions_from_boxes(
