@@ -1,7 +1,8 @@
 """Poses for boxes: crops of many images fill batches of one fixed shape, and only a few numbers a pose come back.
 
 A batch always has the same shape; the last one is filled up with empty crops. What a pose gets therefore does not
-depend on who else, or how many others, were predicted with it.
+depend on who else, or how many others, were predicted with it, but for the last bit of a float where several threads
+share a matrix.
 
 A network with a presence head also says whether a keypoint lies inside the image. Where it does and the crop does not
 hold it, the person is looked at again in a larger crop (:mod:`model.larger_crop`). One whose box ends where the image

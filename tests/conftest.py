@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # The workers share the cores already. Set before anything imports torch; processes that tests start inherit it.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Workers share the cores already, and the last bit of a float depends on how threads share a matrix. Set before anything
+# imports torch; processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How fast a machine is says nothing about whether a property holds.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
