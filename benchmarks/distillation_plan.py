@@ -47,7 +47,7 @@ STEPS = 5_500
 SHORT_STEPS, VIEWS_STEPS = 1_500, 600
 """Of every student of the other tables, and of those that compare views."""
 
-TOKEN_STEPS, HEAD_STEPS, ENCODER_STEPS = 300, 500, 1_500
+TOKEN_STEPS, HEAD_STEPS, ENCODER_STEPS = 150, 500, 1_500
 
 VIEWS = 2
 """Fixed crops of each person in which the teacher's outputs are kept, for all arms but those that compare views."""
@@ -241,6 +241,8 @@ def _recipes() -> list[Arm]:
         labels,
         output,
         replace(recipe, name="token", knowledge=TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
+        replace(recipe, name="token longer", knowledge=4 * TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
+        replace(labels, name="free token", tables=("recipes",), network={**STUDENT, "knowledge": True}),
         replace(recipe, name="both", knowledge=TOKEN_STEPS),
         replace(recipe, name="features", distillation={**kept, "feature_weight": 5e-4}),
         replace(recipe, name="head", head=HEAD_STEPS),

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Workers share the cores already, and the last bit of a float depends on how threads share a matrix. Set before anything
-# imports torch; processes that tests start inherit it.
+# Workers share the cores already, and the last bit of a float depends on how threads share a matrix. Set before
+# anything imports torch; processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How fast a machine is says nothing about whether a property holds.

@@ -254,7 +254,9 @@ def test_without_labels_nothing_but_boxes_is_told(bench: Bench) -> None:
 @pytest.mark.slow
 @needs_photographs
 def test_one_arm_of_each_kind(bench: Bench) -> None:
-    arms = some("output", "unlabelled", "labels sliced", "labels short", "both", "output from an encoder", "head")
+    arms = some(
+        "output", "unlabelled", "labels sliced", "labels short", "both", "free token", "output from an encoder", "head"
+    )
     rows = perform(bench, arms, keep=True)
     assert [row["arm"] for row in rows] == [arm.name for arm in arms]
     assert all(0 <= row["macro PCK@0.1"] <= 1 for row in rows if row["arm"] != "encoder")
