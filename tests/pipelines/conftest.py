@@ -1,6 +1,7 @@
 """Small corpora with known truth: a routed one for the jobs around review, a drawn one for the loop."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,19 @@ class DrawnCase:
         project.mkdir()
         (project / "autolabel.toml").write_text(to_toml({"name": name, **tables}))
         return project
+
+    def crowd(self, name: str, count: int, rng: np.random.Generator) -> tuple[Path, list[Sample]]:
+        """A new folder with as many images, all of them the first drawn one, and one box somewhere in each."""
+        folder, first = self.folder / name, next(iter(self.truth))
+        (folder / "images").mkdir(parents=True)
+        samples = list[Sample]()
+        for i in range(count):
+            os.link(self.truth.image_path(first), folder / "images" / f"{i}.jpg")
+            low = rng.uniform(0, 60, 2)
+            box = [[*low, *(low + rng.uniform(60, 120, 2))]]
+            poses = Poses.create(self.truth.skeleton.num_keypoints, id=[f"pose-{i:03}"], box=box)
+            samples.append(Sample(f"{i:032x}", "crowd", f"{i}.jpg", first.size, poses))
+        return folder, samples
 
 
 @pytest.fixture(scope="session")

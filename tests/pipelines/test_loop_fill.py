@@ -4,7 +4,6 @@ The truth is made to fit an untrained network: where its peaks are high, the tru
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,12 @@ OPEN = [3, 4]
 @pytest.fixture(scope="module")
 def project(drawn_case: Any, tiny_weights: Path) -> tuple[Path, Poses]:
     """A project after one round, and what the first network says of everybody."""
-    folder = drawn_case.folder / "fits"
-    (folder / "images").mkdir(parents=True)
-    rng, first = np.random.default_rng(0), next(iter(drawn_case.truth))
-    samples: list[Sample] = []
-    for i in range(sum(PARTS.values())):
-        os.link(drawn_case.truth.image_path(first), folder / "images" / f"{i}.jpg")
-        low = rng.uniform(0, 60, 2)
-        poses = Poses.create(K, id=[f"pose-{i:03}"], box=[[*low, *(low + rng.uniform(60, 120, 2))]])
-        samples.append(Sample(f"{i:032x}", "fits", f"{i}.jpg", first.size, poses))
+    folder, samples = drawn_case.crowd("fits", sum(PARTS.values()), np.random.default_rng(0))
 
     def write(name: str, part: list[Sample]) -> Manifest:
-        return write_manifest(folder / name, part, drawn_case.truth.skeleton, {"fits": folder / "images"}, stage="test")
+        return write_manifest(
+            folder / name, part, drawn_case.truth.skeleton, {"crowd": folder / "images"}, stage="test"
+        )
 
     predicted = predict(
         write("boxes", samples).path, weights=tiny_weights, out=folder / "said", flip_test=True

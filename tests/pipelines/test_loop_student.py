@@ -5,7 +5,6 @@ others badly, and have calibrators after a few steps.
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -47,18 +46,11 @@ STUDENT = {
 @pytest.fixture(scope="module")
 def corpus(drawn_case: Any, tiny_weights: Path) -> Path:
     """A folder with manifests of the parts, and ``pool-truth``."""
-    folder = drawn_case.folder / "student"
-    (folder / "images").mkdir(parents=True)
-    rng, first = np.random.default_rng(0), next(iter(drawn_case.truth))
-    samples: list[Sample] = []
-    for i in range(sum(PARTS.values())):
-        os.link(drawn_case.truth.image_path(first), folder / "images" / f"{i}.jpg")
-        low = rng.uniform(0, 60, 2)
-        poses = Poses.create(K, id=[f"pose-{i:03}"], box=[[*low, *(low + rng.uniform(60, 120, 2))]])
-        samples.append(Sample(f"{i:032x}", "fits", f"{i}.jpg", first.size, poses))
+    rng = np.random.default_rng(0)
+    folder, samples = drawn_case.crowd("student", sum(PARTS.values()), rng)
 
     def write(name: str, part: list[Sample]) -> Manifest:
-        roots = {"fits": folder / "images"}
+        roots = {"crowd": folder / "images"}
         return write_manifest(folder / name, part, drawn_case.truth.skeleton, roots, stage="test", part_size=6)
 
     boxes = write("boxes", samples)
