@@ -44,7 +44,7 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 PAGE = DOCS / "distillation.md"
 
-TIMED = (SMALL, FINAL, "labels", "output", "output 96x4", "output 128x6")
+TIMED = (SMALL, FINAL, "labels", "output", "output 192x8", "output 192x4")
 """Arms that are timed, those that are finished; the others are as large as one of them."""
 
 SMOKE_IMAGES, SMOKE_STEPS = 8, 2

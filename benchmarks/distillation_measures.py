@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.bootstrap import Draws, percentiles
-from benchmarks.distillation_plan import REAL, VALIDATION
+from benchmarks.distillation_plan import FINAL, REAL, TEACHER_SEED, VALIDATION
 from benchmarks.partial_bodies import Interval
 from benchmarks.results import RESULTS
 from benchmarks.training_people import Floats
@@ -135,9 +135,16 @@ def bars(errors: Mapping[str, Sequence[Errors]], rows: Sequence[Mapping[str, Any
 def pairs(
     errors: Mapping[str, Sequence[Errors]], one: str, other: str
 ) -> tuple[Sequence[Errors], Sequence[Errors]] | None:
-    """Both arms with as many seeds; None where one was not done."""
-    count = min(len(errors.get(one, ())), len(errors.get(other, ())))
-    return (errors[one][:count], errors[other][:count]) if count else None
+    """Both arms with as many seeds; None where one was not done.
+
+    Against a student of any seed stands the teacher that it had.
+    """
+    found = {name: errors.get(name, ()) for name in (one, other)}
+    count = min(len(seeds) for name, seeds in found.items() if name != FINAL)
+    if not (count and all(found.values())):
+        return None
+    first, second = ([seeds[TEACHER_SEED]] * count if name == FINAL else seeds[:count] for name, seeds in found.items())
+    return first, second
 
 
 def _at_least(errors: Mapping[str, Sequence[Errors]], one: str, other: str, least: float, what: str) -> Bar:

@@ -83,10 +83,10 @@ def test_settings_are_possible(name: str) -> None:
         Distillation.parse(arm.distillation, subject=name)
 
 
-def test_a_student_costs_an_eighth_of_its_teacher() -> None:
+def test_a_student_costs_a_sixth_of_its_teacher() -> None:
     networks = (STUDENT, {**TEACHER, **TEACHER_SIZE})
     student, teacher = (cost(ViTPoseConfig.parse(network, subject=""), 17).macs for network in networks)
-    assert 8 * student < teacher
+    assert 6 * student < teacher
 
 
 def test_compared_arms_differ_in_what_is_compared() -> None:
