@@ -30,7 +30,7 @@ from autolabel.manifest import write_text
 from benchmarks import distillation_plan
 from benchmarks.distillation_cascade import measure_cascades
 from benchmarks.distillation_data import People
-from benchmarks.distillation_plan import FINAL, SEEDS, SMALL, TABLES, TEACHER, TEACHER_SIZE, VALIDATION, Arm, plan
+from benchmarks.distillation_plan import FINAL, FIRST, SEEDS, SMALL, TABLES, VALIDATION, Arm, plan
 from benchmarks.distillation_report import Done, sections, write_picture
 from benchmarks.distillation_runs import Bench
 from benchmarks.distillation_speed import TURNS, timed
@@ -51,18 +51,20 @@ SMOKE_IMAGES, SMOKE_STEPS = 8, 2
 SMOKE_TRAINING: Mapping[str, Any] = {
     "batch_size": 16, "accumulate": 1, "warmup_steps": 1, "log_every": 1, "precision": "fp32", "compile": False,
 }  # fmt: skip
-SMOKE_TEACHER: Mapping[str, Any] = {"width": 32, "depth": 3, "heads": 2, "input_size": (64, 48)}
 SMOKE_STUDENT: Mapping[str, Any] = {"width": 16, "depth": 2, "heads": 2, "input_size": (64, 48)}
-SMOKE_AGAIN: Mapping[str, Any] = {"input_size": (128, 96)}
+SMOKE_SIZES: Mapping[str, Mapping[str, Any]] = {
+    FIRST: {"width": 32, "depth": 3, "heads": 2, "input_size": (64, 48)},
+    SMALL: {"input_size": (64, 48)},
+    FINAL: {"input_size": (128, 96)},
+}
 
 
 def smoke(arm: Arm) -> Arm:
     """The same arm, so small that it only shows that everything fits together."""
-    size = SMOKE_TEACHER if arm.network == TEACHER else SMOKE_AGAIN if arm.network == TEACHER_SIZE else SMOKE_STUDENT
     return replace(
         arm,
         steps=SMOKE_STEPS,
-        network={**arm.network, **size},
+        network={**arm.network, **SMOKE_SIZES.get(arm.name, SMOKE_STUDENT)},
         training={**arm.training, **SMOKE_TRAINING},
         knowledge=min(arm.knowledge, SMOKE_STEPS),
         head=min(arm.head, SMOKE_STEPS),

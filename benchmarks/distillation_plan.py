@@ -38,10 +38,10 @@ ABLATION_SEEDS = 1
 TEACHER_SEED = 0
 """Of the teacher whose students are measured; the other teachers tell how much a teacher's own seed does."""
 
-TEACHER_STEPS, AGAIN_STEPS = 2_400, 300
-"""Of a teacher at 128x96, and of its second stage at 192x144."""
+TEACHER_STEPS: Mapping[tuple[int, int], int] = {(64, 48): 2_000, (128, 96): 700, (192, 144): 120}
+"""Of a teacher by input size, one after the other: where bodies are is learnt at a quarter of the price."""
 
-STEPS = 700
+STEPS = 400
 """Of every student of the main table and of other sizes."""
 
 SHORT_STEPS, VIEWS_STEPS = 200, 200
@@ -82,9 +82,8 @@ TRAINING: Mapping[str, Any] = {
 
 _COMMON: Mapping[str, Any] = {"patch_padding": 0, "decoder": "simple", "presence": True}
 TEACHER: Mapping[str, Any] = {
-    **_COMMON, "width": 320, "depth": 12, "heads": 5, "input_size": (128, 96), "drop_path": 0.1,
+    **_COMMON, "width": 320, "depth": 12, "heads": 5, "input_size": (192, 144), "drop_path": 0.1,
 }  # fmt: skip
-TEACHER_SIZE: Mapping[str, Any] = {"input_size": (192, 144)}
 
 STUDENT: Mapping[str, Any] = {**_COMMON, "width": 320, "depth": 4, "heads": 5, "input_size": (128, 96)}
 SIZES: Mapping[str, Mapping[str, Any]] = {
@@ -97,8 +96,8 @@ MASKING: Mapping[str, Any] = {"decoder_width": 64, "decoder_depth": 2, "decoder_
 
 Kind = Literal["train", "distil", "pretrain"]
 
-SMALL, FINAL = "teacher-small", "teacher"
-"""The teacher's two stages."""
+FIRST, SMALL, FINAL = STAGES = ("teacher-first", "teacher-small", "teacher")
+"""The teacher's stages, by ``TEACHER_STEPS``."""
 
 ONLY_LABELS: Mapping[str, Any] = {"teacher_weight": (0.0, 0.0)}
 ONLY_TEACHER: Mapping[str, Any] = {"label_weight": (0.0, 0.0)}
@@ -202,11 +201,19 @@ def _every(seed: int) -> list[Arm]:
 
 
 def _teachers() -> list[Arm]:
-    first = {"learning_rate": 8e-4}
-    again = {"learning_rate": 3e-4, "warmup_steps": 50}
+    begins = ("", FIRST, SMALL)
+    how = ({}, {"learning_rate": 5e-4, "warmup_steps": 50}, {"learning_rate": 3e-4, "warmup_steps": 20})
     return [
-        Arm(SMALL, ("main",), "train", TEACHER_STEPS, network=TEACHER, training=first),
-        Arm(FINAL, ("main",), "train", AGAIN_STEPS, init=SMALL, network=TEACHER_SIZE, training=again),
+        Arm(
+            name,
+            ("main",),
+            "train",
+            steps,
+            init=init,
+            network={"input_size": size} if init else {**TEACHER, "input_size": size},
+            training=training,
+        )
+        for name, init, training, (size, steps) in zip(STAGES, begins, how, TEACHER_STEPS.items(), strict=True)
     ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from autolabel.report.plots import INK, MUTED, RANDOM, ROUTED, styled_figure
 from benchmarks.distillation_cascade import cascade_lines
 from benchmarks.distillation_measures import REAL, Bar, Errors, bars, difference, pairs
-from benchmarks.distillation_plan import FINAL, PAPER, SMALL, TABLES, VALIDATION
+from benchmarks.distillation_plan import FINAL, PAPER, STAGES, TABLES, VALIDATION
 from benchmarks.distillation_runs import Bench
 from benchmarks.distillation_speed import ratio
 from benchmarks.pages import markdown
@@ -218,7 +218,7 @@ def pareto(done: Done) -> bytes | None:
 
 def _look(name: str) -> tuple[str, str]:
     """Colour and marker: teachers, students with labels alone, distilled students."""
-    if name in (SMALL, FINAL):
+    if name in STAGES:
         return INK, "s"
     return (RANDOM, "^") if name.startswith("labels") else (ROUTED, "o")
 

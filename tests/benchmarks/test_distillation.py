@@ -30,13 +30,14 @@ from benchmarks.distillation_plan import (
     ABLATION_SEEDS,
     AUGMENTATION,
     FINAL,
+    FIRST,
     PAPER,
     REAL,
     SMALL,
+    STAGES,
     STUDENT,
     TABLES,
     TEACHER,
-    TEACHER_SIZE,
     TRAINING,
     VALIDATION,
     VIEWS,
@@ -76,7 +77,7 @@ def test_only_the_main_table_has_all_seeds() -> None:
 def test_settings_are_possible(name: str) -> None:
     """Without training: networks and recipes can be made of them."""
     arm = ARMS[name]
-    ViTPoseConfig.parse({**(TEACHER if name == FINAL else {}), **arm.network}, subject=name)
+    ViTPoseConfig.parse({**(TEACHER if name in STAGES else {}), **arm.network}, subject=name)
     fields = {**TRAINING, **arm.training, "steps": arm.steps, "seed": arm.seed, "augmentation": AUGMENTATION}
     assert Training.parse(fields, subject=name).warmup_steps < arm.steps
     if arm.kind == "distil":
@@ -84,7 +85,7 @@ def test_settings_are_possible(name: str) -> None:
 
 
 def test_a_student_costs_a_sixth_of_its_teacher() -> None:
-    networks = (STUDENT, {**TEACHER, **TEACHER_SIZE})
+    networks = (STUDENT, TEACHER)
     student, teacher = (cost(ViTPoseConfig.parse(network, subject=""), 17).macs for network in networks)
     assert 6 * student < teacher
 
@@ -112,7 +113,7 @@ def test_a_result_is_known_by_its_settings_and_by_what_it_needs() -> None:
 
 def test_chosen_arms_come_with_what_they_need() -> None:
     arms = plan(("main",), seeds=1)
-    assert [arm.name for arm in chosen(arms, ["output-0"])] == [SMALL, FINAL, "output"]
+    assert [arm.name for arm in chosen(arms, ["output-0"])] == [FIRST, SMALL, FINAL, "output"]
     assert chosen(arms, ["labels-0"]) == [ARMS["labels"]]
 
 
