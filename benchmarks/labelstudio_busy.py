@@ -17,7 +17,7 @@ from autolabel.labelstudio.folder import read_lines
 from benchmarks.labelstudio_answers import Answer, check_answers, made_up, submitted
 from benchmarks.labelstudio_case import Bench, Case, keys_of
 from benchmarks.labelstudio_child import begin, end, work
-from benchmarks.labelstudio_requests import asked, listed
+from benchmarks.labelstudio_requests import answers_to, listed
 
 EVERY = 4
 """Of so many kills one is the server's."""
@@ -80,7 +80,7 @@ class Reviewer(threading.Thread):
         return False
 
     def _is_there(self, task: int) -> bool:
-        return bool(asked(self._case.access, "GET", f"/api/tasks/{task}/annotations/", {}))
+        return bool(answers_to(self._case.access, task))
 
 
 def busy(bench: Bench, tasks: int, kills: int, seed: int) -> Iterator[Row]:

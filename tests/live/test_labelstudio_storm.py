@@ -6,6 +6,8 @@ import pytest
 
 from benchmarks.labelstudio_busy import busy
 from benchmarks.labelstudio_case import Bench
+from benchmarks.labelstudio_child import work
+from benchmarks.labelstudio_requests import answers_to, listed
 from benchmarks.labelstudio_sizes import sizes
 from benchmarks.labelstudio_storm import pushers, storm
 from pipelines.drawn_corpus import draw_corpus
@@ -41,6 +43,17 @@ def test_kills_while_somebody_answers(bench: Bench) -> None:
     (row,) = busy(bench, 30, 4, seed=0)
     assert WHOLE.items() <= row.items(), row
     assert (row["pulls killed"], row["server killed"]) == (3, 1)
+
+
+@pytest.mark.parametrize("skipped", [False, True])
+def test_a_reviewer_sees_what_the_server_took(bench: Bench, *, skipped: bool) -> None:
+    """Else whoever does not know whether a skipped task was taken would answer it twice."""
+    case = bench.case("seen")
+    work("push", bench.queue(1).path, "--project", case.project)
+    (task,) = listed(case.access, case.number)
+    assert answers_to(case.access, task["id"]) == []
+    case.client.annotate(task["id"], task["predictions"][0]["result"], was_cancelled=skipped)
+    assert [answer["was_cancelled"] for answer in answers_to(case.access, task["id"])] == [skipped]
 
 
 def test_two_pushers(bench: Bench) -> None:
