@@ -35,7 +35,7 @@ class Predicted(Settings):
         precision: ``fp32``, ``bf16`` or ``fp16``; what ``auto`` came to.
         backend: What computed.
         device: Kind of device, such as ``cpu`` or ``cuda``.
-        boxes: Who gave the boxes: the manifest, a file, or nobody, where every image is taken as one person.
+        boxes: Who gave the boxes: the manifest, a file, a detector, or nobody, where every image is one person.
         others: How further networks predicted that placed some of the poses, as a cascade's teacher did. The embeddings
             are of the first network all the same.
     """
@@ -49,7 +49,7 @@ class Predicted(Settings):
     precision: str = UNKNOWN
     backend: str = "torch"
     device: str = UNKNOWN
-    boxes: Literal["manifest", "file", "whole-image", "unknown"] = UNKNOWN
+    boxes: Literal["manifest", "file", "detector", "whole-image", "unknown"] = UNKNOWN
     others: tuple["Predicted", ...] = ()
 
     @model_serializer(mode="wrap")

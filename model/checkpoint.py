@@ -9,25 +9,18 @@ files of mmpose 0.x (official, easy_ViTPose) and 1.x. No file that is read can r
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-)
 
 from autolabel.errors import CheckpointError
 from autolabel.skeleton import Skeleton
 from model.config import ViTPoseConfig
 from model.fit import fit, fitted, require_numbers
+from model.hub import hub_folder
 from model.huggingface import read_huggingface, write_huggingface
 from model.identify import identify
 from model.layouts import Origin, Tensors, Weights, count_heads, require_common_encoder, select_dataset
@@ -45,6 +38,9 @@ FORMAT = "autolabel-vitpose-1"
 
 PTH = "vitpose.pth"
 """Name of the file that :func:`save_official` and :func:`save_mmpose` write."""
+
+_FILES = ("config.json", "model.safetensors", "skeleton.json")
+_WANTED = "a checkpoint folder, a Hugging Face folder or hub id, or an official .pth"
 
 
 def load_model(source: str | Path, dataset: str | None = None, input_size: tuple[int, int] | None = None) -> ViTPose:
@@ -210,7 +206,7 @@ def _read(source: str | Path, dataset: str | None) -> Weights:
             remedy="Get the file it stands for (`git annex get`, or download it), or give another.",
         )
     else:
-        weights = _read_folder(_download(str(source)), origin)
+        weights = _read_folder(hub_folder(str(source), _FILES, wanted=_WANTED), origin)
     return select_dataset(fitted(weights, origin.subject), origin)
 
 
@@ -277,31 +273,6 @@ def _described(described: Mapping[str, Any], tensors: Tensors, subject: str) -> 
         ) from error
     config = ViTPoseConfig.parse(network, subject=subject)
     return Weights(config, tuple(Skeleton.from_dict(s, subject=subject) for s in skeletons), tensors)
-
-
-def _download(repository: str) -> Path:
-    """The folder of a hub repository, from the local cache or the network."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", repository):
-        raise CheckpointError(
-            "no such file or folder",
-            subject=repository,
-            remedy="Give a checkpoint folder, a Hugging Face folder or hub id, or an official .pth.",
-        )
-    try:
-        files = ["config.json", "model.safetensors", "skeleton.json"]
-        return Path(snapshot_download(repository, allow_patterns=files))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise CheckpointError(
-            "no such folder, and the Hugging Face hub cannot be reached to look for one",
-            subject=repository,
-            remedy="Check the path, or bring config.json and model.safetensors here and give their folder.",
-        ) from error
-    except (HfHubHTTPError, HFValidationError) as error:
-        raise CheckpointError(
-            f"no such folder, and the Hugging Face hub refuses it: {error}",
-            subject=repository,
-            remedy="Check the path or the id.",
-        ) from error
 
 
 def _read_json(path: Path, subject: str) -> dict[str, Any]:

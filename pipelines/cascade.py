@@ -30,7 +30,8 @@ from pipelines.calibrators import Calibrators
 from pipelines.cascade_networks import Boxes, Labeller, Manner
 from pipelines.cascade_poses import STAGE, doubted, require_choice, write_doubted, write_mixed
 from pipelines.lint import Linter
-from pipelines.predict import QUARANTINE, PredictResult, open_source
+from pipelines.parts import QUARANTINE
+from pipelines.predict import PredictResult, open_source
 from pipelines.predicted import predicted_how
 from pipelines.score import CALIBRATOR, Scorer, evidence_of, score, score_parts
 

@@ -24,9 +24,68 @@ app = commands()
 
 @app.command(
     epilog=example(
+        "autolabel detect photos --out boxes.m",
+        "autolabel detect photos.m --detector detector-folder --min-score 0.5 --out boxes.m",
+        "autolabel detect photos.m --detector whole-image --out boxes.m",
+    )
+)
+def detect(
+    source: Annotated[Path, typer.Argument(metavar="M|IMAGES", help="Manifest without boxes, or a folder of images.")],
+    out: OutManifest,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR|FILE",
+            help="A Hugging Face object detector, by hub id or folder; a COCO file of boxes; or whole-image. "
+            "Default: PekingU/rtdetr_v2_r18vd, from the hub.",
+        ),
+    ] = None,
+    boxes_images: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With COCO results, the COCO file that names the images.")
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="What to look for; may be given several times. Default: person."),
+    ] = None,
+    min_score: Annotated[float, typer.Option(min=0, max=1, metavar="S", help="Boxes of a lower score go.")] = 0.3,
+    nms: Annotated[
+        float, typer.Option(min=0, max=1, metavar="IOU", help="Of two boxes that overlap more, the better one stays.")
+    ] = 0.7,
+    max_boxes: Annotated[int, typer.Option(min=1, metavar="N", help="The best ones of an image, at most.")] = 100,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 8,
+    part_size: PartSize = 10_000,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Boxes of people, for `predict`: by a detector, from a file, or the whole image."""
+    from pipelines.detect import detect as run
+
+    run_job(
+        lambda progress: run(
+            source,
+            detector=detector,
+            out=out,
+            boxes_images=boxes_images,
+            classes=classes,
+            min_score=min_score,
+            nms=nms,
+            max_boxes=max_boxes,
+            device=device,
+            batch_size=batch_size,
+            part_size=part_size,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(
+    epilog=example(
         "autolabel predict photos.m --weights usyd-community/vitpose-base --boxes boxes.json --out poses.m",
         "autolabel predict photos --weights checkpoint --flip-test --out poses.m",
-        "autolabel predict photos",
+        "autolabel predict photos --weights checkpoint --detector PekingU/rtdetr_v2_r18vd",
     )
 )
 def predict(
@@ -51,6 +110,13 @@ def predict(
     ] = None,
     boxes_images: Annotated[
         Path | None, typer.Option(metavar="FILE", help="With COCO results, the COCO file that names the images.")
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help="A Hugging Face object detector that finds the people first, in the same decoded images.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
@@ -94,6 +160,7 @@ def predict(
             dataset=dataset,
             boxes=boxes,
             boxes_images=boxes_images,
+            detector=detector,
             device=device,
             precision=precision,
             flip_test=flip_test,

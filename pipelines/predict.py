@@ -5,22 +5,20 @@ stopped and gives the same manifest. Threads decode the next images while the ne
 read is set aside in ``quarantine.jsonl`` with its reason; its poses stay, without keypoints.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Literal
 
 from autolabel.errors import InputError
-from autolabel.formats.coco_boxes import Boxes, read_boxes
-from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent, write_text
+from autolabel.formats.coco_boxes import read_boxes
+from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent
 from autolabel.prediction_record import Predicted
-from autolabel.progress import SILENT, Progress
+from autolabel.progress import SILENT, Progress, Task
 from autolabel.run import Run, RunState, file_digest
+from pipelines.boxes import boxes_of_images
+from pipelines.parts import Part, reports, told_of_quarantine, write_parts
 from pipelines.predict_part import Job, predict_part
-
-QUARANTINE = "quarantine.jsonl"
-_REPORT = "report-{:05d}.json"
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ def predict(
     dataset: str | None = None,
     boxes: str | Path | None = None,
     boxes_images: str | Path | None = None,
+    detector: str | Path | None = None,
     device: str = "auto",
     precision: str = "auto",
     flip_test: bool = False,
@@ -88,6 +87,8 @@ def predict(
         boxes: COCO annotations, or COCO results, that give the boxes; by default the manifest's own. Where nobody
             gives any, every image is taken as one person.
         boxes_images: With COCO results, the COCO file that names the images.
+        detector: An object detector, by folder or hub id, that finds the people of every image first: each image is
+            decoded once for both. ``detect`` offers more choices.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
@@ -102,13 +103,15 @@ def predict(
         progress: Where to report.
 
     Raises:
-        InputError: No images, no such weights, boxes of other images, labels in another skeleton, another network's
-            quality head.
+        InputError: No images, no such weights or detector, boxes of other images, or boxes beside a detector; labels
+            in another skeleton, another network's quality head.
         ConfigError: There is no such device, or it cannot compute in the precision; no weights are given and none come
             with the package.
         ExistsError: ``out`` holds another result.
     """
     from model.checkpoint import load_model, model_digest
+    from model.detect import BATCH_SIZE as DETECTOR_BATCH
+    from model.detect import Detector
     from model.predict import Predictor
     from model.quality import load_quality, quality_digest
     from model.starter import starter
@@ -126,9 +129,16 @@ def predict(
         batch_size=batch_size,
         quality=head,
     )
+    finder = None if detector is None else Detector.load(detector, device=device)
     out = default_out(source) if out is None else Path(out)
     given = read_boxes(boxes, boxes_images) if boxes is not None else None
     manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
+    if finder is not None and (boxes is not None or manifest.counts["poses"]):
+        raise InputError(
+            "has boxes already" if boxes is None else "and --detector both give boxes",
+            subject=str(manifest.path if boxes is None else "--boxes"),
+            remedy="Leave --detector out, or predict a manifest that `autolabel scan` made.",
+        )
     config = {"dataset": dataset, "flip_test": flip_test, "precision": precision, "batch_size": batch_size}
     if predictor.larger_crop:  # left out otherwise, so that what networks without a head were asked keeps its name
         config["larger_crop"] = True
@@ -137,6 +147,9 @@ def predict(
     inputs = {"manifest": manifest.digest, "weights": model_digest(model)}
     if head is not None:
         inputs["quality"] = quality_digest(head)
+    if finder is not None:
+        inputs["detector"] = finder.digest
+        config |= {"detector": asdict(finder.choice), "detector_batch": DETECTOR_BATCH}
     for role, path in (("boxes", boxes), ("boxes_images", boxes_images)):
         if path is not None:
             inputs[role] = file_digest(path)
@@ -147,6 +160,8 @@ def predict(
         predictor=predictor,
         by=inputs["weights"][:12],
         quality=inputs.get("quality", ""),
+        detector=finder,
+        detector_batch=DETECTOR_BATCH,
     )
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
@@ -154,8 +169,7 @@ def predict(
             run.log(f"{predictor.device.type}, {predictor.precision}")
             _work(job, run, inputs, progress)
         result = _result(run.path, job.whole_images)
-    if result.quarantined:
-        progress.note(f"{result.quarantined:,} images were set aside, see {run.path / QUARANTINE}")
+    told_of_quarantine(result.manifest.path, result.quarantined, progress)
     if result.unboxed:
         progress.note(f"{result.unboxed:,} images have no box: nothing was predicted there")
     return result
@@ -170,41 +184,6 @@ def default_out(source: str | Path) -> Path:
     place, here = Path(source).resolve(), Path.cwd()
     name = f"{place.name.removesuffix('.m')}.poses.m"
     return (place.parent if here.is_relative_to(place) else here) / name
-
-
-def boxes_of_images(manifest: Manifest, boxes: Mapping[str, Boxes], source: str) -> dict[tuple[str, str], Boxes]:
-    """The boxes of each sample, by its root and path.
-
-    The file may name images by their path below the corpus root, by root and path as ``export`` does, or by their
-    bare name; the first that fits is taken for all.
-
-    Args:
-        manifest: The images.
-        boxes: By the file's names for them.
-        source: The file, for errors.
-
-    Raises:
-        InputError: No image is in the file, or its names fit several images each.
-    """
-    images = [(sample.root, sample.path) for sample in manifest]
-    ambiguous = ""
-    for name in _NAMES:
-        found = {image: name(*image) for image in images if name(*image) in boxes}
-        if len(set(found.values())) == len(found) > 0:
-            return {image: boxes[named] for image, named in found.items()}
-        ambiguous = ambiguous or next(iter(found.values()), "")
-    raise InputError(
-        f"{ambiguous} could be several of the images" if ambiguous else "names none of the images",
-        subject=source,
-        remedy="Give boxes whose file names are the images' paths below the corpus root.",
-    )
-
-
-_NAMES: tuple[Callable[[str, str], str], ...] = (
-    lambda _, path: path,
-    lambda root, path: f"{root}/{path}",
-    lambda _, path: PurePosixPath(path).name,
-)
 
 
 def open_source(
@@ -235,25 +214,18 @@ def _work(job: Job, run: Run, inputs: Mapping[str, str], progress: Progress) -> 
         parents=[Parent(role, digest) for role, digest in inputs.items()],
         existing=Existing.RESUME,
     )
-    done = writer.finished_parts()
     if job.whole_images:
         progress.note(
             "WARNING: images without boxes are taken as one person each. Where an image holds more people, "
-            "or a small one, its pose is wrong: give --boxes, or run a detector first."
+            "or a small one, its pose is wrong: give --detector or --boxes, or run `autolabel detect` first."
         )
-    with progress.task("predict", len(job.manifest), "image") as task:
-        for i in range(job.manifest.num_parts):
-            if i in done:
-                task.advance(job.manifest.part_length(i))
-                continue
-            samples = job.manifest.part(i)
-            predicted, features, report = predict_part(job, samples, task)
-            # Before the part itself, so that a finished part always has its report.
-            write_text(run.path / _REPORT.format(i), json.dumps(asdict(report)))
-            writer.write_part(i, predicted, features)
-            run.log(f"part {i}: {len(samples)} samples, {len(report.quarantined)} quarantined")
-    quarantined = [record for report in _reports(run.path) for record in report["quarantined"]]
-    write_text(run.path / QUARANTINE, "".join(f"{json.dumps(record)}\n" for record in quarantined))
+
+    def local(numbers: Sequence[int], task: Task) -> Iterator[tuple[int, Part]]:
+        for i in numbers:
+            samples, features, report = predict_part(job, job.manifest.part(i), task)
+            yield i, Part(samples, features, asdict(report))
+
+    write_parts(run, job.manifest, writer, local, name="predict", progress=progress)
     _record(job).write(run.path)
     writer.commit()
 
@@ -270,22 +242,24 @@ def _record(job: Job) -> Predicted:
         input_size=predictor.model.input_size,
         precision=predictor.precision,
         device=predictor.device.type,
-        boxes="whole-image" if job.whole_images else "manifest" if job.boxes is None else "file",
+        boxes=_who_boxed(job),
     )
+
+
+def _who_boxed(job: Job) -> Literal["manifest", "file", "detector", "whole-image"]:
+    if job.detector is not None:
+        return "detector"
+    return "whole-image" if job.whole_images else "manifest" if job.boxes is None else "file"
 
 
 def _result(path: Path, whole_images: bool) -> PredictResult:
-    reports = _reports(path)
+    told = reports(path)
     manifest = Manifest.open(path)
     return PredictResult(
         manifest,
-        quarantined=sum(len(report["quarantined"]) for report in reports),
+        quarantined=sum(len(report["quarantined"]) for report in told),
         whole_image=len(manifest) if whole_images else 0,
-        unboxed=sum(report["unboxed"] for report in reports),
-        suppressed=sum(report["suppressed"] for report in reports),
-        larger_crops=sum(report.get("larger_crops", 0) for report in reports),  # older runs did not count them
+        unboxed=sum(report["unboxed"] for report in told),
+        suppressed=sum(report["suppressed"] for report in told),
+        larger_crops=sum(report.get("larger_crops", 0) for report in told),  # older runs did not count them
     )
-
-
-def _reports(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(path.glob("report-*.json"))]

@@ -19,20 +19,19 @@ from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
 from autolabel.manifest import Manifest
 from autolabel.merge import State
-from autolabel.poses import Origin, Poses, Sample, Visibility, pose_id
+from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.progress import Task
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
+from pipelines.boxes import boxes_of_detector, boxes_of_file, detected, signed, usable, whole_image
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from model.config import ViTPoseConfig
+    from model.detect import Detector
     from model.predict import Predictor
     from model.prediction import Prediction
-
-WHOLE_IMAGE = "whole-image"
-"""What made the box of an image that nobody gave boxes for."""
 
 OTHER_SIZE = "other size"
 """Reason to set an image aside that :class:`autolabel.images.Reason` does not have."""
@@ -53,6 +52,8 @@ class Job:
         predictor: The network.
         by: What its poses are signed with.
         quality: Digest of its quality head; empty without one.
+        detector: Finds the people in every image, instead of the manifest's boxes; None where boxes are given.
+        detector_batch: Images that it looks at together.
     """
 
     manifest: Manifest
@@ -61,6 +62,8 @@ class Job:
     predictor: "Predictor"
     by: str
     quality: str = ""
+    detector: "Detector | None" = None
+    detector_batch: int = 8
 
     @property
     def skeleton(self) -> Skeleton:
@@ -70,7 +73,7 @@ class Job:
     @property
     def whole_images(self) -> bool:
         """Whether nobody gave boxes."""
-        return self.boxes is None and not self.manifest.counts["poses"]
+        return self.boxes is None and self.detector is None and not self.manifest.counts["poses"]
 
 
 @dataclass
@@ -102,14 +105,15 @@ def predict_part(
         SkeletonError: The samples' labels have another skeleton than the network.
     """
     report = PartReport()
-    boxed = [_boxed(job, sample) for sample in samples]
-    report.unboxed = sum(not _usable(sample.poses).any() for sample in boxed)
+    boxed = [sample.with_poses(_people(job, sample)) for sample in samples]
     readable = np.ones(len(boxed), bool)
-    answers = list(job.predictor.predict(_images(job, boxed, readable, report, task)))
+    images = _images(job, boxed, readable, report, task)
+    answers = list(job.predictor.predict(images))  # where there is a detector, this boxes the people too
+    report.unboxed = sum(not usable(sample.poses).any() for sample, read in zip(boxed, readable, strict=True) if read)
     report.larger_crops = sum(int(answer.again.sum()) for answer in answers)
     poses = Poses.concat([Poses.empty(job.skeleton.num_keypoints), *(sample.poses for sample in boxed)])
     owner = np.repeat(np.arange(len(boxed)), [len(sample.poses) for sample in boxed])
-    poses, features = _scattered(job, poses, np.flatnonzero(_usable(poses) & readable[owner]), answers)
+    poses, features = _scattered(job, poses, np.flatnonzero(usable(poses) & readable[owner]), answers)
     kept = np.flatnonzero(_unsuppressed(job, poses, owner))
     report.suppressed = len(poses) - len(kept)
     bounds = np.searchsorted(owner[kept], np.arange(len(boxed) + 1)).tolist()
@@ -118,23 +122,16 @@ def predict_part(
     return done, {name: array[kept] for name, array in features.items()}, report
 
 
-def _boxed(job: Job, sample: Sample) -> Sample:
-    """The sample with the boxes to predict, as poses of the network's skeleton."""
+def _people(job: Job, sample: Sample) -> Poses:
+    """The boxes to predict, as poses of the network's skeleton; none yet where a detector is to find them."""
     k = job.skeleton.num_keypoints
+    if job.detector is not None:
+        return Poses.empty(k)
     if job.whole_images:
-        box = [0.0, 0.0, *map(float, sample.size)]
-        name = pose_id(sample.id, sample.path, box, WHOLE_IMAGE, 0)
-        return sample.with_poses(Poses.create(k, id=[name], box=[box], attributes=[{"box_source": WHOLE_IMAGE}]))
+        return whole_image(k, sample)
     if job.boxes is None:
-        return sample.with_poses(_in_skeleton(sample.poses, job))
-    found = job.boxes.get((sample.root, sample.path))
-    if found is None:
-        return sample.with_poses(Poses.empty(k))
-    ids = [
-        pose_id(sample.id, sample.path, box, job.boxes_source, record)
-        for box, record in zip(found.box, found.record, strict=True)
-    ]
-    return sample.with_poses(Poses.create(k, id=ids, box=found.box, box_score=found.score))
+        return _in_skeleton(sample.poses, job)
+    return boxes_of_file(k, sample, job.boxes.get((sample.root, sample.path)), job.boxes_source)
 
 
 def _in_skeleton(poses: Poses, job: Job) -> Poses:
@@ -160,28 +157,59 @@ def _of_the_instance(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return {name: value for name, value in attributes.items() if name not in _OF_THE_KEYPOINTS}
 
 
-def _usable(poses: Poses) -> NDArray[np.bool_]:
-    """(N,) poses that hold one person in a box."""
-    return ~poses.crowd & np.isfinite(poses.box).all(axis=1)
-
-
 def _images(
-    job: Job, samples: Sequence[Sample], readable: NDArray[np.bool_], report: PartReport, task: Task
+    job: Job, boxed: list[Sample], readable: NDArray[np.bool_], report: PartReport, task: Task
 ) -> "Iterator[tuple[Tensor, NDArray[np.float64]]]":
-    """Decoded images with their boxes, in order; marks what could not be read in ``readable`` and reports it."""
+    """Decoded images with their boxes, in order; each is decoded once, whoever looks at it.
+
+    Marks what could not be read in ``readable`` and reports it; puts the people whom a detector found into ``boxed``.
+    """
+    if job.detector is None:
+        boxes = [sample.poses.box[usable(sample.poses)] for sample in boxed]
+        wanted = [i for i in range(len(boxed)) if len(boxes[i])]
+        task.advance(len(boxed) - len(wanted))
+        for i, image in read_images(job.manifest, boxed, wanted, readable, report.quarantined, task):
+            yield image, boxes[i]
+        return
+    by, k = signed(job.detector), job.skeleton.num_keypoints
+    images = read_images(job.manifest, boxed, range(len(boxed)), readable, report.quarantined, task)
+    for i, image, found in detected(job.detector, images, job.detector_batch):
+        boxed[i] = boxed[i].with_poses(boxes_of_detector(k, boxed[i], found, by))
+        if len(found.box):
+            yield image, found.box
+
+
+def read_images(
+    manifest: Manifest,
+    samples: Sequence[Sample],
+    wanted: Sequence[int],
+    readable: NDArray[np.bool_],
+    quarantined: list[dict[str, str]],
+    task: Task,
+) -> "Iterator[tuple[int, Tensor]]":
+    """Images of samples, decoded by threads ahead of their use.
+
+    Args:
+        manifest: Knows where they are.
+        samples: N of them.
+        wanted: Which, ascending.
+        readable: (N,) where it becomes False for an image that cannot be read.
+        quarantined: Where such an image is told, with the reason.
+        task: Told of every image.
+
+    Yields:
+        The number of a sample and its image, (3, H, W) uint8.
+    """
     import torch
 
     to_tensor: Callable[[NDArray[np.uint8]], Tensor] = cast("Any", torch).from_numpy  # untyped in torch
-    boxes = [sample.poses.box[_usable(sample.poses)] for sample in samples]
-    wanted = [i for i in range(len(samples)) if len(boxes[i])]
-    task.advance(len(samples) - len(wanted))
-    for i, image in decoded_ahead(job.manifest, samples, wanted):
+    for i, image in decoded_ahead(manifest, samples, wanted):
         task.advance()
         if isinstance(image, ImageError):
             readable[i] = False
-            report.quarantined.append({"path": samples[i].path, "reason": image.reason, "detail": image.message})
+            quarantined.append({"path": samples[i].path, "reason": image.reason, "detail": image.message})
         else:
-            yield to_tensor(image).permute(2, 0, 1), boxes[i]
+            yield i, to_tensor(image).permute(2, 0, 1)
 
 
 def decoded_ahead(

@@ -19,7 +19,7 @@ from autolabel.skeleton import Skeleton
 from model.checkpoint import model_digest
 from pipelines.cascade import STEPS, CascadeResult, cascade
 from pipelines.console import to_json
-from pipelines.predict import QUARANTINE
+from pipelines.parts import QUARANTINE
 from pipelines.score import CALIBRATOR, score
 from tests.doubles import Recorder, Stopped
 from tests.pipelines.cascaded import IMAGES, PEOPLE, CascadeCase, all_poses, feature, network

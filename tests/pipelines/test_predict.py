@@ -27,8 +27,10 @@ from model.predict import Predictor
 from model.starter import PEOPLE as STARTER
 from model.starter import save_starter
 from model.vitpose import build_vitpose
+from pipelines.boxes import boxes_of_images
 from pipelines.console import to_json
-from pipelines.predict import QUARANTINE, boxes_of_images, default_out, predict
+from pipelines.parts import QUARANTINE
+from pipelines.predict import default_out, predict
 from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
