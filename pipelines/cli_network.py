@@ -118,6 +118,13 @@ def predict(
             help="A Hugging Face object detector that finds the people first, in the same decoded images.",
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="NAME", help="local, or ray: parts on the machines of a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="A", help="Of a Ray cluster that runs already. Default: one of the job's own, here."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
     flip_test: Annotated[
@@ -161,6 +168,8 @@ def predict(
             boxes=boxes,
             boxes_images=boxes_images,
             detector=detector,
+            engine=engine,
+            ray_address=ray_address,
             device=device,
             precision=precision,
             flip_test=flip_test,

@@ -5,20 +5,21 @@ stopped and gives the same manifest. Threads decode the next images while the ne
 read is set aside in ``quarantine.jsonl`` with its reason; its poses stay, without keypoints.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from autolabel.errors import InputError
-from autolabel.formats.coco_boxes import read_boxes
+from autolabel.errors import ConfigError
 from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent
 from autolabel.prediction_record import Predicted
-from autolabel.progress import SILENT, Progress, Task
-from autolabel.run import Run, RunState, file_digest
-from pipelines.boxes import boxes_of_images
-from pipelines.parts import Part, reports, told_of_quarantine, write_parts
-from pipelines.predict_part import Job, predict_part
+from autolabel.progress import SILENT, Progress
+from autolabel.run import Run, RunState
+from pipelines.parts import Engine, reports, told_of_quarantine, write_parts
+from pipelines.predict_job import Question, local_engine, make_job, named, worker
+from pipelines.predict_part import Job
+from pipelines.shards import Cluster, map_parts
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def predict(
     boxes: str | Path | None = None,
     boxes_images: str | Path | None = None,
     detector: str | Path | None = None,
+    engine: str = "local",
+    ray_address: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     flip_test: bool = False,
@@ -89,6 +92,9 @@ def predict(
         boxes_images: With COCO results, the COCO file that names the images.
         detector: An object detector, by folder or hub id, that finds the people of every image first: each image is
             decoded once for both. ``detect`` offers more choices.
+        engine: ``local``, or ``ray`` for a cluster, whose machines see manifest, images and weights under the same
+            paths as this one. Poses are the same but for the last bits of a float.
+        ray_address: Of a Ray cluster that runs already; by default one is started on this machine for the job.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
@@ -109,65 +115,31 @@ def predict(
             with the package.
         ExistsError: ``out`` holds another result.
     """
-    from model.checkpoint import load_model, model_digest
-    from model.detect import BATCH_SIZE as DETECTOR_BATCH
-    from model.detect import Detector
-    from model.predict import Predictor
-    from model.quality import load_quality, quality_digest
-    from model.starter import starter
-
-    # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
-    model = load_model(starter() if weights is None else weights, dataset=dataset)
-    head = None if quality is None else load_quality(quality, model)
-    predictor = Predictor(
-        model,
+    question = Question(
+        weights=weights,
+        dataset=dataset,
+        boxes=boxes,
+        boxes_images=boxes_images,
+        detector=detector,
         device=device,
         precision=precision,
         flip_test=flip_test,
         larger_crop=larger_crop,
         jitter=jitter,
+        quality=quality,
         batch_size=batch_size,
-        quality=head,
     )
-    finder = None if detector is None else Detector.load(detector, device=device)
+    # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
+    networks = question.loaded()
     out = default_out(source) if out is None else Path(out)
-    given = read_boxes(boxes, boxes_images) if boxes is not None else None
     manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
-    if finder is not None and (boxes is not None or manifest.counts["poses"]):
-        raise InputError(
-            "has boxes already" if boxes is None else "and --detector both give boxes",
-            subject=str(manifest.path if boxes is None else "--boxes"),
-            remedy="Leave --detector out, or predict a manifest that `autolabel scan` made.",
-        )
-    config = {"dataset": dataset, "flip_test": flip_test, "precision": precision, "batch_size": batch_size}
-    if predictor.larger_crop:  # left out otherwise, so that what networks without a head were asked keeps its name
-        config["larger_crop"] = True
-    if jitter:  # likewise
-        config["jitter"] = True
-    inputs = {"manifest": manifest.digest, "weights": model_digest(model)}
-    if head is not None:
-        inputs["quality"] = quality_digest(head)
-    if finder is not None:
-        inputs["detector"] = finder.digest
-        config |= {"detector": asdict(finder.choice), "detector_batch": DETECTOR_BATCH}
-    for role, path in (("boxes", boxes), ("boxes_images", boxes_images)):
-        if path is not None:
-            inputs[role] = file_digest(path)
-    job = Job(
-        manifest=manifest,
-        boxes=boxes_of_images(manifest, given, str(boxes)) if given is not None else None,
-        boxes_source=Path(boxes).name if boxes is not None else "",
-        predictor=predictor,
-        by=inputs["weights"][:12],
-        quality=inputs.get("quality", ""),
-        detector=finder,
-        detector_batch=DETECTOR_BATCH,
-    )
+    job = make_job(question, networks, manifest)
+    work = _engine(engine, ray_address, question, job)
+    config, inputs = named(question, job, networks)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
         if run.state is not RunState.DONE:
-            run.log(f"{predictor.device.type}, {predictor.precision}")
-            _work(job, run, inputs, progress)
+            _work(job, run, inputs, work, progress)
         result = _result(run.path, job.whole_images)
     told_of_quarantine(result.manifest.path, result.quarantined, progress)
     if result.unboxed:
@@ -204,7 +176,26 @@ def open_source(
     return scan(source, out=beside, part_size=part_size, overwrite=overwrite, progress=progress).manifest
 
 
-def _work(job: Job, run: Run, inputs: Mapping[str, str], progress: Progress) -> None:
+def _engine(engine: str, ray_address: str | None, question: Question, job: Job) -> Engine:
+    """What works through the parts.
+
+    Raises:
+        ConfigError: There is no such engine, Ray is not installed, or an address is given without it.
+    """
+    if engine == "local" and ray_address is None:
+        return local_engine(job)
+    if engine != "ray":
+        raise ConfigError(
+            f"unknown engine {engine!r}" if engine != "local" else "has no address",
+            subject="--engine" if engine != "local" else "--engine local",
+            remedy="Use local or ray.",
+        )
+    gpu = None if question.device == "auto" else question.device != "cpu"
+    make = partial(worker, question.absolute(), job.manifest.path.resolve())
+    return map_parts(make, Cluster(ray_address or "", gpu))
+
+
+def _work(job: Job, run: Run, inputs: Mapping[str, str], engine: Engine, progress: Progress) -> None:
     """Predict the parts that are not there yet, and commit."""
     writer = ManifestWriter(
         run.path,
@@ -219,20 +210,18 @@ def _work(job: Job, run: Run, inputs: Mapping[str, str], progress: Progress) -> 
             "WARNING: images without boxes are taken as one person each. Where an image holds more people, "
             "or a small one, its pose is wrong: give --detector or --boxes, or run `autolabel detect` first."
         )
-
-    def local(numbers: Sequence[int], task: Task) -> Iterator[tuple[int, Part]]:
-        for i in numbers:
-            samples, features, report = predict_part(job, job.manifest.part(i), task)
-            yield i, Part(samples, features, asdict(report))
-
-    write_parts(run, job.manifest, writer, local, name="predict", progress=progress)
-    _record(job).write(run.path)
+    write_parts(run, job.manifest, writer, engine, name="predict", progress=progress)
+    _record(job, reports(run.path)).write(run.path)
     writer.commit()
 
 
-def _record(job: Job) -> Predicted:
-    """How its poses are predicted."""
+def _record(job: Job, told: Sequence[Mapping[str, Any]]) -> Predicted:
+    """How its poses are predicted; what computed is what its parts' reports tell."""
     predictor = job.predictor
+
+    def computed(name: str, usual: str) -> str:
+        return ", ".join(sorted({str(report[name]) for report in told if name in report})) or usual
+
     return Predicted(
         model=job.by,
         flip_test=predictor.flip_test,
@@ -240,8 +229,8 @@ def _record(job: Job) -> Predicted:
         jitter=predictor.jitter,
         quality=job.quality,
         input_size=predictor.model.input_size,
-        precision=predictor.precision,
-        device=predictor.device.type,
+        precision=computed("precision", predictor.precision),
+        device=computed("device", predictor.device.type),
         boxes=_who_boxed(job),
     )
 
