@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.ahead import ahead
+from model.backends import pick_backend
 from model.crop import Regions, crop, crop_matrices, regions_from_boxes
 from model.device import pick_device, pick_precision
 from model.heads import QualityHead
@@ -36,7 +37,7 @@ from model.prediction import (
     concatenated,
     nothing,
 )
-from model.reading import Reader, Reading, framing
+from model.reading import Reader, Reading, framing, reader
 from model.vitpose import ViTPose
 from model.whole_box import (
     Surroundings,
@@ -109,16 +110,15 @@ class Predictor:
         model: From ``load_model``; of several heads the first one answers.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        backend: ``auto``, ``torch`` or ``openvino``.
         flip_test: Also predict the mirrored crop and average the heatmaps, and the probabilities.
-        larger_crop: Look again at people whose crop seems to cut a keypoint off that is inside the image, and at those
-            whom the image seems to cut. Only a network with a presence head, or a whole-box head, can tell.
+        larger_crop: Look again at people whom their crop, or the image, seems to cut; presence or whole-box heads tell.
         jitter: Look again, in slightly other crops, at people of whom the network is half sure.
         batch_size: Crops a batch.
-        quality: The network's quality head (:func:`model.quality.load_quality`), which judges every place on the crop
-            that it was found in, and the pose on its first.
+        quality: The network's quality head, which judges places on the crops they were found in, poses on the first.
 
     Raises:
-        ConfigError: The device is not there, or cannot compute in the precision.
+        ConfigError: The device or backend is not there, or cannot compute in the precision.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Predictor:
         *,
         device: str = "auto",
         precision: str = "auto",
+        backend: str = "auto",
         flip_test: bool = False,
         larger_crop: bool = True,
         jitter: bool = False,
@@ -141,9 +142,8 @@ class Predictor:
         self.whole_box = larger_crop and model.config.whole_box
         self.jitter = jitter
         self.batch_size = batch_size
-        flip = torch.tensor(model.skeleton.flip, device=self.device)
-        head = None if quality is None else quality.to(self.device).eval()
-        self._reader = Reader(self.model, flip, self.device, self.precision, flip_test, batch_size, quality=head)
+        self.backend = pick_backend(backend, self.model, self.device)
+        self._reader = reader(model, self.device, self.precision, self.backend, flip_test, batch_size, quality=quality)
 
     @property
     def _looks(self) -> int:

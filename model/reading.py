@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autolabel.similarity import MASK_SHARE, keypoint_similarity
+from model.backends import TYPES, Backend, Forward, forward_of
 from model.crop import Regions, back_project, normalise
 from model.heads import QualityHead
 from model.heatmap import decode, extent, flip_back
@@ -28,8 +29,6 @@ from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, QUALITY_FEA
 from model.quality import Quality, fractions, judge, person_size
 from model.vitpose import ViTPose
 from model.whole_box import MIRRORED, image_edges, touches
-
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ class Reader:
 
     Attributes:
         model: The network; of several heads the first one answers.
+        forward: What computes its answers, for ``batch_size`` crops at a time, with a flip test twice as many.
         flip: (K,) int64 on its device, the keypoint that each keypoint becomes in a mirror.
         device: Where it is.
         precision: ``fp32``, ``bf16`` or ``fp16``.
@@ -77,6 +77,7 @@ class Reader:
     """
 
     model: ViTPose
+    forward: Forward
     flip: Tensor
     device: torch.device
     precision: str
@@ -131,7 +132,7 @@ class Reader:
     @torch.inference_mode()
     def encode(self, crops: Tensor) -> Tensor:
         """(n, D, Hp, Wp) the encoder's features of crops (n, 3, H, W) uint8, n at most a batch."""
-        with self._autocast():
+        with torch.autocast(self.device.type, TYPES[self.precision], enabled=self.precision != "fp32"):
             return self.model.forward_features(self._filled(crops))[: len(crops)]
 
     def _filled(self, crops: Tensor) -> Tensor:
@@ -140,14 +141,9 @@ class Reader:
         filled[: len(crops)] = crops
         return normalise(filled)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, _TYPES[self.precision], enabled=self.precision != "fp32")
-
     def _forward(self, images: Tensor) -> tuple[Tensor, _Answers]:
         """The encoder's features of normalised images (B, 3, H, W), and what the heads say; NaN where one lacks."""
-        with self._autocast():
-            features = self.model.forward_features(images)
-            maps, logits, told = self.model.forward_heads(features)
+        features, maps, logits, told = self.forward(images)
         maps = maps.float()
         count, keypoints = maps.shape[:2]
         chances = maps.new_full((count, keypoints, 2), torch.nan) if logits is None else logits.float().sigmoid()
@@ -200,6 +196,23 @@ class Reader:
             cells.cpu().double(), regions, heatmap_size=self.model.heatmap_size, codec=self.model.config.codec
         )
         return xy.numpy().astype(np.float32)
+
+
+def reader(
+    model: ViTPose,
+    device: torch.device,
+    precision: str,
+    backend: Backend,
+    flip_test: bool,
+    batch_size: int,
+    *,
+    quality: QualityHead | None = None,
+) -> Reader:
+    """A reader of a network, and of its quality head; arguments as of :class:`Reader`."""
+    flip = torch.tensor(model.skeleton.flip, device=device)
+    forward = forward_of(backend, model, device, precision, batch_size * (2 if flip_test else 1))
+    head = None if quality is None else quality.to(device).eval()
+    return Reader(model, forward, flip, device, precision, flip_test, batch_size, quality=head)
 
 
 def framing(

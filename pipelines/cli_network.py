@@ -127,6 +127,9 @@ def predict(
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, torch or openvino; auto takes what is faster on this machine.")
+    ] = "auto",
     flip_test: Annotated[
         bool, typer.Option("--flip-test", help="Predict the mirrored image too: better, and half as fast.")
     ] = False,
@@ -172,6 +175,7 @@ def predict(
             ray_address=ray_address,
             device=device,
             precision=precision,
+            backend=backend,
             flip_test=flip_test,
             larger_crop=larger_crop,
             jitter=jitter,

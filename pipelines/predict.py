@@ -70,6 +70,7 @@ def predict(
     ray_address: str | None = None,
     device: str = "auto",
     precision: str = "auto",
+    backend: str = "auto",
     flip_test: bool = False,
     larger_crop: bool = True,
     jitter: bool = False,
@@ -97,6 +98,7 @@ def predict(
         ray_address: Of a Ray cluster that runs already; by default one is started on this machine for the job.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        backend: What computes: ``torch``, ``openvino``, or with ``auto`` what is faster here.
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
         larger_crop: Look again, in a larger crop, at people of whom a keypoint seems to lie outside the crop but inside
             the image. Only a network with a presence head, or a whole-box head, can tell.
@@ -123,6 +125,7 @@ def predict(
         detector=detector,
         device=device,
         precision=precision,
+        backend=backend,
         flip_test=flip_test,
         larger_crop=larger_crop,
         jitter=jitter,
@@ -230,6 +233,7 @@ def _record(job: Job, told: Sequence[Mapping[str, Any]]) -> Predicted:
         quality=job.quality,
         input_size=predictor.model.input_size,
         precision=computed("precision", predictor.precision),
+        backend=computed("backend", predictor.backend),
         device=computed("device", predictor.device.type),
         boxes=_who_boxed(job),
     )

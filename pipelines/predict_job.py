@@ -35,6 +35,7 @@ class Question:
     detector: Source | None = None
     device: str = "auto"
     precision: str = "auto"
+    backend: str = "auto"
     flip_test: bool = False
     larger_crop: bool = True
     jitter: bool = False
@@ -64,6 +65,7 @@ class Question:
             model,
             device=self.device,
             precision=self.precision,
+            backend=self.backend,
             flip_test=self.flip_test,
             larger_crop=self.larger_crop,
             jitter=self.jitter,
@@ -124,20 +126,21 @@ def make_job(question: Question, networks: Networks, manifest: Manifest) -> Job:
 
 def named(question: Question, job: Job, networks: Networks) -> tuple[dict[str, Any], dict[str, str]]:
     """What names a run: what was asked, and the digests of what it is asked about."""
-    asked = question
     config: dict[str, Any] = {
-        "dataset": asked.dataset,
-        "flip_test": asked.flip_test,
-        "precision": asked.precision,
-        "batch_size": asked.batch_size,
+        "dataset": question.dataset,
+        "flip_test": question.flip_test,
+        "precision": question.precision,
+        "batch_size": question.batch_size,
     }
     if job.predictor.larger_crop:  # left out otherwise, so that what networks without a head were asked keeps its name
         config["larger_crop"] = True
-    if asked.jitter:  # likewise
+    if question.jitter:  # likewise
         config["jitter"] = True
     if job.detector is not None:  # likewise
         config |= {"detector": asdict(job.detector.choice), "detector_batch": job.detector_batch}
-    files = {"boxes": asked.boxes, "boxes_images": asked.boxes_images}
+    if question.backend != "auto":  # likewise
+        config["backend"] = question.backend
+    files = {"boxes": question.boxes, "boxes_images": question.boxes_images}
     inputs = {"manifest": job.manifest.digest, **networks.digests}
     return config, inputs | {role: file_digest(path) for role, path in files.items() if path is not None}
 
@@ -156,7 +159,14 @@ def answered(job: Job, i: int, task: Task) -> Part:
     samples, features, report = predict_part(job, job.manifest.part(i), task)
     predictor = job.predictor
     return Part(
-        samples, features, {**asdict(report), "device": predictor.device.type, "precision": predictor.precision}
+        samples,
+        features,
+        {
+            **asdict(report),
+            "device": predictor.device.type,
+            "precision": predictor.precision,
+            "backend": predictor.backend,
+        },
     )
 
 

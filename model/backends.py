@@ -1,0 +1,153 @@
+"""What computes a network's answers: PyTorch everywhere, OpenVINO on CPUs where it is installed and faster.
+
+A backend takes normalised crops of one fixed shape and gives the encoder's features and what the heads say of them.
+OpenVINO takes a network apart and puts it together anew for the processor, in seconds, and is then about one and a half
+times as fast as PyTorch in the same precision (``docs/performance.md``). For a small network those seconds are not
+worth it.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from autolabel.errors import ConfigError
+from model.cost import cost
+from model.vitpose import ViTPose
+
+Backend = Literal["torch", "openvino"]
+
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+WORTHWHILE = 0.5e9
+"""Multiply-accumulates a crop from which on OpenVINO is chosen by itself: a tenth of a ViTPose-S's at 256x192."""
+
+
+class Answered(NamedTuple):
+    """What a network says of B crops.
+
+    Attributes:
+        features: (B, D, Hp, Wp) of the encoder.
+        maps: (B, K, h, w).
+        presence: (B, K, 2) logits, None without that head.
+        reach: (B, 4) of the whole-box head, None without it.
+    """
+
+    features: Tensor
+    maps: Tensor
+    presence: Tensor | None
+    reach: Tensor | None
+
+
+Forward = Callable[[Tensor], Answered]
+"""From normalised crops (B, 3, H, W) float32, always the same B."""
+
+
+def pick_backend(backend: str, model: ViTPose, device: torch.device) -> Backend:
+    """The named backend, or with ``auto`` OpenVINO where it is installed, on a CPU, for a network that is large enough.
+
+    Raises:
+        ConfigError: There is no such backend, it is not installed, or it is for CPUs alone.
+    """
+    if backend not in ("auto", "torch", "openvino"):
+        raise ConfigError(f"unknown backend {backend!r}", subject="--backend", remedy="Use auto, torch or openvino.")
+    if backend == "torch" or (backend == "auto" and device.type != "cpu"):
+        return "torch"
+    if device.type != "cpu":
+        raise ConfigError("computes on CPUs alone", subject="--backend openvino", remedy="Use auto or torch.")
+    there = _openvino() is not None
+    if backend == "openvino" and not there:
+        raise ConfigError(
+            "is not installed", subject="--backend openvino", remedy="pip install 'skeleton-autolabel[openvino]'"
+        )
+    large = cost(model.config, model.skeleton.num_keypoints).macs >= WORTHWHILE
+    return "openvino" if there and (large or backend == "openvino") else "torch"
+
+
+def forward_of(backend: Backend, model: ViTPose, device: torch.device, precision: str, batch: int) -> Forward:
+    """A network ready to answer.
+
+    Args:
+        backend: From :func:`pick_backend`.
+        model: In evaluation mode, on the device.
+        device: Where it computes.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        batch: B, how many crops it is always given.
+    """
+    if backend == "openvino":
+        return _OnOpenVINO(model, precision, batch)
+    return lambda images: in_torch(model, images, device, precision)
+
+
+def in_torch(model: ViTPose, images: Tensor, device: torch.device, precision: str) -> Answered:
+    """The answers of PyTorch itself."""
+    with torch.autocast(device.type, TYPES[precision], enabled=precision != "fp32"):
+        features = model.forward_features(images)
+        return Answered(features, *model.forward_heads(features))
+
+
+class _Flat(nn.Module):
+    """A network whose answers are a plain tuple, without those of heads that it lacks."""
+
+    def __init__(self, model: ViTPose) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        features = self.model.forward_features(images)
+        return tuple(answer for answer in (features, *self.model.forward_heads(features)) if answer is not None)
+
+
+class _OnOpenVINO:
+    """A network that OpenVINO computes, on as many threads as PyTorch has."""
+
+    def __init__(self, model: ViTPose, precision: str, batch: int) -> None:
+        library = _openvino()
+        properties = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        compiled = library.Core().compile_model(openvino_model(model, batch), "CPU", properties)
+        self._request = compiled.create_infer_request()
+        self._heads = (model.config.presence, model.config.whole_box)
+
+    def __call__(self, images: Tensor) -> Answered:
+        self._request.infer([images.contiguous().numpy()], share_inputs=True)
+        given = (torch.from_numpy(output.data.copy()) for output in self._request.output_tensors)
+        features, maps = next(given), next(given)
+        presence, reach = (next(given) if has else None for has in self._heads)
+        return Answered(features, maps, presence, reach)
+
+
+def openvino_model(model: ViTPose, batch: int) -> Any:
+    """The network as OpenVINO has it, for ``batch`` crops at a time; its outputs are those of :class:`Answered`.
+
+    The library's own ``convert_model`` would report to its maker that it was called.
+    """
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    example = torch.zeros(batch, 3, *model.input_size)
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that become constants, as they are meant to
+        decoder = TorchScriptPythonDecoder(_Flat(model).eval(), example_input=example)
+    frontend = FrontEndManager().load_by_framework(framework="pytorch")
+    converted = frontend.convert(frontend.load(decoder))
+    converted.reshape({converted.inputs[0]: list(example.shape)})
+    names = ["features", "maps", *(name for name in ("presence", "whole_box") if getattr(model.config, name))]
+    for output, name in zip(converted.outputs, names, strict=True):
+        output.get_tensor().set_names({name})
+    converted.inputs[0].get_tensor().set_names({"images"})
+    return converted
+
+
+def _openvino() -> Any:
+    """The library, None where it is not installed."""
+    try:
+        import openvino
+    except ImportError:
+        return None
+    return openvino
