@@ -57,7 +57,7 @@ def pick_backend(backend: str, model: ViTPose, device: torch.device) -> Backend:
         return "torch"
     if device.type != "cpu":
         raise ConfigError("computes on CPUs alone", subject="--backend openvino", remedy="Use auto or torch.")
-    there = _openvino() is not None
+    there = openvino_library() is not None
     if backend == "openvino" and not there:
         raise ConfigError(
             "is not installed", subject="--backend openvino", remedy="pip install 'skeleton-autolabel[openvino]'"
@@ -88,7 +88,7 @@ def in_torch(model: ViTPose, images: Tensor, device: torch.device, precision: st
         return Answered(features, *model.forward_heads(features))
 
 
-class _Flat(nn.Module):
+class Flat(nn.Module):
     """A network whose answers are a plain tuple, without those of heads that it lacks."""
 
     def __init__(self, model: ViTPose) -> None:
@@ -96,6 +96,7 @@ class _Flat(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """What there is of :class:`Answered`."""
         features = self.model.forward_features(images)
         return tuple(answer for answer in (features, *self.model.forward_heads(features)) if answer is not None)
 
@@ -104,7 +105,7 @@ class _OnOpenVINO:
     """A network that OpenVINO computes, on as many threads as PyTorch has."""
 
     def __init__(self, model: ViTPose, precision: str, batch: int) -> None:
-        library = _openvino()
+        library = openvino_library()
         properties = {
             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -133,18 +134,23 @@ def openvino_model(model: ViTPose, batch: int) -> Any:
     example = torch.zeros(batch, 3, *model.input_size)
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that become constants, as they are meant to
-        decoder = TorchScriptPythonDecoder(_Flat(model).eval(), example_input=example)
+        decoder = TorchScriptPythonDecoder(Flat(model).eval(), example_input=example)
     frontend = FrontEndManager().load_by_framework(framework="pytorch")
     converted = frontend.convert(frontend.load(decoder))
     converted.reshape({converted.inputs[0]: list(example.shape)})
-    names = ["features", "maps", *(name for name in ("presence", "whole_box") if getattr(model.config, name))]
-    for output, name in zip(converted.outputs, names, strict=True):
+    for output, name in zip(converted.outputs, output_names(model), strict=True):
         output.get_tensor().set_names({name})
     converted.inputs[0].get_tensor().set_names({"images"})
     return converted
 
 
-def _openvino() -> Any:
+def output_names(model: ViTPose) -> list[str]:
+    """Names of what :class:`Flat` gives, as of the fields of :class:`Answered`."""
+    heads = {"presence": model.config.presence, "reach": model.config.whole_box}
+    return ["features", "maps", *(name for name, there in heads.items() if there)]
+
+
+def openvino_library() -> Any:
     """The library, None where it is not installed."""
     try:
         import openvino

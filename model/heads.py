@@ -226,7 +226,7 @@ def attended(features: Tensor, queries: Tensor, keys: nn.Linear, values: nn.Line
     with torch.autocast(_device_type(features), enabled=False):
         tokens = features.to(queries.dtype).flatten(2).transpose(1, 2)  # (B,N,D)
         split = (part(tokens).unflatten(2, (len(queries), -1)).transpose(1, 2) for part in (keys, values))
-        found = F.scaled_dot_product_attention(queries.expand(len(tokens), -1, -1, -1), *split)
+        found = F.scaled_dot_product_attention(queries.expand(tokens.shape[0], -1, -1, -1), *split)
         return found.transpose(1, 2).flatten(2)
 
 

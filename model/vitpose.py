@@ -232,7 +232,7 @@ class ViTPose(nn.Module):
         # token, and fine-tuning made it non-zero, so it must not be dropped.
         tokens = self.patch_embed(images) + self.pos_embed[:, 1:] + self.pos_embed[:, :1]
         if self.knowledge is not None:  # it has no place in the crop, and so no position
-            tokens = torch.cat([tokens, self.knowledge.expand(len(tokens), -1, -1)], dim=1)
+            tokens = torch.cat([tokens, self.knowledge.expand(tokens.shape[0], -1, -1)], dim=1)
         for block in self.blocks:
             if self.checkpoint_activations and self.training and torch.is_grad_enabled():
                 tokens = checkpoint(self._block, block, tokens, dataset, use_reentrant=False)

@@ -10,7 +10,7 @@ from pipelines.cli_options import Json, Overwrite, example
 from pipelines.console import run_job
 
 app = typer.Typer(
-    name="weights", no_args_is_help=True, rich_markup_mode=None, help="Released weights: list, convert, verify."
+    name="weights", no_args_is_help=True, rich_markup_mode=None, help="Released weights: list, convert, export, verify."
 )
 
 WeightsArgument = Annotated[
@@ -78,6 +78,39 @@ def weights_convert(
             input_size=input_size,
             to=to,
             merge=merge,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command(
+    "export",
+    epilog=example(
+        "autolabel weights export checkpoint --out onnx",
+        "autolabel weights export checkpoint --to openvino --batch-size 32 --out openvino",
+    ),
+)
+def weights_export(
+    weights: WeightsArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="onnx or openvino.")] = "onnx",
+    dataset: Dataset = None,
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Crops at a time, of OpenVINO's.")] = 1,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Write a network for ONNX Runtime or OpenVINO; its answers there are compared with those here."""
+    from pipelines.weights import weights_export as run
+
+    run_job(
+        lambda progress: run(
+            weights,
+            out=out,
+            to=to,
+            dataset=dataset,
+            batch_size=batch_size,
             overwrite=overwrite,
             progress=progress,
         ),

@@ -100,7 +100,7 @@ def test_small_networks_and_machines_without_it_stay_with_torch(monkeypatch: pyt
     assert pick_backend("auto", large, CPU) == "openvino"
     assert pick_backend("torch", large, CPU) == "torch"
     assert pick_backend("auto", large, torch.device("cuda")) == "torch"
-    monkeypatch.setattr(backends, "_openvino", lambda: None)
+    monkeypatch.setattr(backends, "openvino_library", lambda: None)
     assert pick_backend("auto", large, CPU) == "torch"
     with pytest.raises(ConfigError, match="is not installed"):
         pick_backend("openvino", large, CPU)
