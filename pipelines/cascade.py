@@ -31,7 +31,7 @@ from pipelines.cascade_networks import Boxes, Labeller, Manner
 from pipelines.cascade_poses import STAGE, doubted, require_choice, write_doubted, write_mixed
 from pipelines.lint import Linter
 from pipelines.parts import QUARANTINE
-from pipelines.predict import PredictResult, open_source
+from pipelines.predict import PredictResult, is_manifest, open_source
 from pipelines.predicted import predicted_how
 from pipelines.score import CALIBRATOR, Scorer, evidence_of, score, score_parts
 
@@ -158,11 +158,13 @@ def cascade(
     """
     require_choice(doubt, share)
     out, manner = Path(out), Manner(device, precision, flip_test, batch_size)
-    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
-    given: Boxes = "file" if boxes is not None else "manifest" if manifest.counts["poses"] else "whole-image"
+    boxed = is_manifest(source) and Manifest.open(source).counts["poses"] > 0
+    given: Boxes = "file" if boxes is not None else "manifest" if boxed else "whole-image"
     first = Labeller.read(student, student_calibrator, manner, boxes=given)
     second = Labeller.read(teacher, teacher_calibrator, manner, boxes=given, dataset=dataset)
     _require_pair(first, second, progress)
+    # Only now, because a folder of images is scanned.
+    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
     inputs = {"manifest": manifest.digest, STUDENT: first.digest, TEACHER: second.digest}
     inputs |= {role: file_digest(path) for role, path in _files(first, second, boxes, boxes_images).items()}
     config = {"doubt": doubt, "share": share, "part_size": part_size, **vars(manner)}

@@ -161,6 +161,11 @@ def default_out(source: str | Path) -> Path:
     return (place.parent if here.is_relative_to(place) else here) / name
 
 
+def is_manifest(source: str | Path) -> bool:
+    """Whether a source is a manifest, complete or not, and no folder of images."""
+    return (Path(source) / COMMIT).is_file() or any(Path(source).glob("samples-*.parquet"))
+
+
 def open_source(
     source: str | Path, out: Path, *, part_size: int = PART_SIZE, overwrite: bool = False, progress: Progress = SILENT
 ) -> Manifest:
@@ -170,8 +175,7 @@ def open_source(
         InputError: There are no images.
         ExistsError: Another scan stands beside ``out``.
     """
-    source = Path(source)
-    if (source / COMMIT).is_file() or any(source.glob("samples-*.parquet")):
+    if is_manifest(source):
         return Manifest.open(source)
     from pipelines.scan import scan
 
