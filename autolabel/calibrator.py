@@ -154,7 +154,7 @@ class Calibrator(Settings):
         differs = [
             f"{name.replace('_', ' ')} {said(mine)}, these {said(theirs)}"
             for name, mine in self.predicted
-            if name not in ("device", "backend") and mine != (theirs := getattr(predicted, name))
+            if name != "device" and mine != (theirs := getattr(predicted, name))
         ]
         if skeleton.fingerprint != self.skeleton:
             differs.insert(0, "another skeleton")

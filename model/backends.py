@@ -62,8 +62,12 @@ def pick_backend(backend: str, model: ViTPose, device: torch.device) -> Backend:
         raise ConfigError(
             "is not installed", subject="--backend openvino", remedy="pip install 'skeleton-autolabel[openvino]'"
         )
-    large = cost(model.config, model.skeleton.num_keypoints).macs >= WORTHWHILE
-    return "openvino" if there and (large or backend == "openvino") else "torch"
+    if backend == "openvino":
+        return "openvino"
+    # What others derive from the network may do what cannot be taken apart.
+    plain = type(model) is ViTPose
+    worthwhile = plain and cost(model.config, model.skeleton.num_keypoints).macs >= WORTHWHILE
+    return "openvino" if there and worthwhile else "torch"
 
 
 def forward_of(backend: Backend, model: ViTPose, device: torch.device, precision: str, batch: int) -> Forward:

@@ -137,6 +137,7 @@ class Labeller:
             boxes_images=boxes_images,
             device=manner.device,
             precision=precision,
+            backend="auto" if how is None else how.backend,
             flip_test=manner.flip_test if how is None else how.flip_test,
             larger_crop=how is None or how.larger_crop,
             jitter=how is not None and how.jitter,

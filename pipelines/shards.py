@@ -61,7 +61,9 @@ def map_parts(
             return
         with _connected(ray, cluster.address), _explained(ray):
             for row in _dataset(ray, make, numbers, cluster).iter_rows():
-                part = cast("Part", row["done"])
+                part = cast("Part | AutolabelError", row["done"])
+                if isinstance(part, AutolabelError):
+                    raise part
                 task.advance(len(part.samples))
                 yield int(row["part"]), part
 
@@ -104,12 +106,19 @@ class _Actor:
             self._wrong = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        if self._wrong is not None:
-            raise self._wrong
         (number,) = batch["part"].tolist()
         done = np.empty(1, object)
-        done[0] = self._work(number)
+        done[0] = self._answer(number)
         return {"part": batch["part"], "done": done}
+
+    def _answer(self, number: int) -> Part | AutolabelError:
+        """A part, or why there is none: of an error that is raised, Ray brings its text alone."""
+        if self._wrong is not None:
+            return self._wrong
+        try:
+            return self._work(number)
+        except AutolabelError as error:
+            return error
 
 
 def _library() -> Any:
@@ -161,22 +170,12 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _explained(ray: Any) -> Generator[None]:
-    """Errors of workers as our own."""
+    """What Ray says as an error of ours."""
     try:
         yield
     except ray.exceptions.RayError as error:
-        for cause in _causes(error):
-            if isinstance(cause, AutolabelError):
-                raise cause from error
         lines = str(error).strip().splitlines()
         raise WorkError(
             f"Ray gave up: {lines[-1] if lines else type(error).__name__}",
             remedy="The same command goes on with the parts that are left.",
         ) from error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    left: BaseException | None = error
-    while left is not None:
-        yield left
-        left = getattr(left, "cause", None) or left.__cause__

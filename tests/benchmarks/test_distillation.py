@@ -25,7 +25,7 @@ from benchmarks.distillation import (
     smoke,
 )
 from benchmarks.distillation_data import People
-from benchmarks.distillation_measures import Errors, bars, best_before, difference
+from benchmarks.distillation_measures import Errors, bars, best_before, difference, pairs
 from benchmarks.distillation_plan import (
     ABLATION_SEEDS,
     AUGMENTATION,
@@ -140,6 +140,15 @@ def test_a_difference_is_the_mean_over_kinds() -> None:
     assert difference([better], [better]).low == difference([better], [better]).high == 0
     both = difference([better, better], [worse, even(0.5, seed=2)])
     assert both.value == pytest.approx(found.value, abs=0.02), "hits are their mean over the seeds"
+
+
+def test_students_of_any_seed_are_compared_with_the_teacher_that_they_had() -> None:
+    taught, other, *students = (even(0.5 + i / 10, seed=i) for i in range(5))
+    errors = {FINAL: [taught, other], "output": students, "labels": students[:2]}
+    assert pairs(errors, FINAL, "output") == ([taught] * 3, students)
+    assert pairs(errors, "output", FINAL) == (students, [taught] * 3)
+    assert pairs(errors, "output", "labels") == (students[:2], students[:2])
+    assert pairs(errors, "output", "unlabelled") is pairs({FINAL: [taught]}, FINAL, "output") is None
 
 
 def test_people_of_one_image_are_drawn_together() -> None:
