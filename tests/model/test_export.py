@@ -13,7 +13,7 @@ from tests.model.test_backends import KINDS, network
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["classic", "whole box", "token"])
+@pytest.mark.parametrize("kind", ["whole box", "token"])
 def test_onnx_answers_for_any_number_of_crops(kind: str, tmp_path: Path) -> None:
     model, file = network(**KINDS[kind]), tmp_path / "model.onnx"
     write_onnx(model, file)
