@@ -7,6 +7,7 @@ see manifest, images and weights under the same paths, and needs the package ins
 """
 
 import logging
+import os
 import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -144,6 +145,7 @@ def _connected(ray: Any, address: str) -> Generator[None]:
             _knock(address)
             ray.init(address=address, **quiet)
         else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would report its use to its makers
             ray.init(include_dashboard=False, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
