@@ -299,3 +299,9 @@ def test_a_folder_of_images_is_scanned(case: CascadeCase, tmp_path: Path) -> Non
     )  # fmt: skip
     assert (result.predicted["whole_image"], result.student, result.teacher) == (IMAGES, 5, 5)
     assert Manifest.open(tmp_path / "m-scan").counts == {"samples": IMAGES, "poses": 0}
+
+
+def test_a_folder_of_images_is_not_scanned_for_nothing(case: CascadeCase, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="bare: has no calibrator"):
+        cascade(case.folder / "images", student=case.bare, teacher=case.bare, out=tmp_path / "m")
+    assert not list(tmp_path.iterdir())
