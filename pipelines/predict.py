@@ -189,14 +189,12 @@ def _engine(engine: str, ray_address: str | None, question: Question, job: Job) 
     Raises:
         ConfigError: There is no such engine, Ray is not installed, or an address is given without it.
     """
-    if engine == "local" and ray_address is None:
+    if engine == "local":
+        if ray_address is not None:
+            raise ConfigError("has no address", subject="--engine local", remedy="Give --engine ray beside it.")
         return local_engine(job)
     if engine != "ray":
-        raise ConfigError(
-            f"unknown engine {engine!r}" if engine != "local" else "has no address",
-            subject="--engine" if engine != "local" else "--engine local",
-            remedy="Use local or ray.",
-        )
+        raise ConfigError(f"unknown engine {engine!r}", subject="--engine", remedy="Use local or ray.")
     gpu = None if question.device == "auto" else question.device != "cpu"
     make = partial(worker, question.absolute(), job.manifest.path.resolve())
     return map_parts(make, Cluster(ray_address or "", gpu))

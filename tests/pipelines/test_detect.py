@@ -1,6 +1,8 @@
 """`detect` gives every image its boxes, resumes, sets bad images aside, and `predict` can do both in one go."""
 
+import inspect
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,13 @@ from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
 from model.checkpoint import save_model
 from model.config import ViTPoseConfig
-from model.detect import Detector
+from model.detect import BATCH_SIZE, Choice, Detector
 from model.vitpose import build_vitpose
 from pipelines.boxes import SOURCE, WHOLE_IMAGE
 from pipelines.detect import detect
 from pipelines.parts import QUARANTINE
 from pipelines.predict import predict
+from pipelines.predict_part import Job
 from pipelines.scan import scan
 from tests.detectors import Told, released
 from tests.doubles import Recorder
@@ -198,6 +201,14 @@ def test_without_a_network_the_usual_detector_is_missed_aloud(
         detect(scanned.path, out=tmp_path / "m")
     assert "--detector whole-image" in str(caught.value) and "rtdetr" in str(caught.value)
     assert not (tmp_path / "m").exists()
+
+
+def test_what_is_chosen_by_itself_is_the_detector_s_own_choice() -> None:
+    usual = {name: each.default for name, each in inspect.signature(detect).parameters.items()}
+    assert {name: usual[name] for name in ("min_score", "nms", "max_boxes")} == {
+        "min_score": Choice().min_score, "nms": Choice().nms, "max_boxes": Choice().max_boxes,
+    }  # fmt: skip
+    assert usual["batch_size"] == BATCH_SIZE == {each.name: each.default for each in fields(Job)}["detector_batch"]
 
 
 def test_an_unknown_class_is_told_before_any_image(photos: Path, detector: Path, tmp_path: Path) -> None:
