@@ -30,6 +30,9 @@ MAX_PIXELS = 120_000_000
 MAX_BYTES = 2**30
 """Largest file that is read: twice such an image, uncompressed."""
 
+REDUCTIONS = (8, 4, 2)
+"""By how much a JPEG can be reduced while it is decoded, most first: a block of 8 x 8 gives 1, 4 or 16 pixels."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM")
 """What is read, in Pillow's names. Formats that run other programs (EPS) are not among them."""
 
@@ -116,22 +119,39 @@ def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.
 
 
 def decode_image(data: bytes, *, subject: str, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The image in a file's bytes, as :func:`read_image` gives it.
+    """The image in a file's bytes as :func:`read_image` gives it; ``subject`` is what errors call it.
+
+    Raises:
+        ImageError: It cannot be decoded; ``reason`` says why.
+    """
+    return decode_reduced(data, 1, subject=subject, max_pixels=max_pixels)[1]
+
+
+def decode_reduced(
+    data: bytes, by: int, *, subject: str, max_pixels: int = MAX_PIXELS
+) -> tuple[tuple[int, int], NDArray[np.uint8], int]:
+    """The image in a file's bytes, at a fraction of its size if it is a JPEG; damage is found all the same.
 
     Args:
         data: The whole file.
+        by: One of ``REDUCTIONS``, or 1.
         subject: What errors call it.
-        max_pixels: Larger images are refused before they are decoded.
+        max_pixels: Larger images, before they are reduced, are refused.
 
     Returns:
-        (H, W, 3) uint8 RGB, upright, writable.
+        (width, height) of the image itself; (h, w, 3) uint8 RGB, upright; by how much that is reduced.
 
     Raises:
         ImageError: It cannot be decoded; ``reason`` says why.
     """
     image = _opened(io.BytesIO(data), subject, max_pixels)
-    info = _info(image)
-    return np.array(_upright(_rgb(_loaded(image, data, subject), subject), info.orientation))
+    info, (width, height), reduced = _info(image), image.size, 1
+    # Turned, an image whose last pixels are the mean of fewer would begin with them.
+    even = not (width % by or height % by) or info.orientation == 1
+    if by > 1 and image.format == "JPEG" and even and min(width, height) >= by:
+        image.draft(None, (width // by, height // by))
+        reduced = by
+    return info.size, np.array(_upright(_rgb(_loaded(image, data, subject), subject), info.orientation)), reduced
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

@@ -14,7 +14,9 @@ Source: the official ViTPose code (mmpose 0.24, ``post_transforms.py`` and ``top
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from autolabel.errors import ConfigError, InputError, PosesError
@@ -66,6 +68,10 @@ class Regions:
     def __len__(self) -> int:
         """The number of crops, B."""
         return len(self.centre)
+
+    def edges(self) -> NDArray[np.float64]:
+        """(B, 4) xyxy of upright ones, full-image pixels."""
+        return torch.cat([self.centre - self.size / 2, self.centre + self.size / 2], dim=1).numpy()
 
     def rows(self, rows: slice) -> "Regions":
         """Some of them."""
@@ -141,6 +147,17 @@ def crop_matrices(regions: Regions, *, input_size: tuple[int, int], codec: Codec
     linear[:, 0] = torch.where(regions.flip[:, None], -linear[:, 0], linear[:, 0])
     offset = middle - (linear * regions.centre[:, None, :]).sum(-1)
     return torch.cat((linear, offset[..., None]), dim=-1)
+
+
+def of_reduced(matrices: Tensor, by: int) -> Tensor:
+    """Maps (B, 2, 3) from an image's pixels, as maps from those of the image reduced by a whole number.
+
+    The first pixel of a reduced image is the mean of the first ``by`` x ``by``, so that its middle is theirs.
+    """
+    if by == 1:
+        return matrices
+    linear, offset = matrices[..., :2], matrices[..., 2]
+    return torch.cat((by * linear, (offset + linear.sum(-1) * (by - 1) / 2)[..., None]), dim=-1)
 
 
 def invert(matrices: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ ends may be cut: a network with a whole-box head looks at them again at the scal
 to see whether the answer stays (:mod:`model.jitter`).
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from autolabel.stages import Stages
 from model.ahead import ahead
 from model.backends import pick_backend
-from model.crop import Regions, crop, crop_matrices, regions_from_boxes
+from model.crop import Regions
+from model.cutting import Crops, Cutter, Image
 from model.device import pick_device, pick_precision
 from model.heads import QualityHead
-from model.jitter import LOOKS, jittered, steadiness, uncertain, unlooked
-from model.larger_crop import call_for_larger, enlarged, sides_beyond
+from model.jitter import jittered, steadiness, uncertain, unlooked
+from model.larger_crop import call_for_larger, enlarged
 from model.prediction import (
     EMBEDDING,
     JITTER_FEATURES,
@@ -39,15 +41,7 @@ from model.prediction import (
 )
 from model.reading import Reader, Reading, framing, reader
 from model.vitpose import ViTPose
-from model.whole_box import (
-    Surroundings,
-    all_surroundings,
-    first_look,
-    image_edges,
-    second_crops,
-    whole_boxes,
-    worth_another_look,
-)
+from model.whole_box import second_crops, whole_boxes, worth_another_look
 
 BATCH_SIZE = 32
 
@@ -56,26 +50,6 @@ BATCHES_AHEAD = 2
 
 SECOND_BATCHES = 4
 """Further looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
-
-
-@dataclass(frozen=True)
-class _Crops:
-    """A batch, or less, of people: crops (n, 3, H, W) uint8, boxes (n, 4), image sizes (n, 2).
-
-    ``looked`` (n, 4) are the boxes that were cropped, for a first look beyond the image larger than their own.
-    ``beyond`` (n,) says beyond whose crop there is more to see; ``larger`` are those m people's larger crops.
-    ``about`` holds n times what the image shows about a person whom it may cut, None for others. ``jittered``
-    (n, L, 3, H, W) are the slightly other crops; L is 0 without jitter.
-    """
-
-    crops: Tensor
-    larger: Tensor
-    jittered: Tensor
-    about: tuple[Surroundings | None, ...]
-    beyond: NDArray[np.bool_]
-    boxes: NDArray[np.float64]
-    looked: NDArray[np.float64]
-    image_size: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -116,6 +90,7 @@ class Predictor:
         jitter: Look again, in slightly other crops, at people of whom the network is half sure.
         batch_size: Crops a batch.
         quality: The network's quality head, which judges places on the crops they were found in, poses on the first.
+        stages: Told of the time.
 
     Raises:
         ConfigError: The device or backend is not there, or cannot compute in the precision.
@@ -133,6 +108,7 @@ class Predictor:
         jitter: bool = False,
         batch_size: int = BATCH_SIZE,
         quality: QualityHead | None = None,
+        stages: Stages | None = None,
     ) -> None:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
@@ -143,12 +119,20 @@ class Predictor:
         self.jitter = jitter
         self.batch_size = batch_size
         self.backend = pick_backend(backend, self.model, self.device)
-        self._reader = reader(model, self.device, self.precision, self.backend, flip_test, batch_size, quality=quality)
-
-    @property
-    def _looks(self) -> int:
-        """L, slightly other crops a person."""
-        return len(LOOKS) if self.jitter else 0
+        self.stages = Stages() if stages is None else stages
+        self._reader = reader(
+            model,
+            self.device,
+            self.precision,
+            self.backend,
+            flip_test,
+            batch_size,
+            quality=quality,
+            stages=self.stages,
+        )
+        self._cutter = Cutter(
+            model.config, self.device, batch_size, self.larger_crop, self.whole_box, jitter, self.stages
+        )
 
     @property
     def looks_again(self) -> bool:
@@ -167,12 +151,12 @@ class Predictor:
         """What there is to say about no boxes: every array that :meth:`predict` gives, with no rows."""
         return nothing(self.model.skeleton.num_keypoints, self.feature_names, self.model.config.width)
 
-    def predict(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[Prediction]:
+    def predict(self, images: Iterable[tuple[Image, NDArray[np.float64]]]) -> Iterator[Prediction]:
         """Predict every box of every image.
 
         Args:
-            images: Pairs of an image (3, H, W) uint8 RGB and its boxes (n, 4) xyxy. They are consumed as batches
-                fill, so a generator keeps memory flat.
+            images: Pairs of an image (3, H, W) uint8 RGB, reduced by :meth:`reduction` or less if it is, and its
+                boxes (n, 4) xyxy. They are consumed as batches fill, so a generator keeps memory flat.
 
         Yields:
             Predictions of one batch, in the order of the boxes.
@@ -188,66 +172,27 @@ class Predictor:
         yield from self._further_looks(waiting)
 
     def encode(
-        self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]
+        self, images: Iterable[tuple[Image, NDArray[np.float64]]]
     ) -> Iterator[tuple[Tensor, NDArray[np.float64], Regions]]:
         """First looks, as :meth:`predict` takes them: the encoder's features (n, D, Hp, Wp), boxes (n, 4) and crops."""
         for people in self._filled(images):
-            yield self._reader.encode(people.crops), people.boxes, self._regions(people.looked)
+            yield self._reader.encode(people.crops), people.boxes, self._cutter.regions(people.looked)
 
     def padded_area(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) square pixels of what is cropped around boxes (N, 4): padded, and in the input's aspect."""
-        return self._regions(boxes).size.prod(dim=-1).numpy()
+        return self._cutter.regions(boxes).size.prod(dim=-1).numpy()
 
-    def _filled(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Iterator[_Crops]:
+    def reduction(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> int:
+        """By how much an image of ``size`` may be reduced for its boxes (n, 4): see :meth:`Cutter.reduction`."""
+        return self._cutter.reduction(boxes, size)
+
+    def _filled(self, images: Iterable[tuple[Image, NDArray[np.float64]]]) -> Iterator[Crops]:
         """Crops, a batch at a time; the next ones are cut while the network looks at one."""
-        return ahead(self._batches(images), BATCHES_AHEAD)
+        return self.stages.each("wait for crops", ahead(self._cutter.batches(images), BATCHES_AHEAD))
 
-    def _batches(self, images: Iterable[tuple[Tensor, NDArray[np.float64]]]) -> Generator[_Crops]:
-        """Cut crops, and hand them on a batch at a time."""
-        cut, room = list[_Crops](), self.batch_size
-        for image, boxes in images:
-            pixels, left = image.to(self.device), boxes
-            while len(left):
-                now, left = left[:room], left[room:]
-                cut.append(self._cut(pixels, now))
-                room -= len(now)
-                if room == 0:
-                    yield _joined(cut)
-                    cut, room = [], self.batch_size
-        if cut:
-            yield _joined(cut)
-
-    def _cut(self, pixels: Tensor, boxes: NDArray[np.float64]) -> _Crops:
-        """Crops around boxes of one image (3, H, W)."""
-        size, codec = self.model.input_size, self.model.config.codec
-        image_size = np.tile(np.array(pixels.shape[:0:-1], np.float64), (len(boxes), 1))
-        looked, beyond = boxes, np.zeros(len(boxes), bool)
-        about: tuple[Surroundings | None, ...] = (None,) * len(boxes)
-        if self.whole_box:
-            looked = first_look(torch.from_numpy(boxes), image_edges(torch.from_numpy(image_size))).numpy()
-        regions = self._regions(looked)
-        if np.any(another := np.any(looked != boxes, axis=1)):
-            zoom = size[0] / self._regions(boxes).size[:, 1]
-            about = all_surroundings(pixels, regions, zoom, another)
-        if self.larger_crop:
-            beyond = np.any(sides_beyond(_edges(regions), image_size, self.model.heatmap_size), axis=1)
-        # Further looks before it is known who needs them, because the alternative is to keep a whole batch's images.
-        further = np.concatenate([enlarged(looked[beyond]), jittered(looked)[:, : self._looks].reshape(-1, 4)])
-        if len(further):
-            regions = self._regions(np.concatenate([looked, further]))
-        crops = crop(pixels, crop_matrices(regions, input_size=size, codec=codec), size)
-        first, larger, slightly = crops.split([len(boxes), int(beyond.sum()), len(boxes) * self._looks])
-        slightly = slightly.unflatten(0, (len(boxes), self._looks))
-        return _Crops(first, larger, slightly, about, beyond, boxes, looked, image_size)
-
-    def _regions(self, boxes: NDArray[np.float64]) -> Regions:
-        return regions_from_boxes(
-            torch.tensor(boxes), input_size=self.model.input_size, padding=self.model.config.box_padding
-        )
-
-    def _first_look(self, people: _Crops) -> _FirstLook:
+    def _first_look(self, people: Crops) -> _FirstLook:
         """Predict a batch, and see who needs another look."""
-        regions = self._regions(people.looked)
+        regions = self._cutter.regions(people.looked)
         reading = self._reader.read(people.crops, people.boxes, regions)
         said = self._with_pose_features(reading, people, regions)
         calls = np.zeros(said.score.shape, bool)
@@ -257,7 +202,7 @@ class Predictor:
                 said.xy,
                 said.score,
                 said.presence >= self.model.config.presence_threshold,
-                crop=_edges(regions),
+                crop=regions.edges(),
                 image_size=people.image_size,
                 heatmap_size=self.model.heatmap_size,
             )
@@ -270,20 +215,22 @@ class Predictor:
             about = [one for row in cut if (one := people.about[row])]
             size, codec = self.model.input_size, self.model.config.codec
             crops = crops.clone()
-            crops[torch.from_numpy(cut)] = second_crops(about, self._regions(whole), input_size=size, codec=codec)
+            crops[torch.from_numpy(cut)] = second_crops(
+                about, self._cutter.regions(whole), input_size=size, codec=codec
+            )
         rows = np.any(calls, axis=1)
         second = _Wanted(crops[torch.from_numpy(rows)], around[rows], people.boxes[rows])
         # Who is looked for anew has no place yet that could be steady.
         unsure = uncertain(said.score) & ~np.all(calls, axis=1) if self.jitter else np.zeros(len(rows), bool)
         return _FirstLook(said, people.boxes, calls, second, unsure, self._other_crops(people, unsure))
 
-    def _other_crops(self, people: _Crops, unsure: NDArray[np.bool_]) -> _Wanted:
+    def _other_crops(self, people: Crops, unsure: NDArray[np.bool_]) -> _Wanted:
         """The slightly other crops of some of a batch, L for each."""
-        around = jittered(people.looked[unsure])[:, : self._looks].reshape(-1, 4)
+        around = jittered(people.looked[unsure])[:, : self._cutter.looks].reshape(-1, 4)
         crops = people.jittered[torch.from_numpy(unsure)].flatten(0, 1)
-        return _Wanted(crops, around, people.boxes[unsure].repeat(self._looks, axis=0))
+        return _Wanted(crops, around, people.boxes[unsure].repeat(self._cutter.looks, axis=0))
 
-    def _with_pose_features(self, reading: Reading, people: _Crops, regions: Regions) -> Prediction:
+    def _with_pose_features(self, reading: Reading, people: Crops, regions: Regions) -> Prediction:
         """What was said of a batch, with the features that are of poses and not of keypoints."""
         said, features = reading.said, dict(reading.said.features)
         if self._reader.doubts:
@@ -295,12 +242,12 @@ class Predictor:
         return replace(said, features=features)
 
     def _cut_by_image(
-        self, people: _Crops, presence: NDArray[np.float32], told: NDArray[np.float32]
+        self, people: Crops, presence: NDArray[np.float32], told: NDArray[np.float32]
     ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Rows of people whose whole box, as the heads told (n, K) and (n, 4), is another than what was looked at."""
         rows = np.flatnonzero([one is not None for one in people.about])
         boxes, looked = people.boxes[rows], people.looked[rows]
-        whole = whole_boxes(torch.from_numpy(told[rows]), torch.from_numpy(boxes), self._regions(looked)).numpy()
+        whole = whole_boxes(torch.from_numpy(told[rows]), torch.from_numpy(boxes), self._cutter.regions(looked)).numpy()
         complete = np.all(presence[rows] >= self.model.config.presence_threshold, axis=1)  # NaN says nothing
         whole[complete] = boxes[complete]
         another = worth_another_look(torch.from_numpy(looked), torch.from_numpy(whole)).numpy()
@@ -325,7 +272,7 @@ class Predictor:
         crops, found = torch.cat([each.crops for each in wanted]), [reader.nothing()]
         for start in range(0, len(boxes), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            found.append(reader.read(crops[rows], boxes[rows], self._regions(around[rows])).said)
+            found.append(reader.read(crops[rows], boxes[rows], self._cutter.regions(around[rows])).said)
         return concatenated(found)
 
     def _steady(self, look: _FirstLook, other: Prediction, rows: slice) -> Prediction:
@@ -333,7 +280,7 @@ class Predictor:
         said, unsure = look.said, look.unsure
         if not unsure.any():
             return said
-        shape = (unsure.sum(), self._looks, *said.score.shape[1:])
+        shape = (unsure.sum(), self._cutter.looks, *said.score.shape[1:])
         found = steadiness(
             said.xy[unsure],
             said.score[unsure],
@@ -382,19 +329,3 @@ def _replaced(values: NDArray[Any], rows: NDArray[np.bool_], new: NDArray[Any]) 
     copy = values.copy()
     copy[rows] = new
     return copy
-
-
-def _joined(parts: Sequence[_Crops]) -> _Crops:
-    named = ("beyond", "boxes", "looked", "image_size")
-    return _Crops(
-        torch.cat([part.crops for part in parts]),
-        torch.cat([part.larger for part in parts]),
-        torch.cat([part.jittered for part in parts]),
-        tuple(one for part in parts for one in part.about),
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in named},
-    )
-
-
-def _edges(regions: Regions) -> NDArray[np.float64]:
-    """(n, 4) xyxy edges of regions, full-image pixels."""
-    return torch.cat([regions.centre - regions.size / 2, regions.centre + regions.size / 2], dim=1).numpy()

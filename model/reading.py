@@ -11,7 +11,7 @@ encoder's features of the crop itself.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from autolabel.similarity import MASK_SHARE, keypoint_similarity
+from autolabel.stages import Stages
 from model.backends import TYPES, Backend, Forward, forward_of
 from model.crop import Regions, back_project, normalise
 from model.heads import QualityHead
@@ -74,6 +75,7 @@ class Reader:
         batch_size: Crops a batch.
         doubts: Give all features. Without, only the places, their peaks and the probabilities.
         quality: The network's quality head, in evaluation mode and on the device, if there is one.
+        stages: Told of the time.
     """
 
     model: ViTPose
@@ -85,6 +87,7 @@ class Reader:
     batch_size: int
     doubts: bool = True
     quality: QualityHead | None = None
+    stages: Stages = field(default_factory=Stages)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -102,6 +105,10 @@ class Reader:
     @torch.inference_mode()
     def read(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Reading:
         """Predict crops (n, 3, H, W) uint8 of regions around boxes (n, 4) of full-image pixels, n at most a batch."""
+        with self.stages("read the answers"):
+            return self._read(crops, boxes, regions)
+
+    def _read(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Reading:
         n, images = len(crops), self._filled(crops)
         if not self.flip_test:
             encoded, answers = self._forward(images)
@@ -143,7 +150,10 @@ class Reader:
 
     def _forward(self, images: Tensor) -> tuple[Tensor, _Answers]:
         """The encoder's features of normalised images (B, 3, H, W), and what the heads say; NaN where one lacks."""
-        features, maps, logits, told = self.forward(images)
+        with self.stages("network"):
+            features, maps, logits, told = self.forward(images)
+            if self.stages.exact and self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
         maps = maps.float()
         count, keypoints = maps.shape[:2]
         chances = maps.new_full((count, keypoints, 2), torch.nan) if logits is None else logits.float().sigmoid()
@@ -207,12 +217,14 @@ def reader(
     batch_size: int,
     *,
     quality: QualityHead | None = None,
+    stages: Stages | None = None,
 ) -> Reader:
     """A reader of a network, and of its quality head; arguments as of :class:`Reader`."""
     flip = torch.tensor(model.skeleton.flip, device=device)
     forward = forward_of(backend, model, device, precision, batch_size * (2 if flip_test else 1))
     head = None if quality is None else quality.to(device).eval()
-    return Reader(model, forward, flip, device, precision, flip_test, batch_size, quality=head)
+    stages = Stages() if stages is None else stages
+    return Reader(model, forward, flip, device, precision, flip_test, batch_size, quality=head, stages=stages)
 
 
 def framing(

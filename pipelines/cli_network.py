@@ -1,7 +1,7 @@
 """Options of the commands that run and train networks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +17,14 @@ from pipelines.cli_options import (
     commands,
     example,
 )
-from pipelines.console import run_job
+from pipelines.console import readable, run_job
+
+if TYPE_CHECKING:
+    from pipelines.predict import PredictResult
 
 app = commands()
+
+Retry = Annotated[bool, typer.Option("--retry", help="Work anew through the parts in which images were set aside.")]
 
 
 @app.command(
@@ -55,6 +60,7 @@ def detect(
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 8,
     part_size: PartSize = 10_000,
+    retry: Retry = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -74,6 +80,7 @@ def detect(
             device=device,
             batch_size=batch_size,
             part_size=part_size,
+            retry=retry,
             overwrite=overwrite,
             progress=progress,
         ),
@@ -155,7 +162,18 @@ def predict(
         typer.Option(metavar="FILE", help="The network's quality head, which `calibrate --weights` trained."),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
+    reduce: Annotated[
+        bool,
+        typer.Option(
+            "--reduce/--no-reduce",
+            help="Decode large JPEG files at a fraction of their size where all crops are as coarse.",
+        ),
+    ] = True,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write profile.txt, a table of where the time went.")
+    ] = False,
     part_size: PartSize = 10_000,
+    retry: Retry = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -181,12 +199,22 @@ def predict(
             jitter=jitter,
             quality=quality,
             batch_size=batch_size,
+            reduce=reduce,
+            profile=profile,
             part_size=part_size,
+            retry=retry,
             overwrite=overwrite,
             progress=progress,
         ),
         as_json=as_json,
+        show=_predicted,
     )
+
+
+def _predicted(result: "PredictResult") -> str:
+    """The summary, and the table of where the time went if one was wanted."""
+    text = readable(result.summary())
+    return text if result.profile is None else f"{text}\n\n{result.profile.read_text(encoding='utf-8')}"
 
 
 @app.command(

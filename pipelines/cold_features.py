@@ -21,8 +21,8 @@ from autolabel.poses import Poses, Sample, pose_id
 from autolabel.progress import Task
 from autolabel.sketch import SIZE, sketch
 from pipelines.boxes import WHOLE_IMAGE
+from pipelines.decoding import decoded_ahead
 from pipelines.loop_state import Loop
-from pipelines.predict_part import decoded_ahead
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,10 +13,11 @@ import numpy as np
 
 from autolabel.errors import CheckpointError, InputError
 from autolabel.formats.coco_boxes import read_boxes
-from autolabel.manifest import PART_SIZE, Existing, Manifest, ManifestWriter, Parent
+from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent
 from autolabel.poses import Poses, Sample
 from autolabel.progress import SILENT, Progress, Task
-from autolabel.run import Run, RunState, file_digest
+from autolabel.run import Run, file_digest
+from autolabel.stages import Stages
 from pipelines.boxes import (
     WHOLE_IMAGE,
     Images,
@@ -27,9 +28,9 @@ from pipelines.boxes import (
     signed,
     whole_image,
 )
-from pipelines.parts import Part, reports, told_of_quarantine, write_parts
+from pipelines.decoding import ImageReader
+from pipelines.parts import Part, forget_quarantined, reports, told_of_quarantine, write_parts
 from pipelines.predict import open_source
-from pipelines.predict_part import read_images
 
 if TYPE_CHECKING:
     from model.detect import Detector
@@ -86,6 +87,7 @@ def detect(
     device: str = "auto",
     batch_size: int = _BATCH_SIZE,
     part_size: int = PART_SIZE,
+    retry: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> DetectResult:
@@ -104,6 +106,7 @@ def detect(
         device: ``auto``, ``cpu`` or ``cuda``.
         batch_size: Images that a detector looks at together.
         part_size: Images a part when a folder is scanned; a manifest keeps its own parts.
+        retry: Work anew through the parts in which images were set aside.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
 
@@ -138,7 +141,9 @@ def detect(
     job = _Job(manifest, finder, batch_size, boxes, file.name if file else "")
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "detect", config=config, inputs=inputs, existing=existing) as run:
-        if run.state is not RunState.DONE:
+        if retry:
+            forget_quarantined(run.path)
+        if not (run.path / COMMIT).is_file():
             _work(job, run, [Parent(role, digest) for role, digest in inputs.items()], progress)
         told = reports(run.path)
     made = Manifest.open(out)
@@ -184,8 +189,8 @@ def _part(job: _Job, samples: Sequence[Sample], task: Task) -> Part:
     readable = np.ones(len(samples), bool)
     if job.detector is not None:
         by = signed(job.detector)
-        images = read_images(job.manifest, samples, range(len(samples)), readable, quarantined, task)
-        for i, _, found in detected(job.detector, images, job.batch_size):
+        images = ImageReader(job.manifest, samples, readable, quarantined, task, Stages())
+        for i, _, found in detected(job.detector, images.whole(range(len(samples))), job.batch_size):
             people[i] = boxes_of_detector(k, samples[i], found, by)
     else:
         people = [_told(job, sample) for sample in samples]

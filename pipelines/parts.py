@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from autolabel.manifest import Manifest, ManifestWriter, write_text
+from autolabel.manifest import COMMIT, Manifest, ManifestWriter, part_file, write_text
 from autolabel.poses import Sample
 from autolabel.progress import Progress, Task
 from autolabel.run import Run
+from autolabel.stages import Stages
 
 QUARANTINE = "quarantine.jsonl"
 _REPORT = "report-{:05d}.json"
@@ -33,13 +34,34 @@ class Part(NamedTuple):
     report: Mapping[str, Any]
 
 
+class Written(NamedTuple):
+    """What one call of :func:`write_parts` did.
+
+    Attributes:
+        skipped: Samples of parts that were there before.
+        samples: That were worked through.
+        poses: Of those.
+    """
+
+    skipped: int
+    samples: int
+    poses: int
+
+
 Engine = Callable[[Sequence[int], Task], Iterator[tuple[int, Part]]]
 """Works through some parts, by number, and gives each as it is done; it tells the task of every image."""
 
 
 def write_parts(
-    run: Run, source: Manifest, writer: ManifestWriter, engine: Engine, *, name: str, progress: Progress
-) -> None:
+    run: Run,
+    source: Manifest,
+    writer: ManifestWriter,
+    engine: Engine,
+    *,
+    name: str,
+    progress: Progress,
+    stages: Stages | None = None,
+) -> "Written":
     """Work through the parts that are not there yet, and say what was set aside. The manifest is not committed yet.
 
     Args:
@@ -49,17 +71,36 @@ def write_parts(
         engine: Does the work.
         name: What the progress bar calls it.
         progress: Where to report.
+        stages: Told of the time.
     """
-    done = writer.finished_parts()
+    stages = stages or Stages()
+    done, samples, poses = writer.finished_parts(), 0, 0
     with progress.task(name, len(source), "image") as task:
-        task.advance(sum(source.part_length(i) for i in done))
+        task.advance(skipped := sum(source.part_length(i) for i in done))
         for i, part in engine([i for i in range(source.num_parts) if i not in done], task):
-            # Before the part itself, so that a finished part always has its report.
-            write_text(run.path / _REPORT.format(i), json.dumps(dict(part.report)))
-            writer.write_part(i, part.samples, part.features)
+            with stages("write"):
+                # Before the part itself, so that a finished part always has its report.
+                write_text(run.path / _REPORT.format(i), json.dumps(dict(part.report)))
+                writer.write_part(i, part.samples, part.features)
+            samples, poses = samples + len(part.samples), poses + sum(len(sample.poses) for sample in part.samples)
             run.log(f"part {i}: {len(part.samples)} samples, {len(part.report['quarantined'])} quarantined")
     quarantined = [record for report in reports(run.path) for record in report["quarantined"]]
     write_text(run.path / QUARANTINE, "".join(f"{json.dumps(record)}\n" for record in quarantined))
+    return Written(skipped, samples, poses)
+
+
+def forget_quarantined(folder: Path) -> None:
+    """Remove the parts in which images were set aside, so that those are worked through again.
+
+    Args:
+        folder: Of a job, finished or not; it is not finished any more if there is such a part.
+    """
+    files = [file for file in folder.glob("report-*.json") if json.loads(file.read_text("utf-8"))["quarantined"]]
+    if files:
+        (folder / COMMIT).unlink(missing_ok=True)
+    for number in (int(file.stem.removeprefix("report-")) for file in files):
+        for name in ("samples", "poses", "features"):  # a part is there when its samples are
+            part_file(folder, name, number).unlink(missing_ok=True)
 
 
 def reports(folder: Path) -> list[dict[str, Any]]:
@@ -70,4 +111,7 @@ def reports(folder: Path) -> list[dict[str, Any]]:
 def told_of_quarantine(folder: Path, quarantined: int, progress: Progress) -> None:
     """Say where to read which images were set aside, if any were."""
     if quarantined:
-        progress.note(f"{quarantined:,} images were set aside, see {folder / QUARANTINE}")
+        progress.note(
+            f"{quarantined:,} images were set aside, see {folder / QUARANTINE}. Where their files are whole again, the "
+            "same command with --retry works through their parts anew."
+        )

@@ -10,7 +10,7 @@ from autolabel.manifest import Manifest
 from autolabel.poses import Poses, Sample
 from autolabel.progress import Task
 from autolabel.synthetic_errors import nearest_neighbours
-from pipelines.predict_part import decoded_ahead
+from pipelines.decoding import decoded_ahead
 
 
 class PoseImages:

@@ -5,8 +5,9 @@ stopped and gives the same manifest. Threads decode the next images while the ne
 read is set aside in ``quarantine.jsonl`` with its reason; its poses stay, without keypoints.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,12 @@ from autolabel.errors import ConfigError
 from autolabel.manifest import COMMIT, PART_SIZE, Existing, Manifest, ManifestWriter, Parent
 from autolabel.prediction_record import Predicted
 from autolabel.progress import SILENT, Progress
-from autolabel.run import Run, RunState
-from pipelines.parts import Engine, reports, told_of_quarantine, write_parts
+from autolabel.run import Run
+from autolabel.stages import Stages
+from pipelines.parts import Engine, Written, forget_quarantined, reports, told_of_quarantine, write_parts
 from pipelines.predict_job import Question, local_engine, make_job, named, worker
 from pipelines.predict_part import Job
+from pipelines.profile import Profile
 from pipelines.shards import Cluster, map_parts
 
 
@@ -34,6 +37,8 @@ class PredictResult:
         suppressed: Poses of a detector's boxes that were dropped because a better one is nearly the same.
         larger_crops: Poses that were predicted twice, because their crop seemed to cut off a keypoint, or the image a
             part of them.
+        skipped: Images of parts that were done before this call.
+        profile: The table of where the time went, if it was asked for and anything was left to do.
     """
 
     manifest: Manifest
@@ -42,6 +47,8 @@ class PredictResult:
     unboxed: int
     suppressed: int
     larger_crops: int
+    skipped: int
+    profile: Path | None = None
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -54,6 +61,8 @@ class PredictResult:
             "unboxed": self.unboxed,
             "suppressed": self.suppressed,
             "larger_crops": self.larger_crops,
+            "skipped": self.skipped,
+            **({"profile": self.profile} if self.profile else {}),
         }
 
 
@@ -76,6 +85,9 @@ def predict(
     jitter: bool = False,
     quality: str | Path | None = None,
     batch_size: int = 32,
+    reduce: bool = True,
+    profile: bool = False,
+    retry: bool = False,
     part_size: int = PART_SIZE,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -106,6 +118,10 @@ def predict(
             say how steady the answer is.
         quality: The network's quality head, which ``calibrate`` trained: features that say how good each place is.
         batch_size: Crops a batch.
+        reduce: Decode large JPEG files at a half, a quarter or an eighth of their size where all crops are at least as
+            coarse.
+        profile: Write ``profile.txt``, a table of where the time of this call went, and the same as ``profile.json``.
+        retry: Work anew through the parts in which images were set aside.
         part_size: Samples a part when a folder is scanned; a manifest keeps its own parts.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
@@ -131,19 +147,30 @@ def predict(
         jitter=jitter,
         quality=quality,
         batch_size=batch_size,
+        reduce=reduce,
     )
+    stages = Stages(exact=profile)
     # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
-    networks = question.loaded()
+    networks = question.loaded(stages)
     out = default_out(source) if out is None else Path(out)
     manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
+    if profile and engine != "local":
+        raise ConfigError("times this process alone", subject="--profile", remedy="Use --engine local.")
     job = make_job(question, networks, manifest)
     work = _engine(engine, ray_address, question, job)
     config, inputs = named(question, job, networks)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
-        if run.state is not RunState.DONE:
-            _work(job, run, inputs, work, progress)
-        result = _result(run.path, job.whole_images)
+        if retry:
+            forget_quarantined(run.path)
+        written, began = Written(len(manifest), 0, 0), time.perf_counter()
+        if not (run.path / COMMIT).is_file():
+            written = _work(job, run, inputs, work, progress)
+        result = _result(run.path, job.whole_images, written)
+        if profile and written.samples:
+            seconds = time.perf_counter() - began
+            table = Profile.of(stages, seconds, written.samples, written.poses).write(run.path)
+            result = replace(result, profile=table)
     told_of_quarantine(result.manifest.path, result.quarantined, progress)
     if result.unboxed:
         progress.note(f"{result.unboxed:,} images have no box: nothing was predicted there")
@@ -200,7 +227,7 @@ def _engine(engine: str, ray_address: str | None, question: Question, job: Job) 
     return map_parts(make, Cluster(ray_address or "", gpu))
 
 
-def _work(job: Job, run: Run, inputs: Mapping[str, str], engine: Engine, progress: Progress) -> None:
+def _work(job: Job, run: Run, inputs: Mapping[str, str], engine: Engine, progress: Progress) -> Written:
     """Predict the parts that are not there yet, and commit."""
     writer = ManifestWriter(
         run.path,
@@ -215,9 +242,12 @@ def _work(job: Job, run: Run, inputs: Mapping[str, str], engine: Engine, progres
             "WARNING: images without boxes are taken as one person each. Where an image holds more people, "
             "or a small one, its pose is wrong: give --detector or --boxes, or run `autolabel detect` first."
         )
-    write_parts(run, job.manifest, writer, engine, name="predict", progress=progress)
+    written = write_parts(
+        run, job.manifest, writer, engine, name="predict", progress=progress, stages=job.predictor.stages
+    )
     _record(job, reports(run.path)).write(run.path)
     writer.commit()
+    return written
 
 
 def _record(job: Job, told: Sequence[Mapping[str, Any]]) -> Predicted:
@@ -247,7 +277,7 @@ def _who_boxed(job: Job) -> Literal["manifest", "file", "detector", "whole-image
     return "whole-image" if job.whole_images else "manifest" if job.boxes is None else "file"
 
 
-def _result(path: Path, whole_images: bool) -> PredictResult:
+def _result(path: Path, whole_images: bool, written: Written) -> PredictResult:
     told = reports(path)
     manifest = Manifest.open(path)
     return PredictResult(
@@ -257,4 +287,5 @@ def _result(path: Path, whole_images: bool) -> PredictResult:
         unboxed=sum(report["unboxed"] for report in told),
         suppressed=sum(report["suppressed"] for report in told),
         larger_crops=sum(report.get("larger_crops", 0) for report in told),  # older runs did not count them
+        skipped=written.skipped,
     )

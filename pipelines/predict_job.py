@@ -13,6 +13,7 @@ from autolabel.formats.coco_boxes import read_boxes
 from autolabel.manifest import Manifest
 from autolabel.progress import SILENT, Task
 from autolabel.run import file_digest
+from autolabel.stages import Stages
 from pipelines.boxes import boxes_of_images
 from pipelines.parts import Part
 from pipelines.predict_part import Job, predict_part
@@ -41,9 +42,10 @@ class Question:
     jitter: bool = False
     quality: Source | None = None
     batch_size: int = 32
+    reduce: bool = True
 
-    def loaded(self) -> "Networks":
-        """The networks, on this machine's device.
+    def loaded(self, stages: Stages | None = None) -> "Networks":
+        """The networks, on this machine's device; ``stages`` are told of the time.
 
         Raises:
             InputError: No such weights or detector, or another network's quality head.
@@ -71,6 +73,7 @@ class Question:
             jitter=self.jitter,
             batch_size=self.batch_size,
             quality=head,
+            stages=stages,
         )
         finder = None
         if self.detector is not None:
@@ -121,6 +124,7 @@ def make_job(question: Question, networks: Networks, manifest: Manifest) -> Job:
         by=networks.digests["weights"][:12],
         quality=networks.digests.get("quality", ""),
         detector=networks.detector,
+        reduced=question.reduce,
     )
 
 
@@ -140,6 +144,8 @@ def named(question: Question, job: Job, networks: Networks) -> tuple[dict[str, A
         config |= {"detector": asdict(job.detector.choice), "detector_batch": job.detector_batch}
     if question.backend != "auto":  # likewise
         config["backend"] = question.backend
+    if not question.reduce:  # likewise
+        config["reduce"] = False
     files = {"boxes": question.boxes, "boxes_images": question.boxes_images}
     inputs = {"manifest": job.manifest.digest, **networks.digests}
     return config, inputs | {role: file_digest(path) for role, path in files.items() if path is not None}
@@ -156,8 +162,10 @@ def local_engine(job: Job) -> Callable[[Sequence[int], Task], Iterator[tuple[int
 
 def answered(job: Job, i: int, task: Task) -> Part:
     """A part with its poses; its report says what computed them."""
-    samples, features, report = predict_part(job, job.manifest.part(i), task)
     predictor = job.predictor
+    with predictor.stages("read manifest"):
+        part = job.manifest.part(i)
+    samples, features, report = predict_part(job, part, task)
     return Part(
         samples,
         features,

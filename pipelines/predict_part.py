@@ -4,19 +4,15 @@ All poses of the part are handled as one value; the network's answers, which com
 predicted, are scattered into it.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolabel.errors import ImageError
 from autolabel.formats.coco_boxes import Boxes
-from autolabel.images import read_image
 from autolabel.manifest import Manifest
 from autolabel.merge import State
 from autolabel.poses import Origin, Poses, Sample, Visibility
@@ -24,21 +20,14 @@ from autolabel.progress import Task
 from autolabel.skeleton import Skeleton
 from autolabel.suppress import oks_nms, rescore
 from pipelines.boxes import boxes_of_detector, boxes_of_file, detected, signed, usable, whole_image
+from pipelines.decoding import ImageReader
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from model.config import ViTPoseConfig
+    from model.cutting import Image
     from model.detect import Detector
     from model.predict import Predictor
     from model.prediction import Prediction
-
-OTHER_SIZE = "other size"
-"""Reason to set an image aside that :class:`autolabel.images.Reason` does not have."""
-
-DECODERS = 4
-LOOKAHEAD = 16
-"""Images that are decoded ahead of the network, at most."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +43,7 @@ class Job:
         quality: Digest of its quality head; empty without one.
         detector: Finds the people in every image, instead of the manifest's boxes; None where boxes are given.
         detector_batch: Images that it looks at together.
+        reduced: Decode large photographs no finer than the crops of their people are.
     """
 
     manifest: Manifest
@@ -64,6 +54,7 @@ class Job:
     quality: str = ""
     detector: "Detector | None" = None
     detector_batch: int = 8
+    reduced: bool = True
 
     @property
     def skeleton(self) -> Skeleton:
@@ -109,6 +100,14 @@ def predict_part(
     readable = np.ones(len(boxed), bool)
     images = _images(job, boxed, readable, report, task)
     answers = list(job.predictor.predict(images))  # where there is a detector, this boxes the people too
+    with job.predictor.stages("put together"):
+        return _with_answers(job, boxed, readable, answers, report)
+
+
+def _with_answers(
+    job: Job, boxed: Sequence[Sample], readable: NDArray[np.bool_], answers: "Sequence[Prediction]", report: PartReport
+) -> tuple[list[Sample], dict[str, NDArray[Any]], PartReport]:
+    """What :func:`predict_part` gives, of what the network said."""
     report.unboxed = sum(not usable(sample.poses).any() for sample, read in zip(boxed, readable, strict=True) if read)
     report.larger_crops = sum(int(answer.again.sum()) for answer in answers)
     poses = Poses.concat([Poses.empty(job.skeleton.num_keypoints), *(sample.poses for sample in boxed)])
@@ -159,87 +158,27 @@ def _of_the_instance(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _images(
     job: Job, boxed: list[Sample], readable: NDArray[np.bool_], report: PartReport, task: Task
-) -> "Iterator[tuple[Tensor, NDArray[np.float64]]]":
+) -> "Iterator[tuple[Image, NDArray[np.float64]]]":
     """Decoded images with their boxes, in order; each is decoded once, whoever looks at it.
 
     Marks what could not be read in ``readable`` and reports it; puts the people whom a detector found into ``boxed``.
     """
+    stages = job.predictor.stages
+    images = ImageReader(job.manifest, boxed, readable, report.quarantined, task, stages)
     if job.detector is None:
         boxes = [sample.poses.box[usable(sample.poses)] for sample in boxed]
         wanted = [i for i in range(len(boxed)) if len(boxes[i])]
         task.advance(len(boxed) - len(wanted))
-        for i, image in read_images(job.manifest, boxed, wanted, readable, report.quarantined, task):
+        by = [job.predictor.reduction(boxes[i], boxed[i].size) if job.reduced else 1 for i in wanted]
+        for i, image in images.reduced(wanted, by):
             yield image, boxes[i]
         return
     by, k = signed(job.detector), job.skeleton.num_keypoints
-    images = read_images(job.manifest, boxed, range(len(boxed)), readable, report.quarantined, task)
-    for i, image, found in detected(job.detector, images, job.detector_batch):
+    whole = images.whole(range(len(boxed)))
+    for i, image, found in stages.each("detect", detected(job.detector, whole, job.detector_batch)):
         boxed[i] = boxed[i].with_poses(boxes_of_detector(k, boxed[i], found, by))
         if len(found.box):
             yield image, found.box
-
-
-def read_images(
-    manifest: Manifest,
-    samples: Sequence[Sample],
-    wanted: Sequence[int],
-    readable: NDArray[np.bool_],
-    quarantined: list[dict[str, str]],
-    task: Task,
-) -> "Iterator[tuple[int, Tensor]]":
-    """Images of samples, decoded by threads ahead of their use.
-
-    Args:
-        manifest: Knows where they are.
-        samples: N of them.
-        wanted: Which, ascending.
-        readable: (N,) where it becomes False for an image that cannot be read.
-        quarantined: Where such an image is told, with the reason.
-        task: Told of every image.
-
-    Yields:
-        The number of a sample and its image, (3, H, W) uint8.
-    """
-    import torch
-
-    to_tensor: Callable[[NDArray[np.uint8]], Tensor] = cast("Any", torch).from_numpy  # untyped in torch
-    for i, image in decoded_ahead(manifest, samples, wanted):
-        task.advance()
-        if isinstance(image, ImageError):
-            readable[i] = False
-            quarantined.append({"path": samples[i].path, "reason": image.reason, "detail": image.message})
-        else:
-            yield i, to_tensor(image).permute(2, 0, 1)
-
-
-def decoded_ahead(
-    manifest: Manifest, samples: Sequence[Sample], wanted: Sequence[int]
-) -> "Iterator[tuple[int, NDArray[np.uint8] | ImageError]]":
-    """The images of the wanted samples, in order, decoded by threads while the network works on earlier ones."""
-    waiting = deque[tuple[int, Future[NDArray[np.uint8] | ImageError]]]()
-    pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
-    try:
-        for i in wanted:
-            waiting.append((i, pool.submit(_decoded, manifest, samples[i])))
-            if len(waiting) > LOOKAHEAD:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for i, future in waiting:
-            yield i, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _decoded(manifest: Manifest, sample: Sample) -> "NDArray[np.uint8] | ImageError":
-    """The image, or why there is none: one bad image never stops a job."""
-    try:
-        image = read_image(manifest.image_path(sample))
-    except ImageError as error:
-        return error
-    if image.shape[1::-1] != sample.size:
-        now, then = ("x".join(map(str, size)) for size in (image.shape[1::-1], sample.size))
-        return ImageError(f"is {now} now, the manifest says {then}", reason=OTHER_SIZE)
-    return image
 
 
 def _scattered(

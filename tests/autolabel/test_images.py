@@ -20,6 +20,7 @@ from autolabel.errors import ImageError
 from autolabel.images import (
     Reason,
     decode_image,
+    decode_reduced,
     decode_thumbnail,
     image_size,
     looks_like_image,
@@ -105,6 +106,39 @@ def test_orientation_is_applied_once(
     assert info.size == (40, 48)
     expected = np.asarray(Image.fromarray(UPRIGHT).convert("L").resize((16, 16), Image.Resampling.BILINEAR))
     assert np.abs(grey.astype(int) - expected).mean() < 8
+
+
+@pytest.mark.parametrize("by", [1, 2, 4, 8])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("size", [(160, 96), (163, 101)])
+def test_a_reduced_jpeg_is_the_mean_of_its_pixels(size: tuple[int, int], orientation: int, by: int) -> None:
+    rng = np.random.default_rng(0)
+    rough = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+    smooth = np.asarray(rough.resize(size, Image.Resampling.BICUBIC))
+    stored = Image.fromarray(stored_as(smooth, orientation))
+    data = encoded(stored, "JPEG", quality=97, subsampling=0, exif=with_orientation(orientation))
+    whole = decode_image(data, subject="whole").astype(float)
+
+    told, pixels, reduced = decode_reduced(data, by, subject="reduced")
+
+    assert told == size
+    assert reduced == (1 if orientation != 1 and size == (163, 101) else by), "turned, it would begin with a part"
+    assert pixels.shape[:2] == (-(-size[1] // reduced), -(-size[0] // reduced))
+    rows, columns = size[1] // reduced, size[0] // reduced
+    blocks = whole[: rows * reduced, : columns * reduced].reshape(rows, reduced, columns, reduced, 3)
+    assert np.abs(pixels[:rows, :columns] - blocks.mean(axis=(1, 3))).max() < 6
+
+
+def test_only_a_jpeg_is_reduced_and_never_below_a_pixel() -> None:
+    picture = Image.fromarray(UPRIGHT)
+    size, pixels, by = decode_reduced(encoded(picture, "PNG"), 4, subject="png")
+    assert (size, by) == ((40, 48), 1)
+    assert np.array_equal(pixels, UPRIGHT)
+    _, pixels, by = decode_reduced(encoded(picture.resize((7, 40)), "JPEG"), 8, subject="narrow")
+    assert (pixels.shape, by) == ((40, 7, 3), 1)
+    with pytest.raises(ImageError) as caught:
+        decode_reduced(encoded(picture, "JPEG")[:-300], 8, subject="cut")
+    assert caught.value.reason == Reason.TRUNCATED
 
 
 def test_what_is_read_is_a_plain_writable_array(tmp_path: Path) -> None:

@@ -218,13 +218,6 @@ def test_a_quality_head_adds_features_and_changes_nothing_else() -> None:
         assert values.shape[1:] == judged[f"feature {name}"].shape[1:], name
 
 
-def test_only_crops_beyond_which_there_is_more_are_cut_larger() -> None:
-    image, boxes = torch.zeros(3, 100, 200, dtype=torch.uint8), np.array([[10.0, 10, 30, 50], [-80, -80, 280, 280]])
-    both, neither = (Predictor(network(presence=p), batch_size=4)._cut(image, boxes) for p in (True, False))
-    assert both.beyond.tolist() == [True, False] and len(both.larger) == 1 and len(both.crops) == 2
-    assert not neither.beyond.any() and len(neither.larger) == 0
-
-
 def constant(reach, **changes):
     """A network that says of everybody that they reach so far, in half heights of the crop."""
     model = network(presence=True, whole_box=True, **changes)

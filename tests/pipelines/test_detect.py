@@ -153,6 +153,21 @@ def test_images_that_cannot_be_read_are_set_aside(scanned: Manifest, told: Told,
     assert any(QUARANTINE in note for note in recorder.notes)
 
 
+def test_what_was_set_aside_is_looked_at_again_when_told_to(
+    scanned: Manifest, told: Told, photos: Path, tmp_path: Path
+) -> None:
+    whole = detect(scanned.path, detector="any", out=tmp_path / "whole").manifest.digest
+    pixels = (photos / "5.png").read_bytes()
+    (photos / "5.png").unlink()
+    assert detect(scanned.path, detector="any", out=tmp_path / "m").quarantined == 1
+    (photos / "5.png").write_bytes(pixels)
+    assert detect(scanned.path, detector="any", out=tmp_path / "m").quarantined == 1
+    told.batches = []
+    mended = detect(scanned.path, detector="any", out=tmp_path / "m", retry=True)
+    assert (mended.quarantined, mended.manifest.digest) == (0, whole)
+    assert told.batches == [3], "the part of that image alone"
+
+
 def test_finished_parts_are_not_looked_at_again(scanned: Manifest, told: Told, tmp_path: Path) -> None:
     whole = detect(scanned.path, detector="any", out=tmp_path / "whole").manifest.digest
     out = tmp_path / "m"
@@ -220,13 +235,13 @@ def test_an_unknown_class_is_told_before_any_image(photos: Path, detector: Path,
 def test_predict_finds_people_and_poses_in_images_decoded_once(
     scanned: Manifest, told: Told, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pipelines.predict_part as parts
+    from pipelines import decoding
 
     boxed = detect(scanned.path, detector="any", out=tmp_path / "boxed").manifest
     apart = predict(boxed.path, weights=weights, out=tmp_path / "apart", **FAST).manifest
     opened = list[str]()
-    real = parts.read_image
-    monkeypatch.setattr(parts, "read_image", lambda path: (opened.append(Path(path).name), real(path))[1])
+    real = decoding.read_bytes
+    monkeypatch.setattr(decoding, "read_bytes", lambda path: (opened.append(Path(path).name), real(path))[1])
     recorder = Recorder()
     result = predict(scanned.path, weights=weights, detector="any", out=tmp_path / "both", progress=recorder, **FAST)
     assert sorted(opened) == [f"{i}.png" for i in range(IMAGES)]

@@ -20,6 +20,7 @@ from autolabel.manifest import Manifest, part_file, write_manifest
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
+from autolabel.stages import Spent
 from benchmarks.parity_network import randomise
 from model.checkpoint import load_model, model_digest, save_model
 from model.config import ViTPoseConfig
@@ -31,6 +32,7 @@ from pipelines.boxes import boxes_of_images
 from pipelines.console import to_json
 from pipelines.parts import QUARANTINE
 from pipelines.predict import default_out, predict
+from pipelines.profile import Profile
 from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
@@ -138,6 +140,7 @@ def test_the_summary_is_json(boxed: Manifest, weights: Path, tmp_path: Path) -> 
         "unboxed": 0,
         "suppressed": 0,
         "larger_crops": 0,
+        "skipped": 0,
     }
 
 
@@ -156,7 +159,7 @@ def test_a_folder_of_images_is_one_person_an_image_with_a_warning(photos: Path, 
     assert len(warnings) == 1 and "--boxes" in warnings[0]
     assert "bad.jpg" in (tmp_path / "m-scan" / QUARANTINE).read_text()
     again = predict(photos, weights=weights, out=tmp_path / "m", part_size=4, **FAST)
-    assert again.summary() == result.summary()
+    assert again.summary() == {**result.summary(), "skipped": IMAGES}
     # New images are another job, which --overwrite does.
     Image.new("RGB", (50, 50)).save(photos / "new.png")
     with pytest.raises(ExistsError, match="--overwrite"):
@@ -267,7 +270,7 @@ def test_presence_and_visibility_come_from_the_head(
     assert (0 < result.larger_crops <= len(poses)) == larger_crop
     # Another way to look is another job, and the same is the same.
     again = predict(boxed.path, weights=with_presence, out=tmp_path / "m", larger_crop=larger_crop, **FAST)
-    assert again.summary() == result.summary()
+    assert again.summary() == {**result.summary(), "skipped": IMAGES}
     with pytest.raises(ExistsError, match="another run"):
         predict(boxed.path, weights=with_presence, out=tmp_path / "m", larger_crop=not larger_crop, **FAST)
 
@@ -362,7 +365,7 @@ def test_finished_parts_are_never_computed_again(boxed: Manifest, weights: Path,
         (photos / path(i)).unlink()
     progress = Recorder()
     resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
-    assert resumed.summary() == whole.summary()
+    assert resumed.summary() == {**whole.summary(), "skipped": 4}
     assert progress.steps["predict"] == [4, 1, 1], "what is there already is counted at once"
     after = {i: part_file(tmp_path / "m", "samples", i).stat().st_mtime_ns for i in range(3)}
     assert [after[i] == before[i] for i in range(3)] == [True, False, True]
@@ -374,7 +377,7 @@ def test_the_same_call_again_is_nothing_to_do(boxed: Manifest, weights: Path, ph
         (photos / path(i)).unlink()
     progress = Recorder()
     again = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
-    assert again.summary() == first.summary()
+    assert again.summary() == {**first.summary(), "skipped": IMAGES}
     assert not progress.done
 
 
@@ -385,7 +388,12 @@ def test_other_settings_are_another_job(boxed: Manifest, weights: Path, tmp_path
     with torch.no_grad():
         next(other.parameters()).add_(1)
     save_model(other, tmp_path / "other")
-    changes: list[dict[str, Any]] = [{"flip_test": True}, {"batch_size": 5}, {"weights": tmp_path / "other"}]
+    changes: list[dict[str, Any]] = [
+        {"flip_test": True},
+        {"batch_size": 5},
+        {"reduce": False},
+        {"weights": tmp_path / "other"},
+    ]
     for change in changes:
         with pytest.raises(ExistsError, match="another run"):
             predict(boxed.path, **{"weights": weights, "out": tmp_path / "m", **FAST, **change})
@@ -425,7 +433,7 @@ def test_kill_9_in_the_middle_changes_nothing(boxed: Manifest, weights: Path, ph
     resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
     assert progress.steps["predict"] == [2, 1, 1, 1, 1]
     assert resumed.manifest.digest == whole.manifest.digest
-    assert resumed.summary() == {**whole.summary(), "manifest": tmp_path / "m"}
+    assert resumed.summary() == {**whole.summary(), "manifest": tmp_path / "m", "skipped": 2}
     assert {file.name for file in (tmp_path / "m").iterdir()} == {file.name for file in (tmp_path / "whole").iterdir()}
 
 
@@ -454,6 +462,61 @@ def test_bad_images_are_set_aside_with_their_reason(
         else:
             assert found.poses.equals(expected.poses), "nobody else is any different"
     assert all(result.manifest.features(i) is not None for i in range(3))
+
+
+def test_what_was_set_aside_is_tried_again_when_told_to(
+    boxed: Manifest, weights: Path, photos: Path, tmp_path: Path
+) -> None:
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "whole", **FAST)
+    bytes_of = {i: (photos / path(i)).read_bytes() for i in (2, 3)}
+    for i in bytes_of:  # all of part 1
+        (photos / path(i)).write_bytes(b"broken")
+    progress = Recorder()
+    predict(boxed.path, weights=weights, out=tmp_path / "m", progress=progress, **FAST)
+    assert "--retry" in progress.notes[-1]
+    (photos / path(2)).write_bytes(bytes_of[2])
+    for i in (0, 1, 4, 5):  # of finished parts: not needed any more
+        (photos / path(i)).unlink()
+    again = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    assert (again.quarantined, again.skipped) == (2, IMAGES), "nobody said so"
+    half = predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST)
+    assert (half.quarantined, half.skipped) == (1, 4)
+    (photos / path(3)).write_bytes(bytes_of[3])
+    mended = predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST)
+    assert mended.manifest.digest == whole.manifest.digest
+    assert (tmp_path / "m" / QUARANTINE).read_text() == ""
+    assert predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST).skipped == IMAGES
+
+
+# ---- where the time went
+
+
+def test_a_profile_tells_every_stage(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
+    result = predict(boxed.path, weights=weights, out=tmp_path / "m", profile=True, **FAST)
+    assert result.profile == tmp_path / "m" / "profile.txt" == result.summary()["profile"]
+    told = json.loads((tmp_path / "m" / "profile.json").read_text())
+    assert (told["images"], told["poses"]) == (IMAGES, IMAGES * PEOPLE)
+    stages = told["stages"]
+    assert {name: spent["times"] for name, spent in stages.items() if not name.startswith("wait")} == {
+        "read manifest": 3, "read files": 6, "decode": 6, "cut crops": 6, "network": 3, "read the answers": 3,
+        "put together": 3, "write": 3,
+    }  # fmt: skip
+    main = ("read manifest", "wait for crops", "network", "read the answers", "put together", "write")
+    assert 0 < sum(stages[name]["seconds"] for name in main) <= told["seconds"]
+    table = result.profile.read_text()
+    assert all(name in table for name in stages) and "bounds it" in table
+    again = predict(boxed.path, weights=weights, out=tmp_path / "m", profile=True, **FAST)
+    assert again.profile is None and result.profile.read_text() == table, "nothing was done"
+    with pytest.raises(ConfigError, match="--profile"):
+        predict(boxed.path, weights=weights, out=tmp_path / "other", profile=True, engine="ray", **FAST)
+
+
+@pytest.mark.parametrize(
+    ("waited", "starved", "word"), [(0.02, 0.9, "network"), (0.5, 0.1, "Cutting"), (0.5, 0.9, "decoding")]
+)
+def test_a_profile_says_what_bounds_the_job(waited: float, starved: float, word: str) -> None:
+    stages = {"wait for crops": Spent(1, 10 * waited, 0), "wait for images": Spent(1, 10 * starved, 0)}
+    assert word in Profile(10, 1, 1, stages).bound()
 
 
 # ---- refusals

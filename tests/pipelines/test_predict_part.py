@@ -16,10 +16,12 @@ from autolabel.formats.coco_boxes import Boxes
 from autolabel.manifest import Existing, Manifest, write_manifest
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.skeleton import Skeleton
+from autolabel.stages import Stages
 from autolabel.suppress import oks_nms, rescore
 from model.config import ViTPoseConfig
 from model.prediction import Prediction
-from pipelines.predict_part import LOOKAHEAD, Job, PartReport, predict_part
+from pipelines.decoding import LOOKAHEAD
+from pipelines.predict_part import Job, PartReport, predict_part
 from tests.doubles import Recorder
 
 COCO = Skeleton.load("coco17")
@@ -50,6 +52,11 @@ class FromBoxes:
         unknown = np.full(skeleton.num_keypoints, np.nan)
         self.presence, self.visible = (unknown if given is None else given for given in (presence, visible))
         self.seen: list[tuple[tuple[int, ...], NDArray[np.float64]]] = []
+        self.stages = Stages()
+
+    def reduction(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> int:
+        del boxes, size
+        return 1
 
     def answer(self, boxes: NDArray[np.float64]) -> Prediction:
         k = self.model.skeleton.num_keypoints
