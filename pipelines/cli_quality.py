@@ -48,3 +48,53 @@ def evaluate(
         as_json=as_json,
         show=lambda result: result.table(),
     )
+
+
+@app.command(
+    epilog=example(
+        "autolabel bench --out bench",
+        "autolabel bench photos.m --weights checkpoint --seconds 60 --out bench",
+        "autolabel bench --size b --device cuda --no-references --out bench",
+    )
+)
+def bench(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for bench.json and bench.txt.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="M", help="Manifest with boxes. Default: drawn images of 640x480.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="W", help="Network to time. Default: one of --size that was never trained.")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="ti|s|b|l|h", help="Of the network, without --weights.")] = "s",
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, torch or openvino.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
+    references: Annotated[
+        bool, typer.Option(help="Time what one would run instead, too: Hugging Face's pipeline, ONNX Runtime.")
+    ] = True,
+    seconds: Annotated[float, typer.Option(min=0, metavar="S", help="For each way.")] = 20.0,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """How many people a second this machine labels, beside the references and what bounds it."""
+    from pipelines.bench import bench as run
+
+    run_job(
+        lambda progress: run(
+            source,
+            weights=weights,
+            size=size,
+            out=out,
+            device=device,
+            precision=precision,
+            backend=backend,
+            batch_size=batch_size,
+            references=references,
+            seconds=seconds,
+            overwrite=overwrite,
+            progress=progress,
+        ),
+        as_json=as_json,
+        show=lambda result: result.table(),
+    )

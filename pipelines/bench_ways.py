@@ -1,0 +1,266 @@
+"""What ``autolabel bench`` times: the product, what people would run instead, and what bounds both.
+
+Each way is a few names and numbers, so that a fresh process can be told to time it: no way inherits another's memory,
+threads or warm caches.
+"""
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from autolabel.images import read_image
+from autolabel.manifest import Existing, Manifest, ManifestWriter
+from autolabel.poses import Sample
+from autolabel.progress import SILENT
+
+if TYPE_CHECKING:
+    from model.references import Image
+
+Work = Iterator[tuple[int, int]]
+"""Does a piece of the work each time it is asked, and tells how many images and people that were."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a way did.
+
+    Attributes:
+        images: How many.
+        people: In them.
+        seconds: That took, by the clock.
+        peak_mib: The most memory that its process held.
+    """
+
+    images: int
+    people: int
+    seconds: float
+    peak_mib: float
+
+
+class Way(Protocol):
+    """Something to be timed."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    def work(self) -> Work:
+        """Its work; the first piece warms up and is not counted."""
+        ...
+
+
+def count(way: Way, seconds: float) -> Count:
+    """Let a way work for so long, after its first piece."""
+    work = way.work()
+    next(work)
+    images = people = 0
+    began = time.perf_counter()
+    took = 0.0
+    for more_images, more_people in work:
+        images, people, took = images + more_images, people + more_people, time.perf_counter() - began
+        if took >= seconds:
+            break
+    return Count(images, people, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+@dataclass(frozen=True)
+class Product:
+    """``autolabel predict``, from files to a manifest, a part at a time.
+
+    Attributes:
+        weights: Of the network.
+        manifest: Whom to predict; the first part warms up.
+        out: For what it writes.
+        device: As of ``predict``; the others likewise.
+        precision: See there.
+        backend: See there.
+        batch_size: See there.
+        name: For people.
+    """
+
+    weights: str | Path
+    manifest: Path
+    out: Path
+    device: str
+    precision: str
+    backend: str
+    batch_size: int
+    name: str = "autolabel predict"
+
+    def work(self) -> Work:
+        """A part a piece."""
+        from pipelines.predict_job import Question, answered, make_job
+
+        question = Question(
+            weights=self.weights,
+            device=self.device,
+            precision=self.precision,
+            backend=self.backend,
+            batch_size=self.batch_size,
+        )
+        job = make_job(question, question.loaded(), Manifest.open(self.manifest))
+        writer = ManifestWriter(
+            self.out, job.skeleton, job.manifest.roots, stage="predict", existing=Existing.OVERWRITE
+        )
+        with SILENT.task("") as task:
+            for written, part in enumerate(cycle(range(job.manifest.num_parts))):
+                samples, features, _ = answered(job, part, task)
+                writer.write_part(written, samples, features)
+                yield len(samples), sum(len(sample.poses) for sample in samples)
+
+
+@dataclass(frozen=True)
+class Network:
+    """The bare network on crops that lie in memory."""
+
+    weights: str | Path
+    device: str
+    precision: str
+    backend: str
+    batch_size: int
+
+    @property
+    def name(self) -> str:
+        """With what computes it."""
+        return f"bare network, {self.backend} {self.precision}"
+
+    def work(self) -> Work:
+        """A batch a piece."""
+        import torch
+
+        from model.backends import forward_of, pick_backend
+        from model.checkpoint import load_model
+        from model.device import pick_device
+
+        device = pick_device(self.device)
+        model = load_model(self.weights).to(device).eval()
+        forward = forward_of(pick_backend(self.backend, model, device), model, device, self.precision, self.batch_size)
+        crops = torch.randn(self.batch_size, 3, *model.input_size, device=device)
+        with torch.inference_mode():
+            while True:
+                forward(crops)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                yield self.batch_size, self.batch_size
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """The pipeline of transformers, as its documentation shows it, from files to keypoints in memory.
+
+    Attributes:
+        weights: A folder in its layout.
+        manifest: Whom to predict.
+        precision: ``fp32`` or ``bf16``.
+        batch: Images at a time.
+    """
+
+    weights: Path
+    manifest: Path
+    precision: str
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """With how many images it is given at a time."""
+        return f"Hugging Face {self.precision}, {self.batch} image{'s' if self.batch > 1 else ''} at a time"
+
+    def work(self) -> Work:
+        """A batch a piece."""
+        from model.references import huggingface
+
+        return _in_batches(huggingface(self.weights, self.precision).predict, self.manifest, self.batch)
+
+
+@dataclass(frozen=True)
+class OnnxRuntime:
+    """The same pipeline around the network in ONNX Runtime, in fp32."""
+
+    weights: Path
+    manifest: Path
+    file: Path
+    batch: int
+
+    @property
+    def name(self) -> str:
+        """With how many images it is given at a time."""
+        return f"ONNX Runtime fp32, {self.batch} image{'s' if self.batch > 1 else ''} at a time"
+
+    def work(self) -> Work:
+        """A batch a piece."""
+        from model.references import onnx_runtime
+
+        return _in_batches(onnx_runtime(self.weights, self.file).predict, self.manifest, self.batch)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Reading and decoding the images, as ``predict`` does it, and nothing else."""
+
+    manifest: Path
+    name: str = "reading and decoding alone"
+
+    def work(self) -> Work:
+        """An image a piece."""
+        from pipelines.decoding import decoded_ahead
+
+        manifest = Manifest.open(self.manifest)
+        for part in cycle(range(manifest.num_parts)):
+            samples = manifest.part(part)
+            for i, _ in decoded_ahead(manifest, samples, range(len(samples))):
+                yield 1, len(samples[i].poses)
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Products of matrices, which is what the network mostly is: a person is as many as its multiply-accumulates.
+
+    Attributes:
+        device: Where.
+        precision: Of the numbers.
+        macs: Multiply-accumulates that a person takes.
+        side: Of the square matrices.
+    """
+
+    device: str
+    precision: str
+    macs: int
+    side: int = 2048
+
+    @property
+    def name(self) -> str:
+        """With the numbers' precision."""
+        return f"matrix products alone, {self.precision}"
+
+    def work(self) -> Work:
+        """As many products as make a hundred people, or a little more."""
+        import torch
+
+        from model.backends import TYPES
+        from model.device import pick_device
+
+        device = pick_device(self.device)
+        one, other = (torch.randn(self.side, self.side, device=device, dtype=TYPES[self.precision]) for _ in range(2))
+        products = math.ceil(100 * self.macs / self.side**3)
+        while True:
+            for _ in range(products):
+                torch.mm(one, other)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            people = round(products * self.side**3 / self.macs)
+            yield people, people
+
+
+def _in_batches(predict: "Callable[[Sequence[Image]], object]", manifest: Path, size: int) -> Work:
+    """Decode the images of a manifest, so many at a time, and predict the people in them."""
+    opened = Manifest.open(manifest)
+    samples: Iterator[Sample] = (sample for part in cycle(range(opened.num_parts)) for sample in opened.part(part))
+    while batch := list(islice(samples, size)):
+        predict([(read_image(opened.image_path(sample)), sample.poses.box) for sample in batch])
+        yield len(batch), sum(len(sample.poses) for sample in batch)
