@@ -46,7 +46,7 @@ from model.whole_box import second_crops, whole_boxes, worth_another_look
 BATCH_SIZE = 32
 
 BATCHES_AHEAD = 2
-"""That are cut while the network looks at one."""
+"""That are cut while a GPU looks at one."""
 
 SECOND_BATCHES = 4
 """Further looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
@@ -140,6 +140,11 @@ class Predictor:
         return self.larger_crop or self.whole_box
 
     @property
+    def cuts_ahead(self) -> bool:
+        """Whether a thread of its own cuts crops."""
+        return self.device.type != "cpu"
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """Names of the features of its predictions."""
         jitter = JITTER_FEATURES if self.jitter else ()
@@ -187,8 +192,14 @@ class Predictor:
         return self._cutter.reduction(boxes, size)
 
     def _filled(self, images: Iterable[tuple[Image, NDArray[np.float64]]]) -> Iterator[Crops]:
-        """Crops, a batch at a time; the next ones are cut while the network looks at one."""
-        return self.stages.each("wait for crops", ahead(self._cutter.batches(images), BATCHES_AHEAD))
+        """Crops, a batch at a time; the next ones are cut while a GPU looks at one.
+
+        On a CPU the network has all cores, and a second thread of matrices would only make it wait for its own.
+        """
+        batches = self._cutter.batches(images)
+        if self.cuts_ahead:
+            batches = ahead(batches, BATCHES_AHEAD)
+        return self.stages.each("wait for crops", batches)
 
     def _first_look(self, people: Crops) -> _FirstLook:
         """Predict a batch, and see who needs another look."""

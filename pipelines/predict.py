@@ -169,7 +169,9 @@ def predict(
         result = _result(run.path, job.whole_images, written)
         if profile and written.samples:
             seconds = time.perf_counter() - began
-            table = Profile.of(stages, seconds, written.samples, written.poses).write(run.path)
+            cuts_ahead = networks.predictor.cuts_ahead
+            profiled = Profile(seconds, written.samples, written.poses, cuts_ahead, stages.spent())
+            table = profiled.write(run.path)
             result = replace(result, profile=table)
     told_of_quarantine(result.manifest.path, result.quarantined, progress)
     if result.unboxed:

@@ -1,8 +1,7 @@
-"""``predict --profile``: a table of where the time went, thread by thread.
+"""``predict --profile``: a table of where the time went.
 
-Three kinds of threads work at the same time: those that decode images, one that cuts crops, and the one in which the
-network computes, on all cores, and which writes. The job is as fast as the slowest of them; the table says which,
-because the others wait for it.
+Threads decode images while the network computes. Beside a GPU another thread cuts crops; on a CPU, whose cores the
+network all has, they are cut in between. The table says which of the three kinds of work the job waits for.
 """
 
 import json
@@ -11,15 +10,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autolabel.manifest import write_text
-from autolabel.stages import Spent, Stages
+from autolabel.stages import Spent
 from pipelines.console import aligned
 
 PROFILE = "profile.json"
 TABLE = "profile.txt"
 
-_MAIN = ("read manifest", "wait for crops", "network", "read the answers", "put together", "write")
-_CUTTING = ("wait for images", "detect", "cut crops")
-_DECODING = ("read files", "decode")
+_POSES = ("read manifest", "wait for crops", "network", "read the answers", "put together", "write")
+_CROPS = ("wait for images", "detect", "cut crops")
+_IMAGES = ("read files", "decode")
 
 
 @dataclass(frozen=True)
@@ -30,18 +29,15 @@ class Profile:
         seconds: By the clock, from the first part to the last.
         images: That were worked through.
         poses: That came out.
+        cuts_ahead: Whether a thread of its own cut the crops.
         stages: What every stage took.
     """
 
     seconds: float
     images: int
     poses: int
+    cuts_ahead: bool
     stages: Mapping[str, Spent]
-
-    @classmethod
-    def of(cls, stages: Stages, seconds: float, images: int, poses: int) -> "Profile":
-        """The profile of a job that is done."""
-        return cls(seconds, images, poses, stages.spent())
 
     def write(self, folder: Path) -> Path:
         """Write ``profile.json`` and ``profile.txt``; gives the second."""
@@ -51,21 +47,21 @@ class Profile:
 
     def table(self) -> str:
         """As text, a line a stage, with what bounds the job below."""
-        rows = [("thread", "stage", "seconds", "share", "own CPU s", "ms/image")]
-        for thread, names in (("main", _MAIN), ("cutting", _CUTTING), ("decoding", _DECODING)):
-            rows += [(thread, name, *self._numbers(self.stages[name])) for name in names if name in self.stages]
+        rows = [("work", "stage", "seconds", "share", "own CPU s", "ms/image")]
+        for work, names in (("poses", _POSES), ("crops", _CROPS), ("images", _IMAGES)):
+            rows += [(work, name, *self._numbers(self.stages[name])) for name in names if name in self.stages]
         pace = f"{self.images / self.seconds:.1f} images/s, {self.poses / self.seconds:.1f} poses/s"
         total = f"{self.seconds:.1f} s, {self.images:,} images, {self.poses:,} poses: {pace}"
         return f"{aligned(rows)}\n\n{total}\n{self.bound()}\n"
 
     def bound(self) -> str:
         """What the job was waiting for, in a sentence."""
-        idle, starved = (self._share(name) for name in ("wait for crops", "wait for images"))
-        if idle < 0.1:
+        idle, cutting, starved = (self._share(name) for name in ("wait for crops", "cut crops", "wait for images"))
+        idle = idle if self.cuts_ahead else idle + cutting + starved
+        if idle < 0.2:
             return f"The network bounds it: only {idle:.0%} of the time there was no batch for it."
-        if starved < 0.5:
-            return f"Cutting crops bounds it: {idle:.0%} of the time there was no batch for the network."
-        return f"Reading and decoding bounds it: {idle:.0%} of the time there was no batch for the network."
+        what = "Cutting crops" if cutting > starved else "Reading and decoding"
+        return f"{what} bounds it: {idle:.0%} of the time there was no batch for the network."
 
     def _share(self, name: str) -> float:
         return self.stages[name].seconds / self.seconds if name in self.stages else 0.0

@@ -53,6 +53,20 @@ def test_the_same_answers(kind: str, images: torch.Tensor) -> None:
             assert (one - other).abs().max() <= 1e-4 * one.abs().max(), name
 
 
+@pytest.mark.parametrize("batch", [1, 6, 8, 7])
+def test_a_batch_in_pieces_has_the_same_answers_in_the_same_order(batch: int) -> None:
+    pytest.importorskip("openvino")
+    model = network(decoder="simple", presence=True)
+    torch.manual_seed(2)
+    images = torch.randn(batch, 3, 64, 48)
+    with torch.inference_mode():
+        ours, theirs = (forward_of(name, model, CPU, "fp32", batch)(images) for name in ("torch", "openvino"))
+    assert ours.presence is not None and theirs.presence is not None
+    assert theirs.maps.shape == ours.maps.shape
+    assert (ours.maps - theirs.maps).abs().max() <= 1e-4 * ours.maps.abs().max()
+    assert (ours.presence - theirs.presence).abs().max() <= 1e-4 * ours.presence.abs().max()
+
+
 def test_answers_are_not_overwritten_by_the_next(images: torch.Tensor) -> None:
     pytest.importorskip("openvino")
     forward = forward_of("openvino", network(decoder="simple"), CPU, "fp32", 3)

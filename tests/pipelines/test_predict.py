@@ -512,11 +512,22 @@ def test_a_profile_tells_every_stage(boxed: Manifest, weights: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("waited", "starved", "word"), [(0.02, 0.9, "network"), (0.5, 0.1, "Cutting"), (0.5, 0.9, "decoding")]
+    ("ahead", "waited", "cutting", "starved", "word"),
+    [
+        (True, 0.1, 0.1, 0.9, "network"),
+        (True, 0.5, 0.9, 0.1, "Cutting"),
+        (True, 0.5, 0.1, 0.9, "decoding"),
+        (False, 0.0, 0.1, 0.05, "network"),
+        (False, 0.0, 0.4, 0.1, "Cutting"),
+        (False, 0.0, 0.1, 0.3, "decoding"),
+    ],
 )
-def test_a_profile_says_what_bounds_the_job(waited: float, starved: float, word: str) -> None:
-    stages = {"wait for crops": Spent(1, 10 * waited, 0), "wait for images": Spent(1, 10 * starved, 0)}
-    assert word in Profile(10, 1, 1, stages).bound()
+def test_a_profile_says_what_bounds_the_job(
+    ahead: bool, waited: float, cutting: float, starved: float, word: str
+) -> None:
+    shares = {"wait for crops": waited, "cut crops": cutting, "wait for images": starved}
+    stages = {name: Spent(1, 10 * share, 0) for name, share in shares.items()}
+    assert word in Profile(10, 1, 1, ahead, stages).bound()
 
 
 # ---- refusals
