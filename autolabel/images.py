@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 
 from autolabel.errors import ImageError
 from autolabel.image_faults import Reason, fault_of, misses_rows
+from autolabel.stores import is_stored, read_stored
 
 MAX_PIXELS = 120_000_000
 """Largest image that is decoded: what a 108-megapixel phone takes, 360 MB as RGB."""
@@ -206,26 +207,26 @@ def decode_thumbnail(
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A file's bytes, not empty and not more than ``MAX_BYTES``.
+    """The bytes of a file, or of an object in a store, not empty and not more than ``MAX_BYTES``.
 
     Raises:
         ImageError: It cannot be read; ``reason`` says why.
+        LostServerError: A store does not answer.
     """
     subject = str(path)
     try:
-        size = _require_regular(path)
-        if size > MAX_BYTES:
-            raise ImageError(
-                f"{size} bytes, more than the {MAX_BYTES} that are read",
-                reason=Reason.TOO_LARGE,
-                subject=subject,
-            )
-        data = Path(path).read_bytes()
+        data = read_stored(path, MAX_BYTES) if is_stored(path) else _read_file(path)
     except OSError as error:
         raise access_error(error, subject) from error
     if not data:
         raise ImageError("is empty", reason=Reason.EMPTY, subject=subject)
     return data
+
+
+def _read_file(path: str | Path) -> bytes:
+    if (size := _require_regular(path)) <= MAX_BYTES:
+        return Path(path).read_bytes()
+    raise ImageError(f"{size} bytes, more than {MAX_BYTES}", reason=Reason.TOO_LARGE, subject=str(path))
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -307,8 +308,7 @@ def _ends_black(image: Image.Image) -> bool:
 def _info(image: Image.Image) -> ImageInfo:
     orientation = _orientation(image)
     width, height = image.size
-    size = (height, width) if orientation >= 5 else (width, height)
-    return ImageInfo(size, image.format or "", orientation)
+    return ImageInfo((height, width) if orientation >= 5 else (width, height), image.format or "", orientation)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,10 +10,11 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autolabel.errors import ImageError, InputError
 from autolabel.images import SNIFF_BYTES, SUFFIXES, Reason, access_error, looks_like_image
+from autolabel.stores import is_stored, list_stored
 
 ROOT = "images"
 """Name of the corpus root in the manifests of one scanned folder."""
@@ -110,7 +111,7 @@ def list_files(folder: str | Path, root: str = ROOT, *, others: Iterable[str | P
     Names that begin with a dot are skipped. Links are followed, but no folder is visited twice.
 
     Args:
-        folder: The corpus root.
+        folder: The corpus root, which may lie in an object store.
         root: Its name.
         others: Folders that are none of its business: other corpus roots, and where results are written.
 
@@ -121,6 +122,9 @@ def list_files(folder: str | Path, root: str = ROOT, *, others: Iterable[str | P
         InputError: The folder is not there or cannot be read.
     """
     top = Path(folder)
+    if is_stored(top):
+        yield from _stored(top, root)
+        return
     if not top.is_dir():
         raise InputError("is not a folder", subject=str(folder), remedy="Give the folder that holds the images.")
     home = os.path.realpath(top)
@@ -142,6 +146,16 @@ def list_files(folder: str | Path, root: str = ROOT, *, others: Iterable[str | P
             yield from _file(f"{top}/{relative}/{name}", _joined(relative, name), root)
         below = [_joined(relative, name) for name in folders]
         pending.extend(reversed([path for path in below if _is_new(f"{top}/{path}", homes, visited)]))
+
+
+def _stored(top: Path, root: str) -> Iterator[Listed]:
+    """What lies in an object store; what a file is, is told by its name alone, because to look costs a request."""
+    for path, size, written in list_stored(top):
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix in SUFFIXES:
+            yield ImageFile(path, size, written, root)
+        elif suffix in VIDEO_SUFFIXES:
+            yield VideoFile(path, size, written, root)
 
 
 def listed(folder: Path, path: str, root: str) -> Listed | None:

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from autolabel.errors import ExistsError, ManifestError
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
+from autolabel.stores import kept_place, place_of
 from autolabel.tables import (
     Features,
     digest_samples,
@@ -89,7 +90,7 @@ class Manifest:
     def __init__(self, path: Path, record: Mapping[str, Any]) -> None:
         self.path = path
         self.skeleton = Skeleton.from_dict(record["skeleton"], subject=str(path / COMMIT))
-        self.roots = {name: Path(path / folder) for name, folder in record["roots"].items()}
+        self.roots = {name: place_of(path, folder) for name, folder in record["roots"].items()}
         self.digest: str = record["digest"]
         self.parents = tuple(Parent(p["role"], p["digest"]) for p in record["parents"])
         self.stage: str = record["stage"]
@@ -282,7 +283,7 @@ class ManifestWriter:
             "schema": SCHEMA_VERSION,
             "stage": self.stage,
             "skeleton": self.skeleton.to_dict(),
-            "roots": {name: _relative_if_below(root, self.path) for name, root in self.roots.items()},
+            "roots": {name: kept_place(root, self.path) for name, root in self.roots.items()},
             "parents": [{"role": p.role, "digest": p.digest} for p in self.parents],
             "counts": {"samples": samples, "poses": poses},
             "parts": len(parts),
@@ -390,11 +391,3 @@ def _write(table: pa.Table, path: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def _relative_if_below(root: Path, folder: Path) -> str:
-    """A root below or beside the manifest is kept relative, so that the folder can move together with it."""
-    root, folder = root.resolve(), folder.resolve()
-    if root.is_relative_to(folder.parent):
-        return os.path.relpath(root, folder)
-    return str(root)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autolabel.errors import InputError
 from autolabel.listing import ROOT, Listed, list_files, listed
+from autolabel.stores import is_stored
 
 Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
 """A folder or file; several, of which a text may be ``NAME=DIR``; or folders by name."""
@@ -24,7 +25,7 @@ class Root:
 
     Attributes:
         name: What manifests call it.
-        folder: Its absolute folder.
+        folder: Its absolute folder, or its place in an object store.
         only: The files in it that were asked for; none means all.
     """
 
@@ -83,6 +84,8 @@ def _named(item: str | Path) -> tuple[str, str | Path]:
 
 
 def _root(name: str, path: Path) -> Root:
+    if is_stored(path):
+        return Root(name, path)
     if path.is_file():
         return Root(name, path.parent.resolve(), (path.name,))
     if not path.is_dir():

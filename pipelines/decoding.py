@@ -18,6 +18,7 @@ from autolabel.manifest import Manifest
 from autolabel.poses import Sample
 from autolabel.progress import Task
 from autolabel.stages import Stages
+from autolabel.stores import is_stored
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 OTHER_SIZE = "other size"
 """Reason to set an image aside that :class:`autolabel.images.Reason` does not have."""
 
-DECODERS = 4
+DECODERS, FETCHERS = 4, 16
+"""Threads that read and decode; more of them where they mostly wait for an object store."""
+
 LOOKAHEAD = 16
 """Images that are decoded ahead of the network, at most."""
 
@@ -97,7 +100,8 @@ def _ahead(
     manifest: Manifest, samples: Sequence[Sample], wanted: Sequence[int], by: Sequence[int], stages: Stages
 ) -> Iterator[tuple[int, _Decoded | ImageError]]:
     waiting = deque[tuple[int, Future[_Decoded | ImageError]]]()
-    pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="decode")
+    far = any(is_stored(root) for root in manifest.roots.values())
+    pool = ThreadPoolExecutor(FETCHERS if far else DECODERS, thread_name_prefix="decode")
     try:
         for i, most in zip(wanted, by, strict=True):
             waiting.append((i, pool.submit(_decoded, manifest, samples[i], most, stages)))

@@ -27,6 +27,7 @@ from autolabel.progress import SILENT, Progress, Task
 from autolabel.roots import Images, Root, corpus_roots
 from autolabel.run import Run, RunState
 from autolabel.skeleton import Skeleton
+from autolabel.stores import is_stored, url_of
 from autolabel.video import require_video
 
 QUARANTINE = "quarantine.jsonl"
@@ -160,6 +161,9 @@ class _Job:
                 raise ConfigError("must be at least 1", subject=f"{name} {value}")
         if self.every is not None:
             require_video()
+            if stored := [url_of(root.folder) for root in self.roots if is_stored(root.folder)]:
+                remedy = "Copy the videos to this machine, or leave --every out."
+                raise ConfigError("takes no frames out of a store", subject=f"--every, {stored[0]}", remedy=remedy)
             if any(root.name == FRAMES for root in self.roots):
                 raise ConfigError(
                     f"the name {FRAMES!r} is that of the frames",

@@ -33,7 +33,7 @@ VOCABULARY = {
     "settings",
     "similarity",
 }
-VOCABULARY |= {"skeleton", "stages", "suppress", "synthetic_errors", "tables"}
+VOCABULARY |= {"skeleton", "stages", "stores", "suppress", "synthetic_errors", "tables"}
 
 AT_THE_TOP = {
     "autolabel": BARE | {"scipy"},

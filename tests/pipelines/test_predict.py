@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError
+from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError, LostServerError
 from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
 from autolabel.manifest import Manifest, part_file, write_manifest
@@ -34,6 +34,9 @@ from pipelines.parts import QUARANTINE
 from pipelines.predict import default_out, predict
 from pipelines.profile import Profile
 from tests.doubles import Recorder
+from tests.object_store import point_to, server, store, upload
+
+__all__ = ["server", "store"]
 
 COCO = Skeleton.load("coco17")
 K = COCO.num_keypoints
@@ -488,12 +491,49 @@ def test_what_was_set_aside_is_tried_again_when_told_to(
     assert predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST).skipped == IMAGES
 
 
+# ---- images in a store
+
+
+def test_images_may_lie_in_an_object_store(
+    store: Any, photos: Path, boxed: Manifest, weights: Path, tmp_path: Path
+) -> None:
+    near = predict(boxed.path, weights=weights, out=tmp_path / "near", **FAST)
+    place = upload(photos, store)
+    far = write_manifest(tmp_path / "far", list(boxed), COCO, {"photos": Path(place)}, stage="test", part_size=2)
+    assert far.digest == boxed.digest
+    result = predict(far.path, weights=weights, out=tmp_path / "m", **FAST)
+    assert (result.quarantined, result.manifest.digest) == (0, near.manifest.digest)
+
+
+def test_a_store_that_does_not_answer_stops_the_job_and_what_is_done_stays(
+    store: Any,
+    server: str,
+    photos: Path,
+    boxed: Manifest,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Path(upload(photos, store))
+    far = write_manifest(tmp_path / "far", list(boxed), COCO, {"photos": place}, stage="test", part_size=2)
+    whole = predict(far.path, weights=weights, out=tmp_path / "whole", **FAST).manifest.digest
+
+    dies = Recorder(3, lambda: point_to("http://127.0.0.1:9", monkeypatch))
+    with pytest.raises(LostServerError, match="goes on where it stopped"):
+        predict(far.path, weights=weights, out=tmp_path / "m", progress=dies, **FAST)
+    assert part_file(tmp_path / "m", "samples", 0).exists()
+    point_to(server, monkeypatch)
+    resumed = predict(far.path, weights=weights, out=tmp_path / "m", **FAST)
+    assert (resumed.quarantined, resumed.manifest.digest) == (0, whole)
+
+
 # ---- where the time went
 
 
 def test_a_profile_tells_every_stage(boxed: Manifest, weights: Path, tmp_path: Path) -> None:
     result = predict(boxed.path, weights=weights, out=tmp_path / "m", profile=True, **FAST)
-    assert result.profile == tmp_path / "m" / "profile.txt" == result.summary()["profile"]
+    file = tmp_path / "m" / "profile.txt"
+    assert result.profile == file == result.summary()["profile"]
     told = json.loads((tmp_path / "m" / "profile.json").read_text())
     assert (told["images"], told["poses"]) == (IMAGES, IMAGES * PEOPLE)
     stages = told["stages"]
@@ -503,10 +543,10 @@ def test_a_profile_tells_every_stage(boxed: Manifest, weights: Path, tmp_path: P
     }  # fmt: skip
     main = ("read manifest", "wait for crops", "network", "read the answers", "put together", "write")
     assert 0 < sum(stages[name]["seconds"] for name in main) <= told["seconds"]
-    table = result.profile.read_text()
+    table = file.read_text()
     assert all(name in table for name in stages) and "bounds it" in table
     again = predict(boxed.path, weights=weights, out=tmp_path / "m", profile=True, **FAST)
-    assert again.profile is None and result.profile.read_text() == table, "nothing was done"
+    assert again.profile is None and file.read_text() == table, "nothing was done"
     with pytest.raises(ConfigError, match="--profile"):
         predict(boxed.path, weights=weights, out=tmp_path / "other", profile=True, engine="ray", **FAST)
 
