@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 app = commands()
 
+EngineName = Annotated[str, typer.Option(metavar="NAME", help="local, or ray: parts on the machines of a Ray cluster.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="A", help="Of a Ray cluster that runs already. Default: one of the job's own, here."),
+]
 Retry = Annotated[bool, typer.Option("--retry", help="Work anew through the parts in which images were set aside.")]
 
 
@@ -57,6 +62,8 @@ def detect(
         float, typer.Option(min=0, max=1, metavar="IOU", help="Of two boxes that overlap more, the better one stays.")
     ] = 0.7,
     max_boxes: Annotated[int, typer.Option(min=1, metavar="N", help="The best ones of an image, at most.")] = 100,
+    engine: EngineName = "local",
+    ray_address: RayAddress = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 8,
     part_size: PartSize = 10_000,
@@ -77,6 +84,8 @@ def detect(
             min_score=min_score,
             nms=nms,
             max_boxes=max_boxes,
+            engine=engine,
+            ray_address=ray_address,
             device=device,
             batch_size=batch_size,
             part_size=part_size,
@@ -125,13 +134,8 @@ def predict(
             help="A Hugging Face object detector that finds the people first, in the same decoded images.",
         ),
     ] = None,
-    engine: Annotated[
-        str, typer.Option(metavar="NAME", help="local, or ray: parts on the machines of a Ray cluster.")
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="A", help="Of a Ray cluster that runs already. Default: one of the job's own, here."),
-    ] = None,
+    engine: EngineName = "local",
+    ray_address: RayAddress = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
     backend: Annotated[

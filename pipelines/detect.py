@@ -4,8 +4,9 @@ Works part by part like ``predict``: a killed job goes on where it stopped, and 
 aside with their reason.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +30,12 @@ from pipelines.boxes import (
     whole_image,
 )
 from pipelines.decoding import ImageReader
-from pipelines.parts import Part, forget_quarantined, reports, told_of_quarantine, write_parts
+from pipelines.parts import Engine, Part, forget_quarantined, reports, told_of_quarantine, write_parts
 from pipelines.predict import open_source
+from pipelines.shards import pick_engine
 
 if TYPE_CHECKING:
-    from model.detect import Detector
+    from model.detect import Choice, Detector
 
 _BATCH_SIZE, _MIN_SCORE, _NMS, _MAX_BOXES = 8, 0.3, 0.7, 100
 
@@ -64,6 +66,31 @@ class DetectResult:
 
 
 @dataclass(frozen=True)
+class _Question:
+    """What is asked, in names, numbers and paths: a worker on another machine gets it. As of :func:`detect`."""
+
+    detector: str | Path | None
+    boxes_images: str | Path | None
+    choice: "Choice"
+    device: str
+    batch_size: int
+
+    @property
+    def file(self) -> Path | None:
+        """The file of boxes, if the detector is one."""
+        return Path(self.detector) if self.detector is not None and Path(self.detector).is_file() else None
+
+    def finder(self) -> "Detector | None":
+        """The detector, loaded; None where there is none to load."""
+        return None if self.file or self.detector == WHOLE_IMAGE else _finder(self.detector, self.choice, self.device)
+
+    def absolute(self) -> "_Question":
+        """The same with paths that hold in any working directory; names of the hub stay."""
+        paths = {"detector": self.detector, "boxes_images": self.boxes_images}
+        return replace(self, **{name: Path(p).resolve() for name, p in paths.items() if p and Path(p).exists()})
+
+
+@dataclass(frozen=True)
 class _Job:
     """What every part needs: one of a detector, the boxes of a file and its name, or none for whole images."""
 
@@ -72,6 +99,14 @@ class _Job:
     batch_size: int
     boxes: Images | None
     source: str
+
+    @classmethod
+    def of(cls, question: _Question, finder: "Detector | None", manifest: Manifest) -> "_Job":
+        """The job of a question about a manifest."""
+        file = question.file
+        given = read_boxes(file, question.boxes_images) if file else None
+        boxes = None if given is None else boxes_of_images(manifest, given, str(file))
+        return cls(manifest, finder, question.batch_size, boxes, file.name if file else "")
 
 
 def detect(
@@ -84,6 +119,8 @@ def detect(
     min_score: float = _MIN_SCORE,
     nms: float = _NMS,
     max_boxes: int = _MAX_BOXES,
+    engine: str = "local",
+    ray_address: str | None = None,
     device: str = "auto",
     batch_size: int = _BATCH_SIZE,
     part_size: int = PART_SIZE,
@@ -103,6 +140,8 @@ def detect(
         min_score: Boxes of a lower score are dropped.
         nms: Of two boxes whose intersection over union is greater, the better one stays.
         max_boxes: The best ones of an image, at most.
+        engine: ``local``, or ``ray`` for a cluster, as of ``predict``.
+        ray_address: Of a Ray cluster that runs already; by default one is started on this machine for the job.
         device: ``auto``, ``cpu`` or ``cuda``.
         batch_size: Images that a detector looks at together.
         part_size: Images a part when a folder is scanned; a manifest keeps its own parts.
@@ -118,9 +157,8 @@ def detect(
     from model.detect import Choice
 
     choice = Choice(tuple(classes or ("person",)), min_score, nms, max_boxes)
-    file = Path(detector) if detector is not None and Path(detector).is_file() else None
-    given = read_boxes(file, boxes_images) if file else None
-    finder = None if file or detector == WHOLE_IMAGE else _finder(detector, choice, device)
+    question = _Question(detector, boxes_images, choice, device, batch_size)
+    finder = question.finder()
     out = Path(out)
     manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
     if manifest.counts["poses"]:
@@ -129,22 +167,24 @@ def detect(
             subject=str(manifest.path),
             remedy="Predict it as it is, or detect in the manifest that `autolabel scan` made.",
         )
+    job = _Job.of(question, finder, manifest)
+    make = partial(_worker, question.absolute(), manifest.path.resolve())
+    work = pick_engine(engine, ray_address, _local(job), make, device)
     config: dict[str, Any] = {"detector": WHOLE_IMAGE}
     inputs = {"manifest": manifest.digest}
     if finder is not None:
         config = {"choice": asdict(choice), "batch_size": batch_size}
         inputs["detector"] = finder.digest
-    elif file is not None:
+    elif question.file is not None:
         config = {}
-        inputs |= {role: file_digest(path) for role, path in (("boxes", file), ("images", boxes_images)) if path}
-    boxes = None if given is None else boxes_of_images(manifest, given, str(file))
-    job = _Job(manifest, finder, batch_size, boxes, file.name if file else "")
+        files = (("boxes", question.file), ("images", boxes_images))
+        inputs |= {role: file_digest(path) for role, path in files if path}
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "detect", config=config, inputs=inputs, existing=existing) as run:
         if retry:
             forget_quarantined(run.path)
         if not (run.path / COMMIT).is_file():
-            _work(job, run, [Parent(role, digest) for role, digest in inputs.items()], progress)
+            _work(job, run, [Parent(role, digest) for role, digest in inputs.items()], work, progress)
         told = reports(run.path)
     made = Manifest.open(out)
     quarantined = sum(len(report["quarantined"]) for report in told)
@@ -169,17 +209,29 @@ def _finder(detector: str | Path | None, choice: Any, device: str) -> "Detector"
         ) from error
 
 
-def _work(job: _Job, run: Run, parents: Sequence[Parent], progress: Progress) -> None:
+def _work(job: _Job, run: Run, parents: Sequence[Parent], engine: Engine, progress: Progress) -> None:
     """Box the parts that are not there yet, and commit."""
     writer = ManifestWriter(
         run.path, job.manifest.skeleton, job.manifest.roots, stage="detect", parents=parents, existing=Existing.RESUME
     )
+    write_parts(run, job.manifest, writer, engine, name="detect", progress=progress)
+    writer.commit()
 
-    def local(numbers: Sequence[int], task: Task) -> Iterator[tuple[int, Part]]:
+
+def _local(job: _Job) -> Engine:
+    """Parts one after the other, in this process."""
+
+    def work(numbers: Sequence[int], task: Task) -> Iterator[tuple[int, Part]]:
         return ((i, _part(job, job.manifest.part(i), task)) for i in numbers)
 
-    write_parts(run, job.manifest, writer, local, name="detect", progress=progress)
-    writer.commit()
+    return work
+
+
+def _worker(question: _Question, manifest: Path) -> Callable[[int], Part]:
+    """What works on a question's parts in another process, with a detector of its own."""
+    job = _Job.of(question, question.finder(), Manifest.open(manifest))
+    with SILENT.task("") as task:
+        return lambda i: _part(job, job.manifest.part(i), task)
 
 
 def _part(job: _Job, samples: Sequence[Sample], task: Task) -> Part:

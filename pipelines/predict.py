@@ -22,7 +22,7 @@ from pipelines.parts import Engine, Written, forget_quarantined, reports, told_o
 from pipelines.predict_job import Question, local_engine, make_job, named, worker
 from pipelines.predict_part import Job
 from pipelines.profile import Profile
-from pipelines.shards import Cluster, map_parts
+from pipelines.shards import pick_engine
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,8 @@ def predict(
     if profile and engine != "local":
         raise ConfigError("times this process alone", subject="--profile", remedy="Use --engine local.")
     job = make_job(question, networks, manifest)
-    work = _engine(engine, ray_address, question, job)
+    make = partial(worker, question.absolute(), manifest.path.resolve())
+    work = pick_engine(engine, ray_address, local_engine(job), make, device)
     config, inputs = named(question, job, networks)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
@@ -210,23 +211,6 @@ def open_source(
 
     beside = out.with_name(f"{out.name}-scan")
     return scan(source, out=beside, part_size=part_size, overwrite=overwrite, progress=progress).manifest
-
-
-def _engine(engine: str, ray_address: str | None, question: Question, job: Job) -> Engine:
-    """What works through the parts.
-
-    Raises:
-        ConfigError: There is no such engine, Ray is not installed, or an address is given without it.
-    """
-    if engine == "local":
-        if ray_address is not None:
-            raise ConfigError("has no address", subject="--engine local", remedy="Give --engine ray beside it.")
-        return local_engine(job)
-    if engine != "ray":
-        raise ConfigError(f"unknown engine {engine!r}", subject="--engine", remedy="Use local or ray.")
-    gpu = None if question.device == "auto" else question.device != "cpu"
-    make = partial(worker, question.absolute(), job.manifest.path.resolve())
-    return map_parts(make, Cluster(ray_address or "", gpu))
 
 
 def _work(job: Job, run: Run, inputs: Mapping[str, str], engine: Engine, progress: Progress) -> Written:

@@ -18,7 +18,7 @@ import numpy as np
 
 from autolabel.errors import AutolabelError, ConfigError, InputError, WorkError
 from autolabel.progress import Task
-from pipelines.parts import Part
+from pipelines.parts import Engine, Part
 
 _AHEAD = 2
 """Parts that wait at an actor or are worked on by it."""
@@ -38,6 +38,30 @@ class Cluster:
 
     address: str = ""
     gpu: bool | None = None
+
+
+def pick_engine(
+    engine: str, ray_address: str | None, local: Engine, make: Callable[[], Callable[[int], Part]], device: str
+) -> Engine:
+    """What works through the parts, as the options of a command have it.
+
+    Args:
+        engine: ``local`` or ``ray``.
+        ray_address: Of a cluster that runs already; None for none.
+        local: The engine of this process.
+        make: As for :func:`map_parts`.
+        device: What the command was told: only ``cpu`` keeps workers from GPUs, and only ``cuda`` asks for them.
+
+    Raises:
+        ConfigError: There is no such engine, Ray is not installed, or an address is given without it.
+    """
+    if engine == "local":
+        if ray_address is not None:
+            raise ConfigError("has no address", subject="--engine local", remedy="Give --engine ray beside it.")
+        return local
+    if engine != "ray":
+        raise ConfigError(f"unknown engine {engine!r}", subject="--engine", remedy="Use local or ray.")
+    return map_parts(make, Cluster(ray_address or "", None if device == "auto" else device != "cpu"))
 
 
 def map_parts(

@@ -22,7 +22,7 @@ MOST_WORKERS = 8
 """A worker takes a good gigabyte of memory, so that more of them are not always faster."""
 
 SERVER = "tests/live/test_"
-SERVERLESS = tuple(f"{SERVER}{name}.py" for name in ("coco_val", "openfield", "truth_as_network"))
+SERVERLESS = tuple(f"{SERVER}{name}.py" for name in ("coco_val", "openfield", "ray", "truth_as_network"))
 """Live tests share one server, which takes a minute to start, but for these, which need none."""
 
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from autolabel.skeleton import Skeleton
 from model.checkpoint import save_model
 from model.config import ViTPoseConfig
 from model.vitpose import build_vitpose
+from pipelines.detect import detect
 from pipelines.parts import reports
 from pipelines.predict import predict
 from pipelines.predict_job import Question, worker
 from pipelines.scan import scan
 from pipelines.shards import Cluster, map_parts
+from tests.detectors import released
 from tests.doubles import Recorder
 
 cluster_utils = pytest.importorskip("ray.cluster_utils")
@@ -65,6 +68,20 @@ def local(corpus: Manifest, weights: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
+    """Of the test's own, which may kill what it likes."""
+    with machines() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def steady() -> Iterator[Any]:
+    """One for the tests that kill nothing."""
+    with machines() as made:
+        yield made
+
+
+@contextmanager
+def machines() -> Iterator[Any]:
     """A head that works on nothing, and two machines of one core each."""
     made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     made.workers = [made.add_node(num_cpus=1) for _ in range(2)]
@@ -159,11 +176,23 @@ def test_a_cluster_of_the_job_s_own_and_one_that_goes_on(
     assert part_file(out, "samples", 4).name not in changed and part_file(out, "samples", 3).name in changed
 
 
-def test_what_a_worker_says_is_said(cluster: Any, corpus: Manifest, tmp_path: Path) -> None:
+def test_boxes_are_those_that_are_found_here(steady: Any, corpus: Manifest, tmp_path: Path) -> None:
+    how: dict[str, Any] = {"detector": released(tmp_path / "detector"), "min_score": 0.0, "max_boxes": 3}
+    here = detect(corpus.path, out=tmp_path / "here", **how)
+    there = detect(corpus.path, out=tmp_path / "there", engine="ray", ray_address=steady.address, **how)
+    assert here.manifest.counts["poses"] > len(here.manifest)
+    assert [sample.key for sample in there.manifest] == [sample.key for sample in here.manifest]
+    for ours, theirs in zip(here.manifest, there.manifest, strict=True):
+        assert len(theirs.poses) == len(ours.poses)
+        assert theirs.poses.box == pytest.approx(ours.poses.box, abs=NEAR)
+    assert there.quarantined == here.quarantined == 1
+
+
+def test_what_a_worker_says_is_said(steady: Any, corpus: Manifest, tmp_path: Path) -> None:
     """Weights that a worker does not find, as on a machine that does not see the folder."""
     make = partial(worker, Question(weights=tmp_path / "gone"), corpus.path)
     with pytest.raises(CheckpointError, match="no such file or folder"):
-        list(map_parts(make, Cluster(cluster.address))([0, 1], Recorder()))
+        list(map_parts(make, Cluster(steady.address))([0, 1], Recorder()))
 
 
 @pytest.mark.parametrize(
