@@ -1,4 +1,4 @@
-"""What computes a network's answers: PyTorch everywhere, OpenVINO on CPUs where it is installed and faster.
+"""What computes a network's answers: PyTorch everywhere, compiled if told to; OpenVINO on CPUs where it is faster.
 
 A backend takes normalised crops of one fixed shape and gives the encoder's features and what the heads say of them.
 OpenVINO takes a network apart and puts it together anew for the processor, in seconds, and is then about one and a half
@@ -8,7 +8,7 @@ worth it.
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from autolabel.errors import ConfigError
 from model.cost import cost
 from model.vitpose import ViTPose
 
-Backend = Literal["torch", "openvino"]
+Backend = Literal["torch", "compiled", "openvino"]
 
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -53,8 +53,11 @@ def pick_backend(backend: str, model: ViTPose, device: torch.device) -> Backend:
     Raises:
         ConfigError: There is no such backend, it is not installed, or it is for CPUs alone.
     """
-    if backend not in ("auto", "torch", "openvino"):
-        raise ConfigError(f"unknown backend {backend!r}", subject="--backend", remedy="Use auto, torch or openvino.")
+    if backend not in ("auto", "torch", "compiled", "openvino"):
+        remedy = "Use auto, torch, compiled or openvino."
+        raise ConfigError(f"unknown backend {backend!r}", subject="--backend", remedy=remedy)
+    if backend == "compiled":
+        return "compiled"
     if backend == "torch" or (backend == "auto" and device.type != "cpu"):
         return "torch"
     if device.type != "cpu":
@@ -84,6 +87,8 @@ def forward_of(backend: Backend, model: ViTPose, device: torch.device, precision
     """
     if backend == "openvino":
         return _OnOpenVINO(model, precision, batch)
+    if backend == "compiled":
+        return _Compiled(model, device, precision)
     return lambda images: in_torch(model, images, device, precision)
 
 
@@ -105,6 +110,38 @@ class Flat(nn.Module):
         """What there is of :class:`Answered`."""
         features = self.model.forward_features(images)
         return tuple(answer for answer in (features, *self.model.forward_heads(features)) if answer is not None)
+
+
+class _Compiled:
+    """A network that ``torch.compile`` made one program of, with the first batch that it is given: that takes a minute.
+
+    Without CUDA graphs, whose answers would be overwritten by the next batch.
+    """
+
+    def __init__(self, model: ViTPose, device: torch.device, precision: str) -> None:
+        self._ready = False
+
+        def answer(images: Tensor) -> Answered:
+            return in_torch(model, images, device, precision)
+
+        self._answer = cast("Forward", cast("Any", torch).compile(answer, dynamic=False))
+
+    def __call__(self, images: Tensor) -> Answered:
+        try:
+            answered = self._answer(images)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if self._ready:
+                raise
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConfigError(
+                f"cannot compile here: {said[0]}",
+                subject="--backend compiled",
+                remedy="It needs a C++ compiler, and Triton for a GPU; or use --backend torch.",
+            ) from error
+        self._ready = True
+        return answered
 
 
 PIECE = 4

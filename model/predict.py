@@ -84,7 +84,7 @@ class Predictor:
         model: From ``load_model``; of several heads the first one answers.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        backend: ``auto``, ``torch`` or ``openvino``.
+        backend: ``auto``, ``torch``, ``compiled`` or ``openvino``.
         flip_test: Also predict the mirrored crop and average the heatmaps, and the probabilities.
         larger_crop: Look again at people whom their crop, or the image, seems to cut; presence or whole-box heads tell.
         jitter: Look again, in slightly other crops, at people of whom the network is half sure.

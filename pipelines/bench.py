@@ -127,7 +127,7 @@ def bench(
         out: The folder to write.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: Of ``predict``: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        backend: Of ``predict``: ``auto``, ``torch`` or ``openvino``.
+        backend: Of ``predict``: ``auto``, ``torch``, ``compiled`` or ``openvino``.
         batch_size: Of ``predict``.
         references: Time what one would run instead, too: Hugging Face's pipeline and ONNX Runtime.
         seconds: For each way.
@@ -226,7 +226,8 @@ def _own(product: Product, model: "ViTPose") -> list[tuple[str, Way]]:
     device = pick_device(product.device)
     precision = pick_precision(product.precision, device)
     pick_backend(product.backend, model, device)  # refused now, and not by a process of its own
-    backends = ("torch", "openvino") if device.type == "cpu" and openvino_library() is not None else ("torch",)
+    openvino = ("openvino",) if device.type == "cpu" and openvino_library() is not None else ()
+    backends = ("torch", "compiled", *openvino)
     macs = cost(model.config, model.skeleton.num_keypoints).macs
     return [
         ("product", product),

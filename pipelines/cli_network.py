@@ -139,7 +139,10 @@ def predict(
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
     backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, torch or openvino; auto takes what is faster on this machine.")
+        str,
+        typer.Option(
+            metavar="NAME", help="auto, torch, compiled (torch.compile) or openvino; auto takes what is faster here."
+        ),
     ] = "auto",
     flip_test: Annotated[
         bool, typer.Option("--flip-test", help="Predict the mirrored image too: better, and half as fast.")

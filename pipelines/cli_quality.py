@@ -68,7 +68,7 @@ def bench(
     size: Annotated[str, typer.Option(metavar="ti|s|b|l|h", help="Of the network, without --weights.")] = "s",
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
-    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, torch or openvino.")] = "auto",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, torch, compiled or openvino.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
     references: Annotated[
         bool, typer.Option(help="Time what one would run instead, too: Hugging Face's pipeline, ONNX Runtime.")

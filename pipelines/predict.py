@@ -110,7 +110,8 @@ def predict(
         ray_address: Of a Ray cluster that runs already; by default one is started on this machine for the job.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        backend: What computes: ``torch``, ``openvino``, or with ``auto`` what is faster here.
+        backend: What computes: ``torch``, ``compiled`` (by ``torch.compile``, which takes a minute first),
+            ``openvino``, or with ``auto`` what is faster here.
         flip_test: Predict the mirrored crop too: slower, better, and needed for agreement features.
         larger_crop: Look again, in a larger crop, at people of whom a keypoint seems to lie outside the crop but inside
             the image. Only a network with a presence head, or a whole-box head, can tell.

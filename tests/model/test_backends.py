@@ -53,6 +53,32 @@ def test_the_same_answers(kind: str, images: torch.Tensor) -> None:
             assert (one - other).abs().max() <= 1e-4 * one.abs().max(), name
 
 
+@pytest.mark.parametrize("kind", ["whole box"])
+def test_a_compiled_network_has_the_same_answers(kind: str, images: torch.Tensor) -> None:
+    model = network(**KINDS[kind])
+    with torch.inference_mode():
+        plain = forward_of("torch", model, CPU, "fp32", 3)(images)
+        compiled = forward_of("compiled", model, CPU, "fp32", 3)
+        first, second = compiled(images), compiled(-images)
+    for name, one, other, later in zip(plain._fields, plain, first, second, strict=True):
+        assert (one is None) == (other is None), name
+        if one is not None and other is not None:
+            assert (one - other).abs().max() <= 1e-4 * one.abs().max(), name
+            assert not torch.equal(other, later), "the next batch leaves the first one's answers alone"
+
+
+def test_where_nothing_can_be_compiled_it_is_told(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cannot(*args: Any, **options: Any) -> Any:
+        def call(images: torch.Tensor) -> Any:
+            raise RuntimeError("no compiler was found\nin many places")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", cannot)
+    with pytest.raises(ConfigError, match="cannot compile here: no compiler was found"):
+        forward_of("compiled", network(), CPU, "fp32", 3)(images)
+
+
 @pytest.mark.parametrize("batch", [1, 6, 8, 7])
 def test_a_batch_in_pieces_has_the_same_answers_in_the_same_order(batch: int) -> None:
     pytest.importorskip("openvino")
