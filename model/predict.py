@@ -119,6 +119,7 @@ class Predictor:
         self.jitter = jitter
         self.batch_size = batch_size
         self.backend = pick_backend(backend, self.model, self.device)
+        self.threads = torch.get_num_threads()
         self.stages = Stages() if stages is None else stages
         self._reader = reader(
             model,

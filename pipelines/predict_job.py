@@ -174,6 +174,7 @@ def answered(job: Job, i: int, task: Task) -> Part:
             "device": predictor.device.type,
             "precision": predictor.precision,
             "backend": predictor.backend,
+            "threads": predictor.threads,
         },
     )
 

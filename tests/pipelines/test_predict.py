@@ -1,5 +1,6 @@
 """`predict` goes from a manifest or a folder to poses, does nothing twice, and outlives kills and bad images."""
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import autolabel.manifest as manifest_module
 from autolabel.errors import CheckpointError, ConfigError, ExistsError, InputError, LostServerError
 from autolabel.formats.coco_boxes import Boxes
 from autolabel.images import read_image
@@ -489,6 +491,48 @@ def test_what_was_set_aside_is_tried_again_when_told_to(
     assert mended.manifest.digest == whole.manifest.digest
     assert (tmp_path / "m" / QUARANTINE).read_text() == ""
     assert predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST).skipped == IMAGES
+
+
+def test_a_full_disk_loses_nothing(
+    boxed: Manifest, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "whole", **FAST)
+    write = manifest_module._write
+
+    def full(table: Any, path: Path) -> None:
+        if path.name == "poses-00001.parquet":
+            path.with_name(f".{path.name}.1.tmp").write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(table, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manifest_module, "_write", full)
+        with pytest.raises(OSError, match="No space left"):
+            predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    resumed = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    assert (resumed.skipped, resumed.manifest.digest) == (2, whole.manifest.digest)
+    assert {file.name for file in (tmp_path / "m").iterdir()} == {file.name for file in (tmp_path / "whole").iterdir()}
+
+
+def test_a_disk_that_cannot_be_read_sets_images_aside(
+    boxed: Manifest, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "whole", **FAST)
+    read = Path.read_bytes
+
+    def broken(file: Path) -> bytes:
+        if file.name == Path(path(3)).name and "photos" in file.parts:
+            raise OSError(errno.EIO, "Input/output error", str(file))
+        return read(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", broken)
+        result = predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    (record,) = (json.loads(line) for line in (tmp_path / "m" / QUARANTINE).read_text().splitlines())
+    assert result.quarantined == 1
+    assert (record["path"], record["reason"]) == (path(3), "unreadable") and "Input/output error" in record["detail"]
+    mended = predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST)
+    assert mended.manifest.digest == whole.manifest.digest
 
 
 # ---- images in a store
