@@ -4,7 +4,8 @@
 
 A manifest as ``predict`` writes it, with a person an image, features and an embedding, goes through ``score``,
 ``route``, ``merge`` with a thousand corrections, and ``export coco``, each in a process of its own, whose peak of
-resident memory is read when it is done. No image is opened. Writes ``benchmarks/results/scale_rows.json``.
+resident memory is read when it is done. No image is opened. Writes ``benchmarks/results/scale_rows.json`` and the table of
+``docs/performance.md``.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from autolabel.merge import Correction, KeypointChange, PoseChange, State, State
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
+from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.results import table, write_result
 
 SKELETON = Skeleton.load("coco17")
@@ -184,6 +186,10 @@ def with_growth(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return grown
 
 
+def _told(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
 def main() -> None:
     """Measure every size, and write what came out."""
     parser = argparse.ArgumentParser(description="Memory and time by the number of poses.")
@@ -207,6 +213,9 @@ def main() -> None:
     if not options.dry:
         counts = " ".join(map(str, sorted(options.rows)))
         write_result("scale_rows", rows, command=f"python -m benchmarks.scale_rows --rows {counts}")
+        names = list(rows[0])
+        cells = [["" if row[n] is None else _told(row[n]) for n in names] for row in rows]
+        write_section(DOCS / "performance.md", "scale", markdown([names, *cells], names=1))
 
 
 if __name__ == "__main__":
