@@ -4,8 +4,8 @@
 
 A manifest as ``predict`` writes it, with a person an image, features and an embedding, goes through ``score``,
 ``route``, ``merge`` with a thousand corrections, and ``export coco``, each in a process of its own, whose peak of
-resident memory is read when it is done. No image is opened. Writes ``benchmarks/results/scale_rows.json`` and the table of
-``docs/performance.md``.
+resident memory is read when it is done. No image is opened. Writes ``benchmarks/results/scale_rows.json`` and the
+table of ``docs/performance.md``.
 """
 
 import argparse

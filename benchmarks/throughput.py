@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
 from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.results import write_result
-from pipelines.bench import bench
+from pipelines.bench import bench, untrained
 from pipelines.console import LineProgress
+from pipelines.predict import predict
 
 SIZES = ("s", "b")
 PEOPLE = (3, 1)
@@ -197,6 +199,14 @@ def measured(data: Path, folder: Path, sizes: Sequence[str], seconds: float, fil
     return rows
 
 
+def profiled(manifest: Manifest, folder: Path, images: int = 200) -> str:
+    """Where the time of ``predict --profile`` goes, of the first size and one part."""
+    samples = list(islice(manifest, images))
+    one = write_manifest(folder / "one", samples, manifest.skeleton, manifest.roots, stage="benchmark")
+    result = predict(one.path, weights=untrained(SIZES[0], folder / "network"), out=folder / "profiled", profile=True)
+    return "" if result.profile is None else result.profile.read_text(encoding="utf-8")
+
+
 def main() -> None:
     """Measure, and write tables and picture."""
     parser = argparse.ArgumentParser(description="People a second, against the references.")
@@ -207,9 +217,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = measured(options.data, Path(folder), options.sizes, options.seconds, options.files)
+        profile = profiled(Manifest.open(Path(folder) / f"{max(PEOPLE)}" / "m"), Path(folder))
     command = f"python -m benchmarks.throughput --seconds {options.seconds:g} --sizes {' '.join(options.sizes)}"
     write_result("throughput", rows, command=command, packages=PACKAGES, files=options.files)
     write_section(DOCS / "performance.md", "throughput", page_table(rows))
+    write_section(DOCS / "performance.md", "profile", f"```text\n{profile.strip()}\n```")
     picture(rows, DOCS / "pictures" / PICTURE)
     print("\n".join(verdicts(rows)))
 

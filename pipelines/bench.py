@@ -163,7 +163,7 @@ def bench(
             return _read(run.path)
         work = run.path / "work"
         shutil.rmtree(work, ignore_errors=True)  # of a bench that was killed
-        network = _untrained(size, work / "network") if weights is None else weights
+        network = untrained(size, work / "network") if weights is None else weights
         people = _drawn(work / "drawn", progress) if given is None else given
         product = Product(network, people.path, work / "poses", device, precision, backend, batch_size)
         model = load_model(network)
@@ -188,7 +188,7 @@ def _read(folder: Path) -> BenchResult:
     return BenchResult(folder, tuple(Timed(**row) for row in told["rows"]), told["left_out"])
 
 
-def _untrained(size: str, folder: Path) -> Path:
+def untrained(size: str, folder: Path) -> Path:
     """A ViTPose as it was published, with random weights."""
     import torch
 
