@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from autolabel.errors import ImageError, InputError
 from autolabel.images import SNIFF_BYTES, SUFFIXES, Reason, access_error, looks_like_image
-from autolabel.stores import is_stored, list_stored
+from autolabel.stores import is_stored, list_stored, stored_file
 
 ROOT = "images"
 """Name of the corpus root in the manifests of one scanned folder."""
@@ -151,15 +151,20 @@ def list_files(folder: str | Path, root: str = ROOT, *, others: Iterable[str | P
 def _stored(top: Path, root: str) -> Iterator[Listed]:
     """What lies in an object store; what a file is, is told by its name alone, because to look costs a request."""
     for path, size, written in list_stored(top):
-        suffix = PurePosixPath(path).suffix.lower()
-        if suffix in SUFFIXES:
-            yield ImageFile(path, size, written, root)
-        elif suffix in VIDEO_SUFFIXES:
-            yield VideoFile(path, size, written, root)
+        if (found := _as_named(path, size, written, root)) is not None:
+            yield found
+
+
+def _as_named(path: str, size: int, written: int, root: str) -> Listed | None:
+    suffix = PurePosixPath(path).suffix.lower()
+    kind = ImageFile if suffix in SUFFIXES else VideoFile if suffix in VIDEO_SUFFIXES else None
+    return None if kind is None else kind(path, size, written, root)
 
 
 def listed(folder: Path, path: str, root: str) -> Listed | None:
     """One file as :func:`list_files` would list it; None when it is neither an image nor a video."""
+    if is_stored(folder):
+        return _as_named(path, *stored_file(folder / path), root)
     return next(_file(f"{folder}/{path}", path, root), None)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autolabel.errors import InputError
-from autolabel.listing import ROOT, Listed, list_files, listed
+from autolabel.images import SUFFIXES
+from autolabel.listing import ROOT, VIDEO_SUFFIXES, Listed, list_files, listed
 from autolabel.stores import is_stored
 
 Images = str | Path | Sequence[str | Path] | Mapping[str, str | Path]
@@ -85,7 +86,8 @@ def _named(item: str | Path) -> tuple[str, str | Path]:
 
 def _root(name: str, path: Path) -> Root:
     if is_stored(path):
-        return Root(name, path)
+        single = path.suffix.lower() in SUFFIXES | VIDEO_SUFFIXES
+        return Root(name, path.parent, (path.name,)) if single else Root(name, path)
     if path.is_file():
         return Root(name, path.parent.resolve(), (path.name,))
     if not path.is_dir():

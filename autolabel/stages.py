@@ -4,11 +4,13 @@ A stage inside another one counts for itself alone, so that the stages of one th
 overlap, which is what threads are for: what bounds the job is the thread that waits for nobody.
 """
 
+import resource
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -79,3 +81,15 @@ class Stages:
         """What every stage took so far, in the order in which they came up first."""
         with self._lock:
             return dict(self._spent)
+
+
+def peak_memory() -> float:
+    """The most memory that this process held, MiB.
+
+    What ``getrusage`` tells of a process begins with what the one that started it held, so Linux is asked first.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -11,9 +11,8 @@ corpus would be set aside in a minute.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +20,9 @@ from autolabel.errors import ImageError, InputError, LostServerError
 from autolabel.image_faults import Reason
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:")
+_LOGIN = re.compile(r"//[^/@\s]*@")
+"""Name and password in an address, which nobody is told."""
+
 _EXTRAS = {"s3": "pip install 'skeleton-autolabel[s3]'", "gs": "pip install gcsfs", "abfs": "pip install adlfs"}
 
 
@@ -54,24 +56,39 @@ def read_stored(path: str | Path, most: int) -> bytes:
 
     Raises:
         ImageError: It is not there, is larger, or may not be read.
-        LostServerError: The store does not answer.
+        LostServerError: The store does not answer, or lets nobody in any more.
         InputError: Nothing here reads such stores.
     """
     url = url_of(path)
+    store, key = _store(url)
     try:
-        store, key = _store(url)
         size = int(store.info(key)["size"] or 0)
         if size > most:
             raise ImageError(f"{size} bytes, more than the {most} that are read", reason=Reason.TOO_LARGE, subject=url)
         return store.cat_file(key)
     except (FileNotFoundError, IsADirectoryError) as error:
+        _require_answer(store, key, url)
         raise ImageError("cannot be read: there is no such object", reason=Reason.VANISHED, subject=url) from error
     except PermissionError as error:
-        raise ImageError(f"cannot be read: {error}", reason=Reason.NO_PERMISSION, subject=url) from error
-    except (ImageError, InputError):
+        _require_answer(store, key, url)
+        raise ImageError("cannot be read: no permission", reason=Reason.NO_PERMISSION, subject=url) from error
+    except ImageError:
         raise
     except Exception as error:
         raise _lost(url, error) from error
+
+
+def stored_file(path: str | Path) -> tuple[int, int]:
+    """Bytes of a single object, and when it was last written, in nanoseconds.
+
+    Raises:
+        InputError: There is none, it may not be read, or nothing here reads such stores.
+        LostServerError: The store does not answer.
+    """
+    url = url_of(path)
+    store, key = _store(url)
+    entry = _told(lambda: store.info(key), url)
+    return int(entry["size"] or 0), _written(entry)
 
 
 def list_stored(folder: str | Path) -> Iterator[tuple[str, int, int]]:
@@ -91,10 +108,13 @@ def list_stored(folder: str | Path) -> Iterator[tuple[str, int, int]]:
         relative = pending.pop()
         key = f"{top}/{relative}" if relative else top
         below = list[str]()
-        for entry in _entries(store, key, url):
-            name = str(entry["name"]).rstrip("/").rpartition("/")[2]
+        for entry in sorted(_told(lambda key=key: store.ls(key, detail=True), url), key=lambda one: str(one["name"])):
+            name = str(entry["name"]).rstrip("/")
+            if name == key.rstrip("/"):
+                continue  # a folder that somebody made by hand holds an empty object of its own name
+            name = name.rpartition("/")[2]
             path = f"{relative}/{name}" if relative else name
-            if name.startswith(".") or not name:
+            if name.startswith("."):
                 continue
             if entry["type"] == "directory":
                 below.append(path)
@@ -103,21 +123,34 @@ def list_stored(folder: str | Path) -> Iterator[tuple[str, int, int]]:
         pending.extend(reversed(below))
 
 
-def _entries(store: Any, key: str, url: str) -> list[dict[str, Any]]:
+def _told(ask: Callable[[], Any], url: str) -> Any:
+    """What a store says of a place that somebody named."""
     try:
-        entries = store.ls(key, detail=True)
+        return ask()
     except FileNotFoundError as error:
-        raise InputError(f"holds nothing: {error}", subject=url, remedy="Give a folder that holds images.") from error
+        raise InputError("holds nothing", subject=url, remedy="Give a folder that holds images.") from error
     except PermissionError as error:
-        raise InputError(f"cannot be read: {error}", subject=url, remedy="Check the credentials.") from error
+        raise InputError("may not be read", subject=url, remedy="Check the credentials.") from error
     except Exception as error:
         raise _lost(url, error) from error
-    # A folder that somebody made by hand holds an empty object of its own name.
-    kept = [entry for entry in entries if str(entry["name"]).rstrip("/") != key.rstrip("/")]
-    return sorted(kept, key=lambda entry: str(entry["name"]))
 
 
-def _written(entry: dict[str, Any]) -> int:
+def _require_answer(store: Any, key: str, url: str) -> None:
+    """See that the store itself is still there, and lets us in, where it did not give an object.
+
+    Raises:
+        LostServerError: It does not.
+    """
+    top = key.partition("/")[0]
+    if ":" in top:  # a web server, of which there is nothing to ask
+        return
+    try:
+        store.info(top)
+    except Exception as error:
+        raise _lost(url, error) from error
+
+
+def _written(entry: Mapping[str, Any]) -> int:
     """When an object was last written, in nanoseconds; stores call it differently, and some say nothing."""
     when = next((entry[name] for name in ("LastModified", "last_modified", "mtime", "updated") if entry.get(name)), 0)
     if isinstance(when, datetime):
@@ -126,27 +159,29 @@ def _written(entry: dict[str, Any]) -> int:
 
 
 def _store(url: str) -> tuple[Any, str]:
-    """The file system of a store, and what it calls a place there."""
-    scheme, _, rest = url.partition("://")
-    return _file_system(scheme), rest
+    """The file system of a store, and what it calls a place there.
 
+    Raises:
+        InputError: Nothing here reads such stores.
+    """
+    import fsspec.core  # pyright: ignore[reportMissingTypeStubs]
 
-@cache
-def _file_system(scheme: str) -> Any:
-    import fsspec  # pyright: ignore[reportMissingTypeStubs]
-
+    scheme = url.partition("://")[0]
     try:
-        return cast("Any", fsspec).filesystem(scheme, use_listings_cache=False)
+        return cast("Any", fsspec.core).url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         remedy = _EXTRAS.get(scheme, "Install what fsspec needs for it.")
         raise InputError(f"needs a library: {error}", subject=f"{scheme}://", remedy=remedy) from error
     except ValueError as error:
         raise InputError("no such kind of store is known", subject=f"{scheme}://") from error
+    except Exception as error:
+        raise _lost(url, error) from error
 
 
 def _lost(url: str, error: Exception) -> LostServerError:
+    said = _LOGIN.sub("//", f"{type(error).__name__}: {error}")
     return LostServerError(
-        f"the store does not answer: {type(error).__name__}: {error}",
-        subject=url,
+        f"the store does not answer: {said}",
+        subject=_LOGIN.sub("//", url),
         remedy="Check address and credentials; the same command then goes on where it stopped.",
     )

@@ -27,6 +27,7 @@ from PIL import Image
 from autolabel.manifest import Manifest, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
+from autolabel.stages import peak_memory
 from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.results import table, write_result
 from model.checkpoint import save_model
@@ -92,9 +93,7 @@ def child(manifest: str, weights: str, out: str) -> None:
     """Predict, and print what it took."""
     began = time.perf_counter()
     predict(manifest, weights=weights, out=out)
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-    print(json.dumps({"seconds": time.perf_counter() - began, "peak MiB": peak}))
+    print(json.dumps({"seconds": time.perf_counter() - began, "peak MiB": peak_memory()}))
 
 
 def large(folder: Path, weights: Path, images: int = LARGE) -> list[Row]:
@@ -139,7 +138,7 @@ def _right(poses: Poses, truth: Manifest, share: float) -> float:
 def main() -> None:
     """Measure both, and write what came out."""
     parser = argparse.ArgumentParser(description="Memory, and large photographs.")
-    parser.add_argument("--weights", type=Path, help="a trained network, for large photographs")
+    parser.add_argument("--weights", type=Path, help="a trained network, for large photographs; needed")
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--images", type=int, default=LARGE)
     parser.add_argument("--child", nargs=3, metavar=("M", "W", "OUT"), help="one prediction in this process")
@@ -147,11 +146,14 @@ def main() -> None:
     if options.child:
         child(*options.child)
         return
+    if options.weights is None:
+        parser.error("--weights: a trained network is needed")
     with tempfile.TemporaryDirectory(prefix="bulk-") as folder:
         held = memory(Path(folder), options.counts)
         print(table(held))
-        photographs = large(Path(folder), options.weights, options.images) if options.weights else []
-    command = f"python -m benchmarks.bulk --weights NETWORK --images {options.images}"
+        photographs = large(Path(folder), options.weights, options.images)
+    counts = " ".join(map(str, options.counts))
+    command = f"python -m benchmarks.bulk --weights NETWORK --counts {counts} --images {options.images}"
     write_result("bulk", held, command=command, large=photographs, threads=torch.get_num_threads())
     head = ("images", "people", "seconds", "peak MiB", "of the first")
     lines = [
@@ -168,13 +170,10 @@ def main() -> None:
         ),
     ]
     write_section(DOCS / "performance.md", "memory", markdown(lines, names=0))
-    if photographs:
-        print(table(photographs))
-        names = list(photographs[0])
-        cells = [
-            [("yes" if row[n] else "no") if n == "reduce" else f"{row[n]:.3g}" for n in names] for row in photographs
-        ]
-        write_section(DOCS / "performance.md", "large", markdown([names, *cells], names=1))
+    print(table(photographs))
+    names = list(photographs[0])
+    cells = [[("yes" if row[n] else "no") if n == "reduce" else f"{row[n]:.3g}" for n in names] for row in photographs]
+    write_section(DOCS / "performance.md", "large", markdown([names, *cells], names=1))
 
 
 if __name__ == "__main__":

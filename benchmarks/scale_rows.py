@@ -28,6 +28,7 @@ from autolabel.merge import Correction, KeypointChange, PoseChange, State, State
 from autolabel.poses import Origin, Poses, Sample, Visibility
 from autolabel.prediction_record import Predicted
 from autolabel.skeleton import Skeleton
+from autolabel.stages import peak_memory
 from benchmarks.pages import DOCS, markdown, write_section
 from benchmarks.results import table, write_result
 
@@ -153,9 +154,7 @@ def child(job: str, folder: Path) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     JOBS[job](folder)
     took = {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    peak = int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
-    print(json.dumps({**took, "peak": peak}))
+    print(json.dumps({**took, "peak": peak_memory()}))
 
 
 def measured(job: str, rows: int, folder: Path) -> dict[str, Any]:

@@ -133,6 +133,8 @@ class Cutter:
                 now, left = left[:room], left[room:]
                 with self.stages("cut crops"):
                     cut.append(self._cut(on_device, now))
+                    if self.stages.exact and self.device.type == "cuda":
+                        torch.cuda.synchronize(self.device)
                 room -= len(now)
                 if room == 0:
                     yield _joined(cut)

@@ -48,15 +48,18 @@ class Reference:
         ]
 
 
-def huggingface(folder: Path, precision: str) -> Reference:
-    """Its pipeline on a folder that :func:`model.checkpoint.save_huggingface` wrote, ``fp32`` or ``bf16``."""
+def huggingface(folder: Path, precision: str, device: str = "cpu") -> Reference:
+    """Its pipeline on a folder that :func:`model.checkpoint.save_huggingface` wrote, ``fp32`` or ``bf16``.
+
+    The processor works on the CPU, as its documentation has it.
+    """
     VitPoseForPoseEstimation, processor = _transformers(load_model(folder))
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    model = VitPoseForPoseEstimation.from_pretrained(folder, dtype=dtype).eval()
+    model = VitPoseForPoseEstimation.from_pretrained(folder, dtype=dtype).eval().to(device)
 
     def answer(inputs: Mapping[str, Tensor]) -> Any:
-        said = model(pixel_values=inputs["pixel_values"].to(dtype))
-        said.heatmaps = said.heatmaps.float()
+        said = model(pixel_values=inputs["pixel_values"].to(device, dtype))
+        said.heatmaps = said.heatmaps.float().cpu()
         return said
 
     return Reference(processor, answer)

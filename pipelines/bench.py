@@ -9,16 +9,20 @@ import multiprocessing
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from autolabel.errors import AutolabelError, CheckpointError, ConfigError, InputError, WorkError
-from autolabel.manifest import Existing, Manifest, write_text
+from autolabel.manifest import Existing, Manifest, write_manifest, write_text
 from autolabel.progress import SILENT, Progress
 from autolabel.run import DONE, Run, RunState
 from autolabel.skeleton import Skeleton
 from pipelines.bench_ways import Count, Decoding, HuggingFace, Matrices, Network, OnnxRuntime, Product, Way, count
+from pipelines.boxes import usable
 from pipelines.console import aligned
 
 if TYPE_CHECKING:
@@ -28,7 +32,7 @@ RESULT, TABLE = "bench.json", "bench.txt"
 BATCHES = (1, 8)
 """Images that the references are given at a time: one, as in the documentation's example, and what fills the cores."""
 
-_IMAGES, _PART = 600, 100
+_IMAGES, _PART, _MOST = 600, 100, 2_000
 _SIZE = (640, 480)
 _REFERENCE = "Hugging Face fp32"
 
@@ -120,7 +124,8 @@ def bench(
     """Time ``predict`` on this machine, the references, and the bounds.
 
     Args:
-        source: A manifest with boxes, whose first part warms up; by default images that are drawn for it.
+        source: A manifest with boxes, of which the first 2,000 images that have some are taken; by default images that
+            are drawn for it. The first hundred of them warm up.
         weights: Anything ``model.checkpoint.load_model`` reads; by default a ViTPose of ``size`` that was never
             trained, which is as fast as one that was.
         size: ``ti``, ``s``, ``b``, ``l`` or ``h``, without ``weights``.
@@ -164,13 +169,13 @@ def bench(
         work = run.path / "work"
         shutil.rmtree(work, ignore_errors=True)  # of a bench that was killed
         network = untrained(size, work / "network") if weights is None else weights
-        people = _drawn(work / "drawn", progress) if given is None else given
+        people = _drawn(work / "drawn", progress) if given is None else _some(given, work / "people")
         product = Product(network, people.path, work / "poses", device, precision, backend, batch_size)
         model = load_model(network)
         ways, left_out = _own(product, model), dict[str, str]()
         for name, make in (("Hugging Face", _huggingface), ("ONNX Runtime", _onnx_runtime)) if references else ():
             try:
-                ways += make(model, people.path, work)
+                ways += make(model, people.path, work, product.device)
             except (CheckpointError, ConfigError) as error:
                 left_out[name] = error.message
         rows = _timed(ways, left_out, seconds, progress)
@@ -217,6 +222,13 @@ def _drawn(folder: Path, progress: Progress) -> Manifest:
     return boxes
 
 
+def _some(given: Manifest, folder: Path) -> Manifest:
+    """The first images of a manifest that have boxes to predict in, and those, in small parts."""
+    boxed = (sample.with_poses(sample.poses.take(np.flatnonzero(usable(sample.poses)))) for sample in given)
+    samples = list(islice((sample for sample in boxed if len(sample.poses)), _MOST))
+    return write_manifest(folder, samples, given.skeleton, given.roots, stage="bench", part_size=_PART)
+
+
 def _own(product: Product, model: "ViTPose") -> list[tuple[str, Way]]:
     """The product, and what bounds it: everything that can compute the network here."""
     from model.backends import openvino_library, pick_backend
@@ -237,23 +249,27 @@ def _own(product: Product, model: "ViTPose") -> list[tuple[str, Way]]:
     ]
 
 
-def _huggingface(model: "ViTPose", manifest: Path, folder: Path) -> list[tuple[str, Way]]:
+def _huggingface(model: "ViTPose", manifest: Path, folder: Path, device: str) -> list[tuple[str, Way]]:
     """The same network in the pipeline of transformers."""
     from model.checkpoint import save_huggingface
+    from model.device import pick_device
 
-    weights = save_huggingface(model, folder / "huggingface")
+    weights, where = save_huggingface(model, folder / "huggingface"), str(pick_device(device))
     return [
-        ("reference", HuggingFace(weights, manifest, precision, batch))
+        ("reference", HuggingFace(weights, manifest, where, precision, batch))
         for precision in ("fp32", "bf16")
         for batch in BATCHES
     ]
 
 
-def _onnx_runtime(model: "ViTPose", manifest: Path, folder: Path) -> list[tuple[str, Way]]:
+def _onnx_runtime(model: "ViTPose", manifest: Path, folder: Path, device: str) -> list[tuple[str, Way]]:
     """The same network in ONNX Runtime."""
     from model.checkpoint import save_model
+    from model.device import pick_device
     from model.export import write_onnx
 
+    if pick_device(device).type != "cpu":
+        raise ConfigError("is timed on CPUs alone", subject="ONNX Runtime")
     weights, file = save_model(model, folder / "exported"), folder / "network.onnx"
     write_onnx(model, file)
     return [("reference", OnnxRuntime(weights, manifest, file, batch)) for batch in BATCHES]
@@ -268,7 +284,7 @@ def _timed(
         for kind, way in ways:
             try:
                 done = in_process(way, seconds)
-            except (ConfigError, WorkError) as error:
+            except AutolabelError as error:
                 if kind == "product":
                     raise
                 left_out[way.name] = error.message

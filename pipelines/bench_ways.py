@@ -5,7 +5,6 @@ threads or warm caches.
 """
 
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +12,17 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from autolabel.errors import ImageError
 from autolabel.images import read_image
 from autolabel.manifest import Existing, Manifest, ManifestWriter
 from autolabel.poses import Sample
 from autolabel.progress import SILENT
+from autolabel.stages import peak_memory
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from model.references import Image
 
 Work = Iterator[tuple[int, int]]
@@ -66,7 +70,7 @@ def count(way: Way, seconds: float) -> Count:
         images, people, took = images + more_images, people + more_people, time.perf_counter() - began
         if took >= seconds:
             break
-    return Count(images, people, took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return Count(images, people, took, peak_memory())
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,13 @@ class Product:
         writer = ManifestWriter(
             self.out, job.skeleton, job.manifest.roots, stage="predict", existing=Existing.OVERWRITE
         )
+        # Of nearly the same poses one is dropped, after the work was done.
+        people = [len(job.manifest.poses(part)) for part in range(job.manifest.num_parts)]
         with SILENT.task("") as task:
             for written, part in enumerate(cycle(range(job.manifest.num_parts))):
                 samples, features, _ = answered(job, part, task)
                 writer.write_part(written, samples, features)
-                yield len(samples), sum(len(sample.poses) for sample in samples)
+                yield len(samples), people[part]
 
 
 @dataclass(frozen=True)
@@ -157,12 +163,14 @@ class HuggingFace:
     Attributes:
         weights: A folder in its layout.
         manifest: Whom to predict.
+        device: Where its network computes.
         precision: ``fp32`` or ``bf16``.
         batch: Images at a time.
     """
 
     weights: Path
     manifest: Path
+    device: str
     precision: str
     batch: int
 
@@ -175,7 +183,7 @@ class HuggingFace:
         """A batch a piece."""
         from model.references import huggingface
 
-        return _in_batches(huggingface(self.weights, self.precision).predict, self.manifest, self.batch)
+        return _in_batches(huggingface(self.weights, self.precision, self.device).predict, self.manifest, self.batch)
 
 
 @dataclass(frozen=True)
@@ -201,7 +209,7 @@ class OnnxRuntime:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Reading and decoding the images, as ``predict`` does it, and nothing else."""
+    """Reading and decoding the images at their full size, on the threads of ``predict``, and nothing else."""
 
     manifest: Path
     name: str = "reading and decoding alone"
@@ -262,5 +270,15 @@ def _in_batches(predict: "Callable[[Sequence[Image]], object]", manifest: Path, 
     opened = Manifest.open(manifest)
     samples: Iterator[Sample] = (sample for part in cycle(range(opened.num_parts)) for sample in opened.part(part))
     while batch := list(islice(samples, size)):
-        predict([(read_image(opened.image_path(sample)), sample.poses.box) for sample in batch])
-        yield len(batch), sum(len(sample.poses) for sample in batch)
+        images = [(image, sample.poses.box) for sample in batch if (image := _read(opened, sample)) is not None]
+        if images:
+            predict(images)
+        yield len(images), sum(len(boxes) for _, boxes in images)
+
+
+def _read(manifest: Manifest, sample: Sample) -> "NDArray[np.uint8] | None":
+    """An image; None where it cannot be read, which the product sets aside."""
+    try:
+        return read_image(manifest.image_path(sample))
+    except ImageError:
+        return None

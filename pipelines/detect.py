@@ -30,9 +30,9 @@ from pipelines.boxes import (
     whole_image,
 )
 from pipelines.decoding import ImageReader
-from pipelines.parts import Engine, Part, forget_quarantined, reports, told_of_quarantine, write_parts
+from pipelines.parts import Engine, Part, Written, forget_quarantined, reports, told_of_quarantine, write_parts
 from pipelines.predict import open_source
-from pipelines.shards import pick_engine
+from pipelines.shards import check_engine, pick_engine
 
 if TYPE_CHECKING:
     from model.detect import Choice, Detector
@@ -48,11 +48,13 @@ class DetectResult:
         manifest: Its manifest, whose poses are boxes without keypoints.
         quarantined: Images that could not be read.
         empty: Images in which nobody was found.
+        skipped: Images of parts that were done before this call.
     """
 
     manifest: Manifest
     quarantined: int
     empty: int
+    skipped: int
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
@@ -62,6 +64,7 @@ class DetectResult:
             "digest": self.manifest.digest,
             "quarantined": self.quarantined,
             "empty": self.empty,
+            "skipped": self.skipped,
         }
 
 
@@ -145,7 +148,7 @@ def detect(
         device: ``auto``, ``cpu`` or ``cuda``.
         batch_size: Images that a detector looks at together.
         part_size: Images a part when a folder is scanned; a manifest keeps its own parts.
-        retry: Work anew through the parts in which images were set aside.
+        retry: Of a job that is finished, work anew through the parts in which images were set aside.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
 
@@ -158,9 +161,10 @@ def detect(
 
     choice = Choice(tuple(classes or ("person",)), min_score, nms, max_boxes)
     question = _Question(detector, boxes_images, choice, device, batch_size)
+    check_engine(engine, ray_address)
     finder = question.finder()
     out = Path(out)
-    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
+    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, retry=retry, progress=progress)
     if manifest.counts["poses"]:
         raise InputError(
             f"has {manifest.counts['poses']:,} poses or boxes already",
@@ -181,15 +185,15 @@ def detect(
         inputs |= {role: file_digest(path) for role, path in files if path}
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "detect", config=config, inputs=inputs, existing=existing) as run:
-        if retry:
-            forget_quarantined(run.path)
+        forget_quarantined(run.path, retry)
+        written = Written(len(manifest), 0, 0)
         if not (run.path / COMMIT).is_file():
-            _work(job, run, [Parent(role, digest) for role, digest in inputs.items()], work, progress)
+            written = _work(job, run, [Parent(role, digest) for role, digest in inputs.items()], work, progress)
         told = reports(run.path)
     made = Manifest.open(out)
     quarantined = sum(len(report["quarantined"]) for report in told)
     told_of_quarantine(out, quarantined, progress)
-    return DetectResult(made, quarantined, sum(report["empty"] for report in told))
+    return DetectResult(made, quarantined, sum(report["empty"] for report in told), written.skipped)
 
 
 def _finder(detector: str | Path | None, choice: Any, device: str) -> "Detector":
@@ -209,13 +213,14 @@ def _finder(detector: str | Path | None, choice: Any, device: str) -> "Detector"
         ) from error
 
 
-def _work(job: _Job, run: Run, parents: Sequence[Parent], engine: Engine, progress: Progress) -> None:
+def _work(job: _Job, run: Run, parents: Sequence[Parent], engine: Engine, progress: Progress) -> Written:
     """Box the parts that are not there yet, and commit."""
     writer = ManifestWriter(
         run.path, job.manifest.skeleton, job.manifest.roots, stage="detect", parents=parents, existing=Existing.RESUME
     )
-    write_parts(run, job.manifest, writer, engine, name="detect", progress=progress)
+    written = write_parts(run, job.manifest, writer, engine, name="detect", progress=progress)
     writer.commit()
+    return written
 
 
 def _local(job: _Job) -> Engine:

@@ -17,6 +17,7 @@ from autolabel.stages import Stages
 
 QUARANTINE = "quarantine.jsonl"
 _REPORT = "report-{:05d}.json"
+_FORGET = "retry.json"
 
 
 class Part(NamedTuple):
@@ -89,18 +90,29 @@ def write_parts(
     return Written(skipped, samples, poses)
 
 
-def forget_quarantined(folder: Path) -> None:
+def forget_quarantined(folder: Path, retry: bool) -> None:
     """Remove the parts in which images were set aside, so that those are worked through again.
 
+    Which parts those are is written down first: a kill in the middle forgets neither less nor more.
+
     Args:
-        folder: Of a job, finished or not; it is not finished any more if there is such a part.
+        folder: Of a job.
+        retry: Whether that is wanted. A job that is not finished just goes on; what a kill left of an earlier wish is
+            always finished.
     """
-    files = [file for file in folder.glob("report-*.json") if json.loads(file.read_text("utf-8"))["quarantined"]]
-    if files:
-        (folder / COMMIT).unlink(missing_ok=True)
-    for number in (int(file.stem.removeprefix("report-")) for file in files):
+    wanted = folder / _FORGET
+    if retry and not wanted.is_file() and (folder / COMMIT).is_file():
+        told = ((file, json.loads(file.read_text(encoding="utf-8"))) for file in folder.glob("report-*.json"))
+        parts = [int(file.stem.removeprefix("report-")) for file, report in told if report["quarantined"]]
+        if parts:
+            write_text(wanted, json.dumps(sorted(parts)))
+    if not wanted.is_file():
+        return
+    (folder / COMMIT).unlink(missing_ok=True)
+    for number in json.loads(wanted.read_text(encoding="utf-8")):
         for name in ("samples", "poses", "features"):  # a part is there when its samples are
             part_file(folder, name, number).unlink(missing_ok=True)
+    wanted.unlink()
 
 
 def reports(folder: Path) -> list[dict[str, Any]]:

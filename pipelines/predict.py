@@ -22,7 +22,7 @@ from pipelines.parts import Engine, Written, forget_quarantined, reports, told_o
 from pipelines.predict_job import Question, local_engine, make_job, named, worker
 from pipelines.predict_part import Job
 from pipelines.profile import Profile
-from pipelines.shards import pick_engine
+from pipelines.shards import check_engine, pick_engine
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def predict(
         reduce: Decode large JPEG files at a half, a quarter or an eighth of their size where all crops are at least as
             coarse.
         profile: Write ``profile.txt``, a table of where the time of this call went, and the same as ``profile.json``.
-        retry: Work anew through the parts in which images were set aside.
+        retry: Of a job that is finished, work anew through the parts in which images were set aside.
         part_size: Samples a part when a folder is scanned; a manifest keeps its own parts.
         overwrite: Replace another result in ``out``.
         progress: Where to report.
@@ -150,21 +150,21 @@ def predict(
         batch_size=batch_size,
         reduce=reduce,
     )
+    check_engine(engine, ray_address)
+    if profile and engine != "local":
+        raise ConfigError("times this process alone", subject="--profile", remedy="Use --engine local.")
     stages = Stages(exact=profile)
     # Before anything slow, so that a wrong name is told at once; and all of it, because its digest names the run.
     networks = question.loaded(stages)
     out = default_out(source) if out is None else Path(out)
-    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, progress=progress)
-    if profile and engine != "local":
-        raise ConfigError("times this process alone", subject="--profile", remedy="Use --engine local.")
+    manifest = open_source(source, out, part_size=part_size, overwrite=overwrite, retry=retry, progress=progress)
     job = make_job(question, networks, manifest)
     make = partial(worker, question.absolute(), manifest.path.resolve())
     work = pick_engine(engine, ray_address, local_engine(job), make, device)
     config, inputs = named(question, job, networks)
     existing = Existing.OVERWRITE if overwrite else Existing.RESUME
     with Run.open(out, "predict", config=config, inputs=inputs, existing=existing) as run:
-        if retry:
-            forget_quarantined(run.path)
+        forget_quarantined(run.path, retry)
         written, began = Written(len(manifest), 0, 0), time.perf_counter()
         if not (run.path / COMMIT).is_file():
             written = _work(job, run, inputs, work, progress)
@@ -198,9 +198,17 @@ def is_manifest(source: str | Path) -> bool:
 
 
 def open_source(
-    source: str | Path, out: Path, *, part_size: int = PART_SIZE, overwrite: bool = False, progress: Progress = SILENT
+    source: str | Path,
+    out: Path,
+    *,
+    part_size: int = PART_SIZE,
+    overwrite: bool = False,
+    retry: bool = False,
+    progress: Progress = SILENT,
 ) -> Manifest:
     """The manifest at ``source``; a folder of images becomes one beside ``out`` first, ``OUT-scan``.
+
+    With ``retry``, one that is there is taken as it is: files that were put right since are other files to a scan.
 
     Raises:
         InputError: There are no images.
@@ -211,6 +219,8 @@ def open_source(
     from pipelines.scan import scan
 
     beside = out.with_name(f"{out.name}-scan")
+    if retry and (beside / COMMIT).is_file():
+        return Manifest.open(beside)
     return scan(source, out=beside, part_size=part_size, overwrite=overwrite, progress=progress).manifest
 
 

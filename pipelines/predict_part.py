@@ -174,7 +174,7 @@ def _images(
             yield image, boxes[i]
         return
     by, k = signed(job.detector), job.skeleton.num_keypoints
-    whole = images.whole(range(len(boxed)))
+    whole = stages.each("wait for images", images.whole(range(len(boxed))))
     for i, image, found in stages.each("detect", detected(job.detector, whole, job.detector_batch)):
         boxed[i] = boxed[i].with_poses(boxes_of_detector(k, boxed[i], found, by))
         if len(found.box):

@@ -56,11 +56,15 @@ class Profile:
 
     def bound(self) -> str:
         """What the job was waiting for, in a sentence."""
-        idle, cutting, starved = (self._share(name) for name in ("wait for crops", "cut crops", "wait for images"))
-        idle = idle if self.cuts_ahead else idle + cutting + starved
+        before = {
+            "Cutting crops": self._share("cut crops"),
+            "Finding people": self._share("detect"),
+            "Reading and decoding": self._share("wait for images"),
+        }
+        idle = self._share("wait for crops") + (0.0 if self.cuts_ahead else sum(before.values()))
         if idle < 0.2:
             return f"The network bounds it: only {idle:.0%} of the time there was no batch for it."
-        what = "Cutting crops" if cutting > starved else "Reading and decoding"
+        what = max(before, key=lambda name: before[name])
         return f"{what} bounds it: {idle:.0%} of the time there was no batch for the network."
 
     def _share(self, name: str) -> float:

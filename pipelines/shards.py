@@ -55,13 +55,25 @@ def pick_engine(
     Raises:
         ConfigError: There is no such engine, Ray is not installed, or an address is given without it.
     """
+    check_engine(engine, ray_address)
+    if engine == "local":
+        return local
+    return map_parts(make, Cluster(ray_address or "", None if device == "auto" else device != "cpu"))
+
+
+def check_engine(engine: str, ray_address: str | None) -> None:
+    """Refuse what cannot be used, before anything slow is done.
+
+    Raises:
+        ConfigError: As :func:`pick_engine`.
+    """
     if engine == "local":
         if ray_address is not None:
             raise ConfigError("has no address", subject="--engine local", remedy="Give --engine ray beside it.")
-        return local
-    if engine != "ray":
+    elif engine == "ray":
+        _library()
+    else:
         raise ConfigError(f"unknown engine {engine!r}", subject="--engine", remedy="Use local or ray.")
-    return map_parts(make, Cluster(ray_address or "", None if device == "auto" else device != "cpu"))
 
 
 def map_parts(

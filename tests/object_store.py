@@ -7,8 +7,6 @@ from typing import Any
 import fsspec
 import pytest
 
-from autolabel import stores
-
 BUCKET = "photos"
 
 
@@ -49,7 +47,6 @@ def point_to(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def forget() -> None:
     """Clients know their address for ever."""
-    stores._file_system.cache_clear()
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 

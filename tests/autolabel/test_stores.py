@@ -154,7 +154,52 @@ def test_a_store_that_does_not_answer_stops_the_job_and_loses_nothing(
     monkeypatch.setattr("autolabel.images.read_stored", read)
     point_to(server, monkeypatch)
     progress = Recorder()
+    first = (tmp_path / "m" / "samples-00000.parquet").stat().st_mtime_ns
     assert scan(place, out=tmp_path / "m", part_size=2, progress=progress).manifest.digest == whole.digest
+    assert (tmp_path / "m" / "samples-00000.parquet").stat().st_mtime_ns == first
+    assert progress.steps["scan"][0] == 2, "a finished part is counted at once"
+
+
+def test_a_bucket_that_is_gone_or_closed_is_no_reason_to_set_images_aside(
+    store: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(photos, store)
+    with pytest.raises(LostServerError):
+        read_bytes("s3://gone-altogether/a.jpg")
+
+    monkeypatch.setattr(store, "info", forbidden)
+    with pytest.raises(LostServerError, match="Forbidden"):
+        read_bytes(f"s3://{BUCKET}/corpus/a.png")
+
+
+def forbidden(path: str) -> Any:
+    raise PermissionError(f"Forbidden: {path}")
+
+
+def test_one_object_that_may_not_be_read_is_set_aside(
+    store: Any, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(photos, store)
+
+    monkeypatch.setattr(store, "cat_file", forbidden)
+    with pytest.raises(ImageError) as refused:
+        read_bytes(f"s3://{BUCKET}/corpus/a.png")
+    assert refused.value.reason == Reason.NO_PERMISSION
+
+
+def test_single_objects_can_be_scanned(store: Any, photos: Path, tmp_path: Path) -> None:
+    place = upload(photos, store)
+    manifest = scan([f"{place}/b.jpg", f"{place}/a.png"], out=tmp_path / "m").manifest
+    assert [sample.path for sample in manifest] == ["a.png", "b.jpg"]
+    with pytest.raises(InputError, match="holds nothing"):
+        scan(f"{place}/gone.jpg", out=tmp_path / "other")
+
+
+def test_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    point_to("http://me:secret@127.0.0.1:9", monkeypatch)
+    with pytest.raises(LostServerError) as lost:
+        read_bytes("s3://bucket/a.jpg")
+    assert "secret" not in str(lost.value)
 
 
 def test_an_object_that_vanishes_is_set_aside(store: Any, photos: Path) -> None:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
 
 from autolabel.errors import ConfigError, InputError, WorkError
-from autolabel.manifest import Manifest, write_manifest
+from autolabel.manifest import Manifest, part_file, write_manifest
 from autolabel.poses import Poses, Sample
 from autolabel.skeleton import Skeleton
+from autolabel.tables import poses_from_table
 from model.checkpoint import load_model, save_huggingface, save_model
 from model.config import ViTPoseConfig
 from model.cost import cost
@@ -57,9 +59,10 @@ def test_the_product_is_timed_from_files_to_a_manifest(weights: Path, people: Ma
     way = Product(weights, people.path, tmp_path / "m", "cpu", "fp32", "torch", 8)
     work = way.work()
     assert [next(work) for _ in range(4)] == [(4, 12)] * 4
-    for i in range(3):
-        assert np.isfinite(Manifest.open(people.path).poses(i).box).all()
     assert len(list((tmp_path / "m").glob("samples-*.parquet"))) == 4, "every part was written, one of them twice"
+    for i in range(4):
+        poses = poses_from_table(pq.read_table(part_file(tmp_path / "m", "poses", i)), 17)
+        assert np.isfinite(poses.xy).all() and len(poses) > 0
 
 
 def test_a_way_works_for_the_seconds_that_it_is_given_after_warming_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +101,7 @@ def test_references_say_what_the_product_says(weights: Path, people: Manifest, t
         found = np.concatenate(reference.predict(images))
         assert found.shape == (len(samples) * PEOPLE, 17, 3)
         assert np.median(np.linalg.norm(found[..., :2] - own, axis=-1)) < 0.5
-    way = HuggingFace(folder, people.path, "fp32", batch)
+    way = HuggingFace(folder, people.path, "cpu", "fp32", batch)
     work = way.work()
     assert next(work) == (batch, batch * PEOPLE)
     other = OnnxRuntime(weights, people.path, tmp_path / "network.onnx", batch).work()
@@ -160,6 +163,36 @@ def test_what_happens_in_the_process_is_told_here(weights: Path, people: Manifes
     assert in_process(way, 0.0).images == 4
     with pytest.raises(InputError, match="missing"):
         in_process(replace(way, weights=tmp_path / "missing"), 0.0)
+
+
+def test_of_a_manifest_only_people_in_boxes_are_taken(
+    people: Manifest, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody in one image, a pose without a box in another, and a file that is broken."""
+    samples = list(people)
+    samples[0] = samples[0].with_poses(Poses.empty(17))
+    unboxed = samples[1].poses.box.copy()
+    unboxed[0] = np.nan
+    samples[1] = samples[1].with_poses(samples[1].poses.replace(box=unboxed))
+    (tmp_path / "broken.jpg").write_bytes(b"broken")
+    samples[2] = replace(samples[2], root="more", path="broken.jpg")
+    roots = {**people.roots, "more": tmp_path}
+    mixed = write_manifest(tmp_path / "m", samples, COCO, roots, stage="test")
+    counted = dict[str, tuple[int, int]]()
+
+    def instead(way: Any, seconds: float) -> Count:
+        del seconds
+        if isinstance(way, Product | HuggingFace):
+            work = way.work()
+            done = [next(work)] if isinstance(way, Product) else [next(work) for _ in range(11 // way.batch)]
+            counted[way.name] = (sum(images for images, _ in done), sum(people for _, people in done))
+        return Count(1, 3, 1.0, 1.0)
+
+    monkeypatch.setattr(module, "in_process", instead)
+    monkeypatch.setattr(module, "BATCHES", (1,))
+    bench(mixed.path, weights=weights, out=tmp_path / "bench", precision="fp32", backend="torch")
+    assert counted["autolabel predict"] == (11, 11 * PEOPLE - 1)
+    assert counted["Hugging Face fp32, 1 image at a time"] == (10, 10 * PEOPLE - 1)
 
 
 def test_wrong_input_is_refused(people: Manifest, weights: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_every_image_gets_its_own_boxes(scanned: Manifest, told: Told, tmp_path:
     result = detect(scanned.path, detector="any", out=tmp_path / "m", batch_size=2, progress=recorder)
     assert result.summary() == {
         "manifest": tmp_path / "m", "samples": IMAGES, "poses": 15, "digest": result.manifest.digest,
-        "quarantined": 0, "empty": 1,
+        "quarantined": 0, "empty": 1, "skipped": 0,
     } | {name: result.manifest.counts[name] for name in result.manifest.counts}  # fmt: skip
     for sample in result.manifest:
         assert sample.poses.box.tolist() == by_width(*sample.size)

@@ -35,7 +35,7 @@ from pipelines.console import to_json
 from pipelines.parts import QUARANTINE
 from pipelines.predict import default_out, predict
 from pipelines.profile import Profile
-from tests.doubles import Recorder
+from tests.doubles import Recorder, Stopped, stop
 from tests.object_store import point_to, server, store, upload
 
 __all__ = ["server", "store"]
@@ -493,6 +493,51 @@ def test_what_was_set_aside_is_tried_again_when_told_to(
     assert predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST).skipped == IMAGES
 
 
+def test_a_retry_that_is_killed_forgets_neither_less_nor_more(
+    boxed: Manifest, weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predict(boxed.path, weights=weights, out=tmp_path / "whole", **FAST).manifest.digest
+    bytes_of = {i: (photos / path(i)).read_bytes() for i in (1, 3, 5)}
+    for i in bytes_of:  # one in each part
+        (photos / path(i)).write_bytes(b"broken")
+    predict(boxed.path, weights=weights, out=tmp_path / "m", **FAST)
+    unlink, count = Path.unlink, list[str]()
+
+    def dies(file: Path, missing_ok: bool = False) -> None:
+        if file.suffix == ".parquet":
+            count.append(file.name)
+            if len(count) == 4:
+                stop()
+        unlink(file, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", dies)
+        with pytest.raises(Stopped):
+            predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST)
+    with pytest.raises(Stopped):  # and again, when a part has been done anew and still holds a broken file
+        predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, progress=Recorder(3), **FAST)
+    done = part_file(tmp_path / "m", "samples", 0).stat().st_mtime_ns
+    for i, data in bytes_of.items():
+        (photos / path(i)).write_bytes(data)
+    result = predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST)
+    assert result.quarantined == 1 and part_file(tmp_path / "m", "samples", 0).stat().st_mtime_ns == done
+    assert predict(boxed.path, weights=weights, out=tmp_path / "m", retry=True, **FAST).manifest.digest == whole
+
+
+def test_a_retry_of_a_folder_takes_its_scan_as_it_is(photos: Path, weights: Path, tmp_path: Path) -> None:
+    whole = predict(photos, weights=weights, out=tmp_path / "whole", **FAST).manifest.digest
+    scanned = predict(photos, weights=weights, out=tmp_path / "m", **FAST)
+    assert scanned.manifest.digest == whole
+    data = (photos / path(2)).read_bytes()
+    (photos / path(2)).write_bytes(b"broken since the scan")
+    (tmp_path / "m" / "manifest.json").unlink()
+    part_file(tmp_path / "m", "samples", 0).unlink()
+    broken = predict(tmp_path / "m-scan", weights=weights, out=tmp_path / "m", **FAST)
+    assert broken.quarantined == 1
+    (photos / path(2)).write_bytes(data)
+    assert predict(photos, weights=weights, out=tmp_path / "m", retry=True, **FAST).manifest.digest == whole
+
+
 def test_a_full_disk_loses_nothing(
     boxed: Manifest, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -596,20 +641,22 @@ def test_a_profile_tells_every_stage(boxed: Manifest, weights: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("ahead", "waited", "cutting", "starved", "word"),
+    ("ahead", "waited", "cutting", "starved", "found", "word"),
     [
-        (True, 0.1, 0.1, 0.9, "network"),
-        (True, 0.5, 0.9, 0.1, "Cutting"),
-        (True, 0.5, 0.1, 0.9, "decoding"),
-        (False, 0.0, 0.1, 0.05, "network"),
-        (False, 0.0, 0.4, 0.1, "Cutting"),
-        (False, 0.0, 0.1, 0.3, "decoding"),
+        (True, 0.1, 0.1, 0.9, 0.0, "network"),
+        (True, 0.5, 0.9, 0.1, 0.0, "Cutting"),
+        (True, 0.5, 0.1, 0.9, 0.0, "decoding"),
+        (True, 0.8, 0.1, 0.1, 0.7, "Finding"),
+        (False, 0.0, 0.1, 0.05, 0.0, "network"),
+        (False, 0.0, 0.4, 0.1, 0.0, "Cutting"),
+        (False, 0.0, 0.1, 0.3, 0.0, "decoding"),
+        (False, 0.0, 0.02, 0.02, 0.8, "Finding"),
     ],
 )
 def test_a_profile_says_what_bounds_the_job(
-    ahead: bool, waited: float, cutting: float, starved: float, word: str
+    ahead: bool, waited: float, cutting: float, starved: float, found: float, word: str
 ) -> None:
-    shares = {"wait for crops": waited, "cut crops": cutting, "wait for images": starved}
+    shares = {"wait for crops": waited, "cut crops": cutting, "wait for images": starved, "detect": found}
     stages = {name: Spent(1, 10 * share, 0) for name, share in shares.items()}
     assert word in Profile(10, 1, 1, ahead, stages).bound()
 
