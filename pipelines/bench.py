@@ -157,8 +157,6 @@ def bench(
         "seconds": seconds,
     }
     given = None if source is None else Manifest.open(source)
-    if given is not None and not given.counts["poses"]:
-        raise InputError("has no boxes", subject=str(given.path), remedy="Run `autolabel detect` first.")
     inputs = {} if given is None else {"manifest": given.digest}
     if weights is not None:
         inputs["weights"] = model_digest(weights)
@@ -226,6 +224,8 @@ def _some(given: Manifest, folder: Path) -> Manifest:
     """The first images of a manifest that have boxes to predict in, and those, in small parts."""
     boxed = (sample.with_poses(sample.poses.take(np.flatnonzero(usable(sample.poses)))) for sample in given)
     samples = list(islice((sample for sample in boxed if len(sample.poses)), _MOST))
+    if not samples:
+        raise InputError("has no boxes", subject=str(given.path), remedy="Run `autolabel detect` first.")
     return write_manifest(folder, samples, given.skeleton, given.roots, stage="bench", part_size=_PART)
 
 

@@ -197,10 +197,10 @@ def test_of_a_manifest_only_people_in_boxes_are_taken(
 
 
 def test_wrong_input_is_refused(people: Manifest, weights: Path, tmp_path: Path) -> None:
-    samples = [sample.with_poses(Poses.empty(17)) for sample in people]
+    samples = [sample.with_poses(Poses.create(17, id=[sample.id])) for sample in people]  # without a box
     empty = write_manifest(tmp_path / "empty", samples, COCO, people.roots, stage="test")
     with pytest.raises(InputError, match="no boxes"):
-        bench(empty.path, out=tmp_path / "bench")
+        bench(empty.path, weights=weights, out=tmp_path / "bench")
     with pytest.raises(ConfigError):
         bench(people.path, weights=weights, out=tmp_path / "other", device="tpu")
 
