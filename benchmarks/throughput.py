@@ -40,7 +40,7 @@ PACKAGES = ("torch", "timm", "transformers", "onnxruntime", "openvino", "numpy",
 _SIZE = (640, 480)
 _HEIGHT = (260, 420)
 """Least and largest height of a pasted photograph, pixels."""
-_PART = 100
+_PART = 1_000
 
 Box = tuple[float, float, float, float]
 

@@ -125,7 +125,7 @@ def bench(
 
     Args:
         source: A manifest with boxes, of which the first 2,000 images that have some are taken; by default images that
-            are drawn for it. The first hundred of them warm up.
+            are drawn for it. The first of them warm up.
         weights: Anything ``model.checkpoint.load_model`` reads; by default a ViTPose of ``size`` that was never
             trained, which is as fast as one that was.
         size: ``ti``, ``s``, ``b``, ``l`` or ``h``, without ``weights``.
@@ -168,7 +168,7 @@ def bench(
         shutil.rmtree(work, ignore_errors=True)  # of a bench that was killed
         network = untrained(size, work / "network") if weights is None else weights
         people = _drawn(work / "drawn", progress) if given is None else _some(given, work / "people")
-        product = Product(network, people.path, work / "poses", device, precision, backend, batch_size)
+        product = Product(network, people.path, work / "poses", seconds, device, precision, backend, batch_size)
         model = load_model(network)
         ways, left_out = _own(product, model), dict[str, str]()
         for name, make in (("Hugging Face", _huggingface), ("ONNX Runtime", _onnx_runtime)) if references else ():

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from model.references import Image
+
+_WARMING = 64
+"""Images that warm the product up."""
 
 Work = Iterator[tuple[int, int]]
 """Does a piece of the work each time it is asked, and tells how many images and people that were."""
@@ -77,10 +81,14 @@ def count(way: Way, seconds: float) -> Count:
 class Product:
     """``autolabel predict``, from files to a manifest, a part at a time.
 
+    A part ends with a batch that is not full, and another one begins with images that are not decoded yet. So what is
+    timed is one part, as large as is predicted in the time: those of a long job are larger still.
+
     Attributes:
         weights: Of the network.
-        manifest: Whom to predict; the first part warms up.
+        manifest: Whom to predict; the first few warm up.
         out: For what it writes.
+        seconds: That a part is to take.
         device: As of ``predict``; the others likewise.
         precision: See there.
         backend: See there.
@@ -91,6 +99,7 @@ class Product:
     weights: str | Path
     manifest: Path
     out: Path
+    seconds: float
     device: str
     precision: str
     backend: str
@@ -98,8 +107,9 @@ class Product:
     name: str = "autolabel predict"
 
     def work(self) -> Work:
-        """A part a piece."""
-        from pipelines.predict_job import Question, answered, make_job
+        """A small part, then larger ones."""
+        from pipelines.predict_job import Question, make_job
+        from pipelines.predict_part import predict_part
 
         question = Question(
             weights=self.weights,
@@ -112,13 +122,19 @@ class Product:
         writer = ManifestWriter(
             self.out, job.skeleton, job.manifest.roots, stage="predict", existing=Existing.OVERWRITE
         )
-        # Of nearly the same poses one is dropped, after the work was done.
-        people = [len(job.manifest.poses(part)) for part in range(job.manifest.num_parts)]
+        people = list(job.manifest)
+        size, begin = min(_WARMING, len(people)), 0
         with SILENT.task("") as task:
-            for written, part in enumerate(cycle(range(job.manifest.num_parts))):
-                samples, features, _ = answered(job, part, task)
-                writer.write_part(written, samples, features)
-                yield len(samples), people[part]
+            for part in count_from(0):
+                now, began = people[begin : begin + size], time.perf_counter()
+                samples, features, _ = predict_part(job, now, task)
+                writer.write_part(part, samples, features)
+                # Of nearly the same poses one is dropped, after the work was done.
+                yield len(now), sum(len(sample.poses) for sample in now)
+                if part == 0:
+                    pace = size / (time.perf_counter() - began)
+                    size = min(max(math.ceil(pace * self.seconds), 1), len(people))
+                begin = begin + len(now) if begin + len(now) + size <= len(people) else 0
 
 
 @dataclass(frozen=True)

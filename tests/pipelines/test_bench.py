@@ -56,13 +56,20 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_the_product_is_timed_from_files_to_a_manifest(weights: Path, people: Manifest, tmp_path: Path) -> None:
-    way = Product(weights, people.path, tmp_path / "m", "cpu", "fp32", "torch", 8)
+    way = Product(weights, people.path, tmp_path / "m", 0.0, "cpu", "fp32", "torch", 8)
     work = way.work()
-    assert [next(work) for _ in range(4)] == [(4, 12)] * 4
-    assert len(list((tmp_path / "m").glob("samples-*.parquet"))) == 4, "every part was written, one of them twice"
-    for i in range(4):
+    assert [next(work) for _ in range(3)] == [(12, 36), (1, 3), (1, 3)], "warming up, then what takes no time"
+    for i, most in enumerate((36, 3, 3)):
         poses = poses_from_table(pq.read_table(part_file(tmp_path / "m", "poses", i)), 17)
-        assert np.isfinite(poses.xy).all() and len(poses) > 0
+        assert np.isfinite(poses.xy).all() and 0 < len(poses) <= most
+
+
+def test_the_product_s_part_is_as_large_as_the_time(
+    weights: Path, people: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.bench_ways._WARMING", 2)
+    work = Product(weights, people.path, tmp_path / "m", 1e6, "cpu", "fp32", "torch", 8).work()
+    assert [next(work) for _ in range(3)] == [(2, 6), (12, 36), (12, 36)], "all that there are"
 
 
 def test_a_way_works_for_the_seconds_that_it_is_given_after_warming_up(monkeypatch: pytest.MonkeyPatch) -> None:
