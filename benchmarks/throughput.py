@@ -97,7 +97,8 @@ def _paste(canvas: Image.Image, person: Person, middle: int, rng: np.random.Gene
         photo = opened.convert("RGB")
     scale = int(rng.integers(*_HEIGHT)) / photo.height
     size = (max(round(photo.width * scale), 1), round(photo.height * scale))
-    left, top = middle - size[0] // 2, int(rng.integers(0, _SIZE[1] - size[1]))
+    left = min(max(middle - size[0] // 2, 0), max(_SIZE[0] - size[0], 0))
+    top = int(rng.integers(0, _SIZE[1] - size[1]))
     canvas.paste(photo.resize(size), (left, top))
     x0, y0, x1, y1 = (edge * scale for edge in person.box)
     return (x0 + left, y0 + top, x1 + left, y1 + top)
