@@ -1,4 +1,4 @@
-"""Two promises of bulk labelling: memory that does not grow with the corpus, and large photographs read only in part.
+"""Two questions about bulk labelling: does memory grow with the corpus, and what does reading photographs in part cost?
 
     python -m benchmarks.bulk --weights NETWORK
 
@@ -100,11 +100,10 @@ def large(folder: Path, weights: Path, images: int = LARGE) -> list[Row]:
     """Large photographs with and without ``reduce``."""
     settings = replace(FROZEN, smallest=LARGE_SIZE, largest=LARGE_SIZE, person=LARGE_PERSON, neighbours=0.0)
     truth, boxes = draw_corpus(folder / "large", images=images, seed=7, settings=settings)
-    warm = Manifest.open(boxes.path)
     found, rows = dict[bool, Poses](), list[Row]()
     for reduce in (True, False):
         began = time.perf_counter()
-        made = predict(warm.path, weights=weights, out=folder / f"large-{reduce}", reduce=reduce, profile=True)
+        made = predict(boxes.path, weights=weights, out=folder / f"large-{reduce}", reduce=reduce, profile=True)
         seconds = time.perf_counter() - began
         spent = json.loads((made.manifest.path / "profile.json").read_text(encoding="utf-8"))["stages"]
         found[reduce] = Poses.concat([made.manifest.poses(i) for i in range(made.manifest.num_parts)])
