@@ -6,7 +6,8 @@ it may cut (:mod:`model.whole_box`). To keep the images until a batch has been p
 
 A large photograph need not be decoded whole for people whose crops are coarse: a JPEG file gives a half, a quarter or
 an eighth of itself in a fraction of the time. Each of its pixels is then the mean of those that it stands for, where a
-crop of the whole image reads four in its neighbourhood and leaves the others out.
+crop of the whole image reads four in its neighbourhood and leaves the others out. Images below a megapixel are decoded
+whole, because little would be gained: what is known of a network on COCO's images is known of just those pixels.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -25,6 +26,9 @@ from model.crop import Regions, crop, crop_matrices, of_reduced, regions_from_bo
 from model.jitter import LOOKS, jittered
 from model.larger_crop import enlarged, sides_beyond
 from model.whole_box import Surroundings, all_surroundings, first_look, image_edges
+
+LARGE_PIXELS = 1_000_000
+"""Smaller images are never reduced."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Cutter:
         )
 
     def reduction(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> int:
-        """By how much an image may be reduced: no crop then has more pixels than it reads.
+        """By how much a large image may be reduced: no crop then has more pixels than it reads.
 
         Args:
             boxes: (n, 4) of all its people.
@@ -114,7 +118,7 @@ class Cutter:
         Returns:
             One of :data:`autolabel.images.REDUCTIONS`, or 1.
         """
-        if not len(boxes) or max(size) < REDUCTIONS[-1] * min(self.config.input_size):
+        if not len(boxes) or size[0] * size[1] < LARGE_PIXELS:
             return 1
         if self.whole_box and np.any(self._looked(boxes, _sizes(size, len(boxes))) != boxes):
             return 1  # whose surroundings are kept, as finely as they are

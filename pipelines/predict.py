@@ -119,8 +119,8 @@ def predict(
             say how steady the answer is.
         quality: The network's quality head, which ``calibrate`` trained: features that say how good each place is.
         batch_size: Crops a batch.
-        reduce: Decode large JPEG files at a half, a quarter or an eighth of their size where all crops are at least as
-            coarse.
+        reduce: Decode JPEG files of a megapixel or more at a half, a quarter or an eighth of their size where all crops
+            are at least as coarse.
         profile: Write ``profile.txt``, a table of where the time of this call went, and the same as ``profile.json``.
         retry: Of a job that is finished, work anew through the parts in which images were set aside.
         part_size: Samples a part when a folder is scanned; a manifest keeps its own parts.

@@ -46,7 +46,9 @@ def test_no_crop_has_more_pixels_than_it_reads(height, by) -> None:
 
 def test_small_images_and_empty_ones_are_read_whole() -> None:
     assert cutter().reduction(np.empty((0, 4)), SIZE) == 1
-    assert cutter().reduction(np.array([[0, 0, 90, 90.0]]), (90, 90)) == 1
+    everything = np.array([box(750.0, x=400, y=400)])
+    assert cutter().reduction(everything, (999, 1000)) == 1, "COCO's images are read as all others read them"
+    assert cutter().reduction(everything, (1000, 1000)) == 8
 
 
 def test_the_finest_of_all_crops_counts() -> None:
