@@ -46,7 +46,7 @@ from autolabel.writing import naming
 
 SCHEMA_VERSION = 1
 COMMIT = "manifest.json"
-PART_SIZE = 10_000
+PART_SIZE = 2_000
 """Samples a part."""
 
 _KINDS = ("samples", "poses", "features")

@@ -60,7 +60,7 @@ def scan(
     skeleton: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="Skeleton of the poses that will be added.")
     ] = "coco17",
-    part_size: PartSize = 10_000,
+    part_size: PartSize = 2_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
@@ -119,7 +119,7 @@ def import_(
     split: Annotated[
         str | None, typer.Option(metavar="train|val|test|all", help="Which images of a YOLO data set; default all.")
     ] = None,
-    part_size: PartSize = 10_000,
+    part_size: PartSize = 2_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

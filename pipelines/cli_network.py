@@ -66,7 +66,7 @@ def detect(
     ray_address: RayAddress = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Images a batch.")] = 8,
-    part_size: PartSize = 10_000,
+    part_size: PartSize = 2_000,
     retry: Retry = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -179,7 +179,7 @@ def predict(
     profile: Annotated[
         bool, typer.Option("--profile", help="Write profile.txt, a table of where the time went.")
     ] = False,
-    part_size: PartSize = 10_000,
+    part_size: PartSize = 2_000,
     retry: Retry = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -317,7 +317,7 @@ def cascade(
         bool, typer.Option("--flip-test", help="A teacher without a calibrator predicts the mirrored image too.")
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="People a batch.")] = 32,
-    part_size: PartSize = 10_000,
+    part_size: PartSize = 2_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:

@@ -45,13 +45,14 @@ IN_FUNCTIONS = {
         "av", "fiftyone", "fsspec", "h5py", "httpx", "imagehash", "jinja2", "label_studio_sdk", "lightgbm",
         "matplotlib", "pycocotools", "safetensors", "sklearn", "sleap_io", "yaml",
     },
-    "model": {"onnx", "onnxruntime", "onnxscript", "openvino", "peft", "transformers"},
+    "model": {"cv2", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "transformers"},
     "pipelines": {"ray", "tqdm", "torchvision"},
 }  # fmt: skip
 
 # Libraries that one place wraps for everybody else: a file, or a folder ending in a slash.
 ONE_PLACE = {
     "accelerate": "model/train",  # a bare GPU host lacks it, and predicts all the same
+    "cv2": "model/crop.py",
     "fiftyone": "autolabel/curate/",
     "httpx": "autolabel/labelstudio/connection.py",  # what the SDK is made of
     "label_studio_sdk": "autolabel/labelstudio/connection.py",

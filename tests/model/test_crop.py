@@ -289,6 +289,19 @@ def test_crops_equal_opencv(codec, image, sides):
     assert (difference == 0).double().mean() >= 0.99
 
 
+@pytest.mark.parametrize(
+    ("width", "moved"), [(40_000, 0.0), (60, 1e5), (60, 1e7), (60, 1e12)], ids=["wide", "far", "further", "furthest"]
+)
+def test_what_opencv_cannot_count_is_cut_all_the_same(width, moved):
+    """Its sides have 16 bits, and places outside of the image come back into it where its 32 bits overflow."""
+    image = noise(3, width)
+    maps = torch.tensor([[[0.5, 0, moved - 100], [0, 1.0, 0]], [[1.0, 0, 100 - width], [0, 0.3, 0]]]).double()
+    crops = crop(image, maps, (3, 120))
+    assert torch.equal(crop(image.contiguous(), maps, (3, 120)), crops)
+    assert crops[0].any() == (moved == 0), "far outside it is black"
+    assert crops[1].any()
+
+
 def test_crops_blend_with_black_at_the_border_and_are_black_outside():
     white = torch.full((3, 10, 10), 255, dtype=torch.uint8)
     shift = torch.tensor([[[1.0, 0, 2.5], [0, 1, 0]], [[1.0, 0, 500], [0, 1, 500]]]).double()
@@ -325,7 +338,7 @@ def test_a_crop_is_the_same_alone_and_among_others_and_in_any_layout():
     assert together.dtype == torch.uint8
     for i in range(0, 40, 5):
         assert torch.equal(crop(image, matrices[i, None], INPUT)[0], together[i])
-    assert torch.equal(crop(image.contiguous(), matrices, INPUT), together)
+    assert torch.equal(crop(image.contiguous(), matrices, INPUT), together), "planar, which OpenCV does not read"
     inside = torch.zeros(3, 220, 320, dtype=torch.uint8)[:, 10:210, 10:310].copy_(image)
     assert torch.equal(crop(inside, matrices, INPUT), together)
 
