@@ -14,6 +14,7 @@ import typer
 from autolabel import __version__
 from pipelines import (
     cli_audit_labels,
+    cli_curate,
     cli_data,
     cli_doubt,
     cli_ledger,
@@ -67,6 +68,7 @@ app.add_typer(cli_review.app)
 app.add_typer(cli_ledger.app)
 app.add_typer(cli_quality.app)
 app.add_typer(cli_audit_labels.app)
+app.add_typer(cli_curate.app)
 app.add_typer(cli_loop.app)
 
 

@@ -19,9 +19,9 @@ from pipelines.console import run_job
 
 app = commands()
 
-Format = Annotated[
-    str, typer.Argument(metavar="FORMAT", help="coco, coco-results, csv, labelstudio, yolo-pose, dlc, sleap.")
-]
+_FORMATS = "coco, coco-results, csv, labelstudio, yolo-pose, dlc, sleap"
+
+Format = Annotated[str, typer.Argument(metavar="FORMAT", help=f"{_FORMATS}.")]
 
 
 @app.command(
@@ -84,10 +84,16 @@ def scan(
     )
 
 
-@app.command("import", epilog=example("autolabel import coco annotations.json --images images --out labelled.m"))
+@app.command(
+    "import",
+    epilog=example(
+        "autolabel import coco annotations.json --images images --out labelled.m",
+        "autolabel import fiftyone people --images images --field ground_truth --out labelled.m",
+    ),
+)
 def import_(
-    format: Format,
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="Label file.")],
+    format: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{_FORMATS}, fiftyone.")],
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="Label file, or the name of a FiftyOne data set.")],
     images: Images,
     out: OutManifest,
     category: Annotated[
@@ -119,6 +125,9 @@ def import_(
     split: Annotated[
         str | None, typer.Option(metavar="train|val|test|all", help="Which images of a YOLO data set; default all.")
     ] = None,
+    field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Field of keypoints, where a FiftyOne data set has several.")
+    ] = None,
     part_size: PartSize = 2_000,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -139,6 +148,7 @@ def import_(
             annotator=annotator,
             annotations=annotations,
             split=split,
+            field=field,
             part_size=part_size,
             overwrite=overwrite,
             progress=progress,

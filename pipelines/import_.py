@@ -84,6 +84,7 @@ def import_(
     annotator: str | None = None,
     annotations: str | None = None,
     split: str | None = None,
+    field: str | None = None,
     overwrite: bool = False,
     part_size: int = PART_SIZE,
     progress: Progress = SILENT,
@@ -92,8 +93,8 @@ def import_(
 
     Args:
         format: One of ``FORMATS``.
-        src: The label file.
-        images: The folder that the file names in it start from.
+        src: The label file, or the name of a FiftyOne data set.
+        images: The folder that the file names in it start from, or that the data set's images lie below.
         out: The manifest folder to write.
         category: Name or id of the keypoint category, where a COCO file has several with different keypoints.
         listing: The COCO file that lists the images and the category of COCO results.
@@ -104,6 +105,7 @@ def import_(
         annotations: Which of the Label Studio annotations of a task counts: ``latest`` (default; one marked as ground
             truth goes before), ``first``, ``ground-truth``, or ``predictions`` where there is none.
         split: Which images of a YOLO data set: ``train``, ``val``, ``test`` or ``all`` (default).
+        field: The field of keypoints, where a FiftyOne data set has several.
         overwrite: Replace another result in ``out``.
         part_size: Samples a part.
         progress: Where to report.
@@ -113,6 +115,7 @@ def import_(
         FormatError: The file is malformed; names the record and the field.
         InputError: There is no such folder, or it holds none of the images.
         ExistsError: ``out`` holds another result.
+        WorkError: FiftyOne's database cannot be had, or stopped answering.
     """
     src, images = Path(src), Path(images)
     require_format(format, FORMATS)
@@ -120,10 +123,10 @@ def import_(
         raise InputError("is not a folder", subject=str(images), remedy="Give the folder of the images.")
     options = {"category": category, "listing": listing, "skeleton": skeleton}
     options |= {"labelling_config": labelling_config, "annotator": annotator, "annotations": annotations}
-    options |= {"split": split}
+    options |= {"split": split, "field": field}
     require_options(format, options, OPTIONS)
     given = Skeleton.load(skeleton) if skeleton is not None else None
-    data = read_labels(format, src, images, given, options)
+    data = read_labels(format, src, images, given, options, progress)
     _require_images(data, src, images)
     _require_different_poses(data, src)
     named = {name: str(value) for name, value in options.items() if value is not None}
@@ -297,7 +300,7 @@ def _with_ids(sample: Sample, source: str) -> Sample:
 
 def _new_id(sample: Sample, poses: Poses, i: int, source: str) -> str:
     record: str | int = i
-    for name, key in (("labelstudio", "region"), (THEIRS, "id")):
+    for name, key in (("labelstudio", "region"), ("fiftyone", "id"), (THEIRS, "id")):
         theirs = poses.attributes[i].get(name)
         record = cast("Mapping[str, Any]", theirs).get(key, record) if isinstance(theirs, Mapping) else record
     return pose_id(sample.id, sample.path, poses.box[i], source, record)

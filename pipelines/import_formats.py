@@ -7,19 +7,21 @@ from typing import Any, TypeVar
 
 from autolabel.errors import ConfigError
 from autolabel.formats.labels import Labels
+from autolabel.progress import Progress
 from autolabel.skeleton import Skeleton
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
-FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose", "dlc", "sleap")
+FORMATS = ("coco", "coco-results", "csv", "labelstudio", "yolo-pose", "dlc", "sleap", "fiftyone")
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "category": ("coco", "coco-results"),
     "listing": ("coco-results",),
     "labelling_config": ("labelstudio",),
     "annotator": ("labelstudio",),
     "annotations": ("labelstudio",),
-    "skeleton": ("csv", "labelstudio", "yolo-pose", "dlc", "sleap"),
+    "skeleton": ("csv", "labelstudio", "yolo-pose", "dlc", "sleap", "fiftyone"),
     "split": ("yolo-pose",),
+    "field": ("fiftyone",),
 }
 """Which formats take which option."""
 
@@ -63,7 +65,9 @@ def choice(choices: type[_Choice], value: str, option: str) -> _Choice:
     return choices(value)
 
 
-def read_labels(format: str, src: Path, images: Path, skeleton: Skeleton | None, options: Mapping[str, Any]) -> Labels:
+def read_labels(
+    format: str, src: Path, images: Path, skeleton: Skeleton | None, options: Mapping[str, Any], progress: Progress
+) -> Labels:
     """The labels, checked whole; a format's reader is loaded only where it is asked for."""
     match format:
         case "coco":
@@ -102,5 +106,12 @@ def read_labels(format: str, src: Path, images: Path, skeleton: Skeleton | None,
             from autolabel.formats.sleap import read_sleap
 
             return read_sleap(src, images=images, skeleton=skeleton)
+        case "fiftyone":
+            from autolabel.curate.database import open_fiftyone
+            from autolabel.curate.incoming import read_dataset
+            from pipelines.mongodb import find_mongodb
+
+            fiftyone, field = open_fiftyone(find_mongodb(progress=progress)), options["field"] or ""
+            return read_dataset(fiftyone, str(src), images, field=field, skeleton=skeleton, progress=progress)
         case _:
             raise AssertionError(f"{format} is in FORMATS and has no reader")

@@ -198,24 +198,21 @@ def _rounds(loop: Loop) -> int:
         loop.progress.note("the first network")
         first_round(loop)
         note_images(loop)
-    _tell(loop, 0)
     for n in range(1, count + 1):
+        _tell(loop, n - 1)
         if loop.finished(n):
             note_stop(loop, n - 1, None)
-            _tell(loop, n)
-            continue
-        if stop := review_round(loop, n):
+        elif stop := review_round(loop, n):
             loop.progress.note(f"{stop.reason}: the rounds end with {n - 1}")
             _end(loop, n - 1, stop)
             return n - 1
-        _tell(loop, n)
     _end(loop, count, all_done(count))
     return count
 
 
 def _end(loop: Loop, last: int, stop: Stop) -> None:
     """Say in the last round's record and on its page why the rounds end with it."""
-    if note_stop(loop, last, stop):
+    if note_stop(loop, last, stop) or not (loop.round(last) / reporting.REPORT).is_file():
         reporting.report(loop.round(last), overwrite=True, progress=loop.progress)
 
 

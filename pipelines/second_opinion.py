@@ -51,6 +51,10 @@ class SecondOpinion:
         """K of both manifests."""
         return self._skeleton.num_keypoints
 
+    def theirs(self, sample: Sample) -> Poses:
+        """The other manifest's poses of an image, whoever they are of; none where it lacks the image."""
+        return self._sample(sample)[0]
+
     def of(self, samples: list[Sample]) -> tuple[Poses, Features | None]:
         """Aligned with the poses of the samples: the other manifest's poses and features, NaN where it has none."""
         poses, values = list[Poses](), dict[str, list[NDArray[Any]]]()

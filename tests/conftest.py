@@ -22,8 +22,13 @@ MOST_WORKERS = 8
 """A worker takes a good gigabyte of memory, so that more of them are not always faster."""
 
 SERVER = "tests/live/test_"
-SERVERLESS = tuple(f"{SERVER}{name}.py" for name in ("coco_val", "openfield", "ray", "truth_as_network"))
-"""Live tests share one server, which takes a minute to start, but for these, which need none."""
+FIFTYONE = f"{SERVER}curate"
+"""Live tests of FiftyOne share one database and one import of it."""
+
+SERVERLESS = tuple(
+    f"{SERVER}{name}" for name in ("coco_val", "curate", "mongodb", "openfield", "ray", "truth_as_network")
+)
+"""Live tests share one Label Studio, which takes a minute to start, but for these, which need none."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -35,7 +40,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """``--dist loadfile``, but the files of the server count as one.
+    """``--dist loadfile``, but the files of Label Studio count as one, and so do those of FiftyOne.
 
     Not ``--dist loadgroup``, whose groups pytest 9.2 ignores without a word (pytest-xdist issue 1386).
     """
@@ -45,7 +50,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class WholeFiles(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return SERVER if needs_server(nodeid) else super()._split_scope(nodeid)
+            if needs_server(nodeid):
+                return SERVER
+            return FIFTYONE if nodeid.startswith(FIFTYONE) else super()._split_scope(nodeid)
 
     return WholeFiles(config, log)
 

@@ -17,13 +17,12 @@ In a table headed "the message says" every message in the first column must stan
 import ast
 import doctest
 import importlib
+import io
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -35,7 +34,7 @@ import typer
 from PIL import Image
 from typer.core import TyperGroup
 
-from pipelines.cli import app
+from pipelines.cli import app, main
 from pipelines.cli_docs import cli_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -92,16 +91,11 @@ def run_console(text: str, folder: Path, code: int = 0) -> None:
     for line, expected in commands(text):
         program, *arguments = shlex.split(line)
         assert program == "autolabel", f"only autolabel is run, not {program}"
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, f"{line}\nends with {done.returncode}\n{done.stderr}"
-        printed = done.stderr if code else done.stdout
+        said, erred = io.StringIO(), io.StringIO()
+        with chdir(folder), redirect_stdout(said), redirect_stderr(erred), pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == code, f"{line}\nends with {left.value.code}\n{erred.getvalue()}"
+        printed = (erred if code else said).getvalue()
         if expected.strip():
             same = doctest.OutputChecker().check_output(expected, printed, ELLIPSIS)
             assert same, f"{line}\nprints\n{printed}"

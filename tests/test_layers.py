@@ -42,8 +42,8 @@ AT_THE_TOP = {
 }
 IN_FUNCTIONS = {
     "autolabel": {
-        "av", "fiftyone", "fsspec", "h5py", "httpx", "imagehash", "jinja2", "label_studio_sdk", "lightgbm",
-        "matplotlib", "pycocotools", "safetensors", "sklearn", "sleap_io", "yaml",
+        "av", "bson", "fiftyone", "fsspec", "h5py", "httpx", "imagehash", "jinja2", "label_studio_sdk", "lightgbm",
+        "matplotlib", "pycocotools", "pymongo", "safetensors", "sklearn", "sleap_io", "umap", "yaml",
     },
     "model": {"cv2", "onnx", "onnxruntime", "onnxscript", "openvino", "peft", "transformers"},
     "pipelines": {"ray", "tqdm", "torchvision"},
@@ -52,16 +52,21 @@ IN_FUNCTIONS = {
 # Libraries that one place wraps for everybody else: a file, or a folder ending in a slash.
 ONE_PLACE = {
     "accelerate": "model/train",  # a bare GPU host lacks it, and predicts all the same
+    "bson": "autolabel/curate/",
     "cv2": "model/crop.py",
     "fiftyone": "autolabel/curate/",
     "httpx": "autolabel/labelstudio/connection.py",  # what the SDK is made of
     "label_studio_sdk": "autolabel/labelstudio/connection.py",
     "peft": "model/partial.py",
+    "pymongo": "autolabel/curate/",
     "ray": "pipelines/shards.py",
     "tqdm": "pipelines/console.py",
     "transformers": ("model/detect.py", "model/references.py"),
     "typer": "pipelines/cli",
 }
+
+PLUGIN = "autolabel/curate/plugin/"
+"""FiftyOne loads a copy of it, and nothing of ours imports it: like a program, it may use all three packages."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ def violations(package: str, found: Import) -> str | None:
     if found.plain and found.module == "model":
         return "`import model`: name what is used, `from model.vitpose import ViTPose`"
     if found.top in sys.stdlib_module_names or found.top == package:
+        return "a program of its own" if found.module.startswith(PLUGIN.replace("/", ".")[:-1]) else None
+    if found.file.startswith(PLUGIN) and found.top in ("fiftyone", *PACKAGES):
         return None
     if found.top in PACKAGES:
         if PACKAGES.index(found.top) > PACKAGES.index(package):

@@ -1,6 +1,7 @@
-"""What the live tests share: one Label Studio for all of them, because it takes a minute to start."""
+"""What the live tests share: one Label Studio for all of them, because it takes a minute to start, and one FiftyOne."""
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from autolabel.curate.database import DATABASE_URI, open_fiftyone
 from autolabel.poses import Sample
 from tests.live.browser import Desk, browser, sit_down
 from tests.live.labelstudio_client import Server
+from tests.live.mongodb import own_mongodb
 from tests.live.review_project import Import, Review, drawn_people, import_review
 
 SCRIPT = Path(__file__).with_name("labelstudio_server.py")
@@ -41,6 +44,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         finally:
             process.stdin.close()
             process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def fiftyone_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """FiftyOne with a database of its own: one for all tests of a process, because it cannot change it."""
+    with own_mongodb(tmp_path_factory.mktemp("mongodb")) as uri:
+        before = os.environ.get(DATABASE_URI)
+        os.environ[DATABASE_URI] = uri
+        yield open_fiftyone(uri)
+        os.environ.pop(DATABASE_URI) if before is None else os.environ.update({DATABASE_URI: before})
 
 
 @pytest.fixture

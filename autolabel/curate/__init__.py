@@ -1,0 +1,1 @@
+"""Curation: the dataset as FiftyOne shows it, and what people decided there read back."""

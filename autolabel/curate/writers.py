@@ -1,0 +1,142 @@
+"""Documents into the database: by FiftyOne's own objects, or as they are where that is known to be the same.
+
+FiftyOne makes an object of every pose and a document of every object again, which takes most of the time. What its
+version 1.22 stores is known field by field (``tests/live/test_curate_writers.py`` compares the two), so there the
+documents go to the collection directly. Any other version is written through the public interface.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, cast
+
+from autolabel.curate.documents import Document
+
+KNOWN = "1.22."
+"""Versions whose stored documents are known."""
+
+LABELS = ("keypoints", "detections")
+"""Where a field keeps its labels."""
+
+
+class Writer(Protocol):
+    """Writes documents to one data set; each has a ``key`` that no other has."""
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """Samples that the data set lacks."""
+        ...
+
+    def update(self, documents: Sequence[Document]) -> None:
+        """Samples that it has: every field that a document names; tags of samples stay."""
+        ...
+
+
+def writer_for(fiftyone: Any, dataset: Any) -> Writer:
+    """The fastest safe way to write to a data set."""
+    known = str(fiftyone.__version__).startswith(KNOWN)
+    return DocumentWriter(fiftyone, dataset) if known else ObjectWriter(fiftyone, dataset)
+
+
+class ObjectWriter:
+    """Through FiftyOne's public interface.
+
+    Args:
+        fiftyone: The module.
+        dataset: Where to.
+    """
+
+    def __init__(self, fiftyone: Any, dataset: Any) -> None:
+        self._fiftyone, self._dataset = fiftyone, dataset
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """See :class:`Writer`."""
+        samples = [self._fiftyone.Sample(**self._objects(document)) for document in documents]
+        self._dataset.add_samples(samples, dynamic=False, progress=False)
+
+    def update(self, documents: Sequence[Document]) -> None:
+        """See :class:`Writer`."""
+        made = {document["key"]: self._objects(document) for document in documents}
+        for name in documents[0] if documents else ():
+            if name != "key":
+                values = {key: document[name] for key, document in made.items()}
+                self._dataset.set_values(name, values, key_field="key", progress=False)
+
+    def _objects(self, document: Document) -> dict[str, Any]:
+        return {name: self._object(value) for name, value in document.items()}
+
+    def _object(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        embedded = cast("Document", value)
+        return getattr(self._fiftyone, embedded["_cls"]).from_dict(embedded)
+
+
+class DocumentWriter:
+    """Straight into the collection, as FiftyOne 1.22 would leave it.
+
+    Args:
+        fiftyone: The module.
+        dataset: Where to.
+    """
+
+    def __init__(self, fiftyone: Any, dataset: Any) -> None:
+        self._dataset = dataset
+        self._collection = dataset._sample_collection
+        self._of = {"_media_type": "image", "_dataset_id": dataset._doc.id}
+        if dataset.media_type is None:
+            dataset.media_type = fiftyone.core.media.IMAGE
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """See :class:`Writer`."""
+        now = _now()
+        made = [
+            {
+                **document,
+                "tags": list[str](),
+                "_rand": random.random(),
+                "created_at": now,
+                "last_modified_at": now,
+                **self._of,
+            }
+            for document in documents
+        ]
+        if made:
+            self._collection.insert_many(made, ordered=False)
+
+    def update(self, documents: Sequence[Document]) -> None:
+        """See :class:`Writer`."""
+        from pymongo import UpdateOne
+
+        now = _now()
+        changes = [
+            UpdateOne({"key": d["key"]}, {"$set": {**_without_key(d), "last_modified_at": now}}) for d in documents
+        ]
+        if changes:
+            self._collection.bulk_write(changes, ordered=False)
+
+
+def with_ids(document: Document, kept: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Document:
+    """A document whose labels have FiftyOne's ids: those that the data set knows them by, else new ones.
+
+    Args:
+        document: From :func:`autolabel.curate.documents.documents`.
+        kept: By field and by pose id, what stays of a label that is there: ``_id``, ``tags`` and others.
+    """
+    from bson import ObjectId
+
+    made = dict(document)
+    for name, value in document.items():
+        for labels in LABELS if isinstance(value, dict) else ():
+            field, old = cast("Document", value), kept.get(name, {})
+            if labels in field:
+                listed = [{"_id": ObjectId(), **label, **old.get(label["pose_id"], {})} for label in field[labels]]
+                made[name] = {**field, labels: listed}
+    return made
+
+
+def _without_key(document: Document) -> Document:
+    return {name: value for name, value in document.items() if name != "key"}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
