@@ -1,7 +1,6 @@
 """What is known of poses that are shown in FiftyOne: from the data set, the manifest, and the ledger beside it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from autolabel.curate.documents import POSES
 from autolabel.curate.pose_story import Story
 from autolabel.curate.selection import Shown
-from autolabel.errors import InputError
+from autolabel.errors import FormatError, InputError
 from autolabel.ledger import LEDGER, Entry, read_ledger
 from autolabel.manifest import Manifest
 
@@ -34,20 +33,16 @@ def read_stories(shown: Shown, poses: Sequence[str]) -> list[Story]:
     worst = sorted(labels.values(), key=lambda pair: -(pair[1].get("p_bad") or 0))[:MOST]
     ids = [str(label["pose_id"]) for _, label in worst]
     manifest, missing = _manifest(shown)
-    features = measured(manifest, ids) if manifest is not None else {}
-    histories = {pose: _history(manifest, pose) for pose in ids} if manifest is not None else {}
-    return [
-        Story(
-            pose=label,
-            path=path,
-            keypoints=shown.keypoints,
-            skeleton=manifest.skeleton if manifest is not None else None,
-            history=histories.get(pose, ()),
-            features=features.get(pose, {}),
-            missing=missing,
+    if manifest is None:
+        return [Story(label, path, shown.keypoints, missing=missing) for path, label in worst]
+    features, stories = measured(manifest, ids), list[Story]()
+    for pose, (path, label) in zip(ids, worst, strict=True):
+        history, broken = _history(manifest, pose)
+        told = missing or broken
+        stories.append(
+            Story(label, path, shown.keypoints, manifest.skeleton, history, features.get(pose, {}), missing=told)
         )
-        for pose, (path, label) in zip(ids, worst, strict=True)
-    ]
+    return stories
 
 
 def measured(manifest: Manifest, poses: Sequence[str]) -> dict[str, dict[str, NDArray[Any]]]:
@@ -100,5 +95,9 @@ def _manifest(shown: Shown) -> tuple[Manifest | None, str]:
     )
 
 
-def _history(manifest: Manifest, pose: str) -> list[Entry]:
-    return read_ledger(Path(manifest.path) / LEDGER, manifest.skeleton.num_keypoints, pose)
+def _history(manifest: Manifest, pose: str) -> tuple[list[Entry], str]:
+    """Every answer about a pose; or why they cannot be read."""
+    try:
+        return read_ledger(manifest.path / LEDGER, manifest.skeleton.num_keypoints, pose), ""
+    except FormatError as error:
+        return [], str(error)

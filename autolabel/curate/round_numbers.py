@@ -100,7 +100,7 @@ def traces(numbers: RoundNumbers) -> list[dict[str, Any]]:
     count = int((np.isfinite(numbers.p_bad) & np.isfinite(numbers.bad)).sum())
     drawn = [_trace(expected, "expected by p_bad", _EXPECTED)]
     if count:
-        drawn.append(_trace(true, f"true, of {count:,} poses with a truth", _TRUE))
+        drawn.append(_trace(true, f"true, of {count:,} scored poses", _TRUE))
     return drawn
 
 

@@ -100,7 +100,7 @@ def chosen_poses(
     """
     what = "person" if shown.on_sheet else "image"
     if labels:
-        poses, told = _of_labels(shown, labels), f"{counted(len(labels), 'selected label')}"
+        poses, told = _of_labels(shown, labels), _told(labels, current)
     elif samples:
         poses, told = poses_in(shown, view.select(list(samples))), counted(len(samples), f"selected {what}")
     elif current:
@@ -135,6 +135,12 @@ def _of_labels(shown: Shown, labels: Sequence[Mapping[str, Any]]) -> tuple[str, 
         for label, pose in zip(own_ids or (), own_poses or (), strict=True)
         if label in ids
     )
+
+
+def _told(labels: Sequence[Mapping[str, Any]], current: str | None) -> str:
+    """Selected labels in words: the App keeps them selected when somebody goes on to another image."""
+    elsewhere = sum(label.get("sample_id", current) != current for label in labels) if current else 0
+    return counted(len(labels), "selected label") + (f" ({elsewhere:,} not in the open image)" if elsewhere else "")
 
 
 def _info(dataset: Any) -> Mapping[str, Any]:

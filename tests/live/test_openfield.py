@@ -4,12 +4,11 @@ It shows that the loop works on real input and lowers the error, not that the co
 measures that too, and training on without them does as well.
 """
 
+import io
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 
 from autolabel.manifest import Manifest
+from pipelines.cli import main
 
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
@@ -53,10 +53,10 @@ def run_console(text: str) -> None:
     for line in text.splitlines():
         prompt, program, *arguments = shlex.split(line)
         assert (prompt, program) == ("$", "autolabel")
-        command = [sys.executable, "-m", "pipelines.cli", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        erred = io.StringIO()
+        with redirect_stderr(erred), pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert left.value.code == 0, f"{line}\n{erred.getvalue()}"
 
 
 def errors_by_file(predicted: Path) -> dict[str, float]:
