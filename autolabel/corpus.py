@@ -10,7 +10,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,6 +28,9 @@ Roots = Mapping[str, Path]
 _ID_LENGTH = 32
 _AHEAD = 4
 """Files in work or waiting, per thread: enough that none idles, few enough that memory stays flat."""
+
+_LOOK = 0.1
+"""Seconds of a wait for a thread."""
 
 _NUMBER = re.compile(r"[ _.-]*[0-9]+$")
 
@@ -222,9 +225,16 @@ def in_order(
         for item in items:
             waiting.append(pool.submit(work, item))
             if len(waiting) >= _AHEAD * threads:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
     finally:
         stop()
         pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[_Out]) -> _Out:
+    """What comes of it. A signal that arrives just before a wait does not end the wait: none of them is long."""
+    while not future.done():
+        wait([future], timeout=_LOOK)
+    return future.result()

@@ -74,6 +74,7 @@ def calibrate(
     weights: str | Path | None = None,
     dataset: str | None = None,
     taught: QualityTeacher | None = None,
+    quality_steps: int | None = None,
     against: str | Path | None = None,
     without: Sequence[str] | None = None,
     device: str = "auto",
@@ -92,6 +93,7 @@ def calibrate(
             lies beside ``out`` (:func:`quality_file`); the calibrator is then for poses that are predicted with it.
         dataset: Which expert and head of a ViTPose++, as ``predict`` took it.
         taught: With ``weights``, a teacher of that network, from whose quality head its own learns, too.
+        quality_steps: Of that head, and of each fold's; by default as many as its poses take.
         against: Another manifest of the same images, of another network; ``score`` needs it then, too.
         without: Evidence to leave out, by name.
         device: For the quality head: ``auto``, ``cpu`` or ``cuda``.
@@ -132,6 +134,7 @@ def calibrate(
             precision=how.precision if how.precision != UNKNOWN else "auto",
             larger_crop=how.larger_crop,
             seed=seed,
+            steps=quality_steps,
             overwrite=overwrite,
             progress=progress,
         )

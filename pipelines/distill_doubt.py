@@ -8,7 +8,7 @@ same poses, and learns besides what its teacher's quality head says of people wh
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import Field
 
@@ -153,7 +153,12 @@ def require_judge(doubt: Doubt, judge: Judge, student: Skeleton, subject: str) -
 
 
 def refit_doubt(
-    doubt: Doubt, *, student: Path, judge: Judge | None = None, progress: Progress = SILENT
+    doubt: Doubt,
+    *,
+    student: Path,
+    judge: Judge | None = None,
+    quality_steps: int | None = None,
+    progress: Progress = SILENT,
 ) -> StudentDoubt:
     """Let the student label the checked poses, and fit its doubt to what came out; the same again does nothing.
 
@@ -161,6 +166,7 @@ def refit_doubt(
         doubt: On what, and for which predictions.
         student: Its checkpoint folder, in which the calibrator is put.
         judge: The teacher, where ``doubt`` has its quality head.
+        quality_steps: Of the student's quality head; see :func:`pipelines.calibrate.calibrate`.
         progress: Where to report.
 
     Raises:
@@ -174,7 +180,9 @@ def refit_doubt(
     out, inputs = student / CALIBRATOR, {"predicted": predicted.digest, "checked": Manifest.open(doubt.checked).digest}
     if taught is not None:
         inputs |= {"taught": taught.own.digest, "judged": taught.its.digest, "head": file_digest(Path(taught.quality))}
-    config = {"quality": doubt.quality, "seed": doubt.seed}
+    config: dict[str, Any] = {"quality": doubt.quality, "seed": doubt.seed}
+    if quality_steps is not None:
+        config["quality_steps"] = quality_steps
 
     def opened(again: bool) -> Run:
         existing = Existing.OVERWRITE if again else Existing.RESUME
@@ -189,6 +197,7 @@ def refit_doubt(
             out=out,
             weights=str(student) if doubt.quality else None,
             taught=taught,
+            quality_steps=quality_steps,
             seed=doubt.seed,
             overwrite=True,
             progress=progress,

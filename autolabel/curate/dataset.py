@@ -1,7 +1,7 @@
 """The data set of a manifest: made, found again, and told from everybody else's."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from autolabel.errors import InputError, SkeletonError
 from autolabel.skeleton import Skeleton
@@ -74,17 +74,19 @@ def note(dataset: Any, said: Mapping[str, Any]) -> None:
     dataset.save()
 
 
-def _require_ours(name: str, mark: Any, skeleton: Skeleton, shows: str) -> None:
-    if not isinstance(mark, dict) or mark.get("shows") != shows:
+def _require_ours(name: str, said: Any, skeleton: Skeleton, shows: str) -> None:
+    mark = cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
+    if mark.get("shows") != shows:
         raise InputError(
             "is a data set that `autolabel curate` did not make",
             subject=f"FiftyOne data set {name!r}",
             remedy="Give another --name; nothing of it was changed.",
         )
     if mark["skeleton"] != skeleton.fingerprint:
+        keypoints = list[str](mark["keypoints"])
         raise SkeletonError(
-            f"shows poses of another skeleton ({len(mark['keypoints'])} keypoints: "
-            f"{', '.join(mark['keypoints'][:3])}, …) than {skeleton.name!r} ({skeleton.num_keypoints})",
+            f"shows poses of another skeleton ({len(keypoints)} keypoints: {', '.join(keypoints[:3])}, …) than "
+            f"{skeleton.name!r} ({skeleton.num_keypoints})",
             subject=f"FiftyOne data set {name!r}",
             remedy="Give another --name, or convert the manifest with `autolabel map`.",
         )

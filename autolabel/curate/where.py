@@ -11,7 +11,7 @@ import fnmatch
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +27,10 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.NotEq: operator.ne,
 }
 _ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.true_divide,
 }
 _MATCHES = "matches"
 
@@ -87,9 +87,7 @@ def _require_known(node: ast.AST, text: str, columns: Mapping[str, str]) -> None
         nearest = difflib.get_close_matches(node.id, columns, n=1)
         raise _refused(text, f"there is no column {node.id!r}", columns, nearest[0] if nearest else "")
     if isinstance(node, ast.Call):
-        named = isinstance(node.func, ast.Name) and node.func.id == _MATCHES
-        pattern = len(node.args) == 2 and isinstance(node.args[1], ast.Constant)
-        if not (named and pattern and isinstance(node.args[1].value, str)) or node.keywords:
+        if not _is_matching(node):
             raise _refused(text, 'the only call is matches(column, "pattern")', columns)
     elif isinstance(node, ast.Compare):
         if len(node.ops) > 1:
@@ -98,6 +96,14 @@ def _require_known(node: ast.AST, text: str, columns: Mapping[str, str]) -> None
             raise _refused(text, "`is` cannot be said here", columns)
     elif not isinstance(node, _SAYABLE):
         raise _refused(text, f"{type(node).__name__.lower()} cannot be said here", columns)
+
+
+def _is_matching(node: ast.Call) -> bool:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[_, ast.Constant(value=str())], keywords=[]):
+            return name == _MATCHES
+        case _:
+            return False
 
 
 _SAYABLE = (
@@ -147,14 +153,16 @@ def _compared(op: ast.cmpop, left: Any, right: Any) -> Any:
 
 def _is_in(left: Any, right: Any) -> NDArray[np.bool_]:
     if isinstance(right, np.ndarray):  # of each pose, a text or several texts
-        return np.array([str(left) in value for value in right.tolist()], bool)
+        values = cast("list[str | list[str]]", cast("NDArray[Any]", right).tolist())
+        return np.array([str(left) in value for value in values], bool)
     return np.isin(np.asarray(left, object), np.array(right, object))
 
 
 def _matching(subject: Any, pattern: str) -> NDArray[np.bool_]:
     """Whether texts, or one of several, match a pattern with ``*`` and ``?``."""
-    texts = [value if isinstance(value, list) else [str(value)] for value in np.asarray(subject, object).tolist()]
-    return np.array([any(fnmatch.fnmatchcase(text, pattern) for text in several) for several in texts], bool)
+    values = cast("list[str | list[str]]", np.asarray(subject, object).tolist())
+    several = [[value] if isinstance(value, str) else value for value in values]
+    return np.array([any(fnmatch.fnmatchcase(text, pattern) for text in texts) for texts in several], bool)
 
 
 def _refused(text: str, why: str, columns: Mapping[str, str], nearest: str = "") -> ConfigError:

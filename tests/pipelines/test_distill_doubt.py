@@ -127,14 +127,13 @@ def test_it_is_refused_before_anything_is_distilled(drawn_case: Any, tiny_weight
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow  # a quality head learns for 500 steps, and five more for the folds
 def test_the_students_head_and_calibrator_learn_from_its_teacher(
     doubt: Doubt, judge: Judge, student: Path, drawn_case: Any, tmp_path: Path
 ) -> None:
     checked = with_every_other_moved(predict(drawn_case.truth.path, weights=student, out=tmp_path / "said").manifest)
     people = Judge(judge.weights, [Manifest.open(drawn_case.folder / "labelled")])
     doubt = doubt.model_copy(update={"checked": str(checked.path), "taught": 3})
-    refitted = refit_doubt(doubt, student=student, judge=people)
+    refitted = refit_doubt(doubt, student=student, judge=people, quality_steps=20)
     head = refitted.calibrator.head
     assert head is not None
     assert read_tensors(head, "")[1]["taught"] == "3"
