@@ -75,7 +75,7 @@ def note(dataset: Any, said: Mapping[str, Any]) -> None:
 
 
 def _require_ours(name: str, said: Any, skeleton: Skeleton, shows: str) -> None:
-    mark = cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
+    mark: Mapping[str, Any] = cast("Mapping[str, Any]", said) if isinstance(said, dict) else {}
     if mark.get("shows") != shows:
         raise InputError(
             "is a data set that `autolabel curate` did not make",
@@ -83,7 +83,7 @@ def _require_ours(name: str, said: Any, skeleton: Skeleton, shows: str) -> None:
             remedy="Give another --name; nothing of it was changed.",
         )
     if mark["skeleton"] != skeleton.fingerprint:
-        keypoints = list[str](mark["keypoints"])
+        keypoints: list[str] = mark["keypoints"]
         raise SkeletonError(
             f"shows poses of another skeleton ({len(keypoints)} keypoints: {', '.join(keypoints[:3])}, …) than "
             f"{skeleton.name!r} ({skeleton.num_keypoints})",
