@@ -23,6 +23,7 @@ ROUTED = ("rejected", "review", "accepted", "audit")
 """Lists of a routing, the later before the earlier."""
 
 _SUSPECTED = 0.5
+_DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,13 @@ class Neighbours:
     @property
     def columns(self) -> list[str]:
         """Names of the attributes that poses get."""
-        told = {"oks": self.truth, "bad": self.truth, "gross": self.truth, "previous_oks": self.previous}
-        told |= {"student_oks": self.student, "routed": self.routed, SUSPICION: self.suspicion}
+        told = dict.fromkeys(("oks", "ks", "bad", "gross"), self.truth)
+        told |= {
+            "previous_oks": self.previous,
+            "student_oks": self.student,
+            "routed": self.routed,
+            SUSPICION: self.suspicion,
+        }
         return [name for name, source in told.items() if source is not None]
 
     @property
@@ -119,19 +125,24 @@ def _agreement(samples: list[Sample], second: SecondOpinion, skeleton: Skeleton)
 
 
 def _by_truth(samples: Sequence[Sample], truth: Sequence[Poses], skeleton: Skeleton) -> dict[str, Sequence[Any]]:
-    """Each pose's OKS, whether it is bad, and which keypoints are gross; None where an image has no truth."""
+    """Each pose's OKS and its keypoints' similarities, whether it is bad, and which keypoints are gross.
+
+    None where an image has no truth.
+    """
     oks, bad, gross = list[float | None](), list[bool | None](), list[list[str] | None]()
+    ks = list[list[float] | None]()
     names = np.array(skeleton.keypoints, object)
     for sample, true in zip(samples, truth, strict=True):
         if not len(true):
-            for column in (oks, bad, gross):
+            for column in (oks, ks, bad, gross):
                 column.extend([None] * len(sample.poses))
             continue
         found = compare(sample.poses, true, skeleton)
         oks += _known(found.oks)
+        ks += found.ks.round(_DIGITS).tolist()
         bad += found.bad.tolist()
         gross += [names[row].tolist() for row in found.gross]
-    return {"oks": oks, "bad": bad, "gross": gross}
+    return {"oks": oks, "ks": ks, "bad": bad, "gross": gross}
 
 
 def _routed(folder: Path) -> dict[str, str]:
@@ -160,5 +171,5 @@ def _suspicion(given: Path) -> dict[str, float]:
 
 
 def _known(values: NDArray[np.float64]) -> list[float | None]:
-    numbers: list[float] = values.round(4).tolist()
+    numbers: list[float] = values.round(_DIGITS).tolist()
     return [None if math.isnan(value) else value for value in numbers]

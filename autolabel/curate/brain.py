@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolabel.curate.documents import BOXES, POSES
+from autolabel.curate.schema import FieldSpec, state_fields
 
 COMPONENTS = 32
 FITTED = 5000
@@ -21,7 +22,10 @@ FITTED = 5000
 LEAST = 5
 """Fewer people have no map."""
 
-MAP, SIMILAR, UNIQUENESS = "people_map", "similar_people", "uniqueness"
+MAP, SIMILAR, UNIQUENESS, ALIKE = "people_map", "similar_people", "uniqueness", "alike"
+
+NEAR = 0.02
+"""Cosine distance below which two images are alike: of the mean of their people's embeddings, centred."""
 
 Embeddings = Callable[[], Iterable[tuple[str, NDArray[np.float32]]]]
 """Streams the key of each image and the embeddings (n, D) of its n poses, rows of NaN where one has none."""
@@ -34,14 +38,16 @@ class EmbeddingResult:
     Attributes:
         people: How many have an embedding.
         map: How they were laid out: ``umap`` or ``pca``; "" where there were too few.
+        alike: Images whose people look like another image's, so that one may repeat the other.
     """
 
     people: int
     map: str
+    alike: int
 
     def summary(self) -> dict[str, object]:
         """For ``--json``."""
-        return {"people": self.people, "map": self.map}
+        return {"people": self.people, "map": self.map, "alike": self.alike}
 
 
 def embed(fiftyone: Any, dataset: Any, embeddings: Embeddings, note: Callable[[str], None]) -> EmbeddingResult:
@@ -58,7 +64,7 @@ def embed(fiftyone: Any, dataset: Any, embeddings: Embeddings, note: Callable[[s
     people = sum(int(np.isfinite(rows[:, 0]).sum()) for rows in reduced.values())
     if people < LEAST:
         note(f"{people} people have embeddings, too few for a map: `autolabel predict` stores them")
-        return EmbeddingResult(people, "")
+        return EmbeddingResult(people, "", 0)
     import fiftyone.brain as fob  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
     brain: Any = fob
@@ -74,9 +80,21 @@ def embed(fiftyone: Any, dataset: Any, embeddings: Embeddings, note: Callable[[s
     _similar(brain, view, whole)
     means = np.stack([rows.mean(axis=0) for rows in whole.values()])
     brain.compute_uniqueness(view, uniqueness_field=UNIQUENESS, embeddings=means)
+    alike = _alike(fiftyone, brain, dataset, view, means)
     if method == "pca":
         note("the map shows the first two components: with `pip install umap-learn` neighbourhoods are told better")
-    return EmbeddingResult(people, method)
+    return EmbeddingResult(people, method, alike)
+
+
+def _alike(fiftyone: Any, brain: Any, dataset: Any, view: Any, means: NDArray[np.float32]) -> int:
+    """Write down which image each near-duplicate is like; how many there are."""
+    found = brain.compute_near_duplicates(view, threshold=NEAR, embeddings=means)
+    ids, paths = view.values(["id", "path"])
+    path = dict(zip(ids, paths, strict=True))
+    like = {other: path[first] for first, others in found.neighbors_map.items() for other, _ in others}
+    state_fields(fiftyone, dataset, [FieldSpec(ALIKE, "text", "image whose people look the same to the pose encoder")])
+    dataset.set_values(ALIKE, dict.fromkeys(dataset.values("id"), "") | like, key_field="id")
+    return len(like)
 
 
 def _similar(brain: Any, view: Any, whole: dict[str, NDArray[np.float32]]) -> None:

@@ -107,6 +107,7 @@ def documents(
             "round": round_number,
             "num_poses": len(mine),
             "p_bad": max((pose["p_bad"] for pose in mine if pose["p_bad"] is not None), default=None),
+            "oks": min((pose["oks"] for pose in mine if pose.get("oks") is not None), default=None),
             "truncated": any(pose["truncated"] for pose in mine),
             "states": sorted({pose["state"] for pose in mine}),
             "left": False,

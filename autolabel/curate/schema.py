@@ -44,6 +44,7 @@ SAMPLE_FIELDS = (
     FieldSpec("round", "count", "round of the loop"),
     FieldSpec("num_poses", "count", "poses in the image"),
     FieldSpec("p_bad", "number", "probability that its most doubtful pose is bad"),
+    FieldSpec("oks", "number", "lowest OKS of its poses with the truth"),
     FieldSpec("truncated", "flag", "a keypoint of somebody lies outside the image"),
     FieldSpec("states", "texts", "where its poses stand"),
     FieldSpec("left", "flag", "no longer in the manifest; kept because somebody tagged it"),
@@ -76,6 +77,7 @@ _OF_OURS = (
 EXTRA = {
     "routed": FieldSpec("routed", "text", "where routing sends the pose: accepted, review, audit, rejected"),
     "oks": FieldSpec("oks", "number", "OKS with the truth, as autolabel measures it"),
+    "ks": FieldSpec("ks", "numbers", "similarity of each keypoint with the truth, 1 where it is the same"),
     "bad": FieldSpec("bad", "flag", "bad by the truth"),
     "gross": FieldSpec("gross", "texts", "keypoints that are gross by the truth"),
     "previous_oks": FieldSpec("previous_oks", "number", "OKS with what the previous model said"),
@@ -129,7 +131,7 @@ def show(fiftyone: Any, dataset: Any, skeleton: Skeleton, others: Sequence[str])
     """
     groups = {
         "tags": list[str](),
-        "doubt": ["p_bad", "num_poses", "states", "truncated"],
+        "doubt": ["p_bad", "oks", "num_poses", "states", "truncated"],
         "poses": [POSES, BOXES, *others],
         "image": ["path", "split", "round", "group", "duplicate_of", "left"],
     }

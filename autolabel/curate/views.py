@@ -122,6 +122,8 @@ VIEWS = (
          _poses(lambda F: F("bad") == True)),  # noqa: E712
     View("near-duplicates", "images that repeat another one", "#8b5cf6", "duplicate_of",
          _images(lambda F: F("duplicate_of") != "", sort="duplicate_of", reverse=False)),
+    View("alike", "images whose people look like another image's to the pose encoder", "#8b5cf6", "alike",
+         _images(lambda F: (F("alike") != None) & (F("alike") != ""), sort="alike", reverse=False)),  # noqa: E711
     View("changed by the last model", "poses that the previous model placed elsewhere", "#0ea5e9",
          _pose("previous_oks"), _poses(_lower("previous_oks", CHANGED))),
     View("disagreements with the student", "poses that the student places elsewhere", "#0ea5e9",

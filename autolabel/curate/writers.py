@@ -38,7 +38,7 @@ def writer_for(fiftyone: Any, dataset: Any) -> Writer:
 
 
 class ObjectWriter:
-    """Through FiftyOne's public interface.
+    """Through FiftyOne's public interface; the fields are declared, so that it need not look for new ones.
 
     Args:
         fiftyone: The module.
@@ -51,7 +51,7 @@ class ObjectWriter:
     def add(self, documents: Sequence[Document]) -> None:
         """See :class:`Writer`."""
         samples = [self._fiftyone.Sample(**self._objects(document)) for document in documents]
-        self._dataset.add_samples(samples, dynamic=False, progress=False)
+        self._dataset.add_samples(samples, expand_schema=False, validate=False, progress=False)
 
     def update(self, documents: Sequence[Document]) -> None:
         """See :class:`Writer`."""

@@ -127,6 +127,10 @@ def test_truth_students_and_the_model_before_stand_beside(fiftyone_module, name,
     assert good == (1.0, False, 1.0, 1.0)
     assert wrong[0] < 0.1
     assert (wrong[1], wrong[3]) == (True, 1.0)
+    ks = labels(dataset, "ks")
+    assert all(value == 1 for value in ks[str(samples[0].poses.id[0])][0] if not np.isnan(value))
+    assert max(ks[str(samples[0].poses.id[1])][0]) < 0.5
+    assert dataset.match({"path": "a/0.png"}).first().oks == wrong[0]
     views = dataset.list_saved_views()
     assert {"disagreements with the student", "wrong by the truth"} <= set(views)
     assert "changed by the last model" not in views
@@ -336,12 +340,15 @@ def test_embeddings_become_a_map(fiftyone_module, name, tmp_path) -> None:
         from autolabel.tables import features_table
 
         features = {"embedding": rng.normal(size=(count, 8)).astype(np.float32)}
+        if part == 5:  # the last two images show the same
+            features["embedding"][1] = features["embedding"][0] * 1.001
         pq.write_table(features_table(features), part_file(manifest.path, "features", part))
     made = curate(manifest, name=name, brain=True).shown.embedded
-    assert (made.people, made.map) == (12, "pca")
+    assert (made.people, made.map, made.alike) == (12, "pca", 1)
     dataset = load(fiftyone_module, name)
     assert set(dataset.list_brain_runs()) >= {"people_map", "similar_people"}
     assert dataset.count("uniqueness") == 12
+    assert dataset.load_saved_view("alike").values(["path", "alike"]) == (["a/11.png"], ["a/10.png"])
     first = dataset.first().boxes.detections[0].id
     similar = dataset.to_patches("boxes").sort_by_similarity(first, k=3, brain_key="similar_people")
     assert len(similar) == 3
