@@ -163,10 +163,20 @@ def test_images_that_left_the_manifest_stay_out(fiftyone_module: Any, name: str,
     assert back.notes[0].startswith("1 images left the manifest") and "1.png" in back.notes[0]
 
 
-def test_a_skeleton_whose_names_tell_other_sides_must_be_given(fiftyone_module: Any, name: str, folder: Path) -> None:
+def test_a_skeleton_whose_names_tell_other_sides_comes_back(fiftyone_module: Any, name: str, folder: Path) -> None:
+    odd = Skeleton.from_dict({"name": "odd", "keypoints": ["a", "b", "c"], "flip_pairs": [[0, 1]], "sigmas": [0.1] * 3})
+    samples = [Sample("", "", path(0), SIZES[0], Poses.create(3, id=["x"], xy=[[[1, 2]] * 3], visibility=[[2] * 3]))]
+    dataset = curate(fiftyone_module, name, folder, samples, odd)
+    assert read(fiftyone_module, dataset, folder).skeleton == odd
+
+
+def test_without_a_word_about_it_such_a_skeleton_must_be_given(fiftyone_module: Any, name: str, folder: Path) -> None:
     odd = Skeleton.from_dict({"name": "odd", "keypoints": ["a", "b", "c"], "flip_pairs": [[0, 1]]})
     samples = [Sample("", "", path(0), SIZES[0], Poses.create(3, id=["x"], xy=[[[1, 2]] * 3], visibility=[[2] * 3]))]
     dataset = curate(fiftyone_module, name, folder, samples, odd)
+    made = fiftyone_module.load_dataset(dataset)
+    del made.info["autolabel"]["definition"]
+    made.save()
     with pytest.raises(SkeletonError, match=r"flip pairs.*--skeleton"):
         read(fiftyone_module, dataset, folder)
     assert read(fiftyone_module, dataset, folder, skeleton=odd).skeleton == odd
