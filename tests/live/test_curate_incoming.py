@@ -174,9 +174,8 @@ def test_without_a_word_about_it_such_a_skeleton_must_be_given(fiftyone_module: 
     odd = Skeleton.from_dict({"name": "odd", "keypoints": ["a", "b", "c"], "flip_pairs": [[0, 1]]})
     samples = [Sample("", "", path(0), SIZES[0], Poses.create(3, id=["x"], xy=[[[1, 2]] * 3], visibility=[[2] * 3]))]
     dataset = curate(fiftyone_module, name, folder, samples, odd)
-    made = fiftyone_module.load_dataset(dataset)
-    del made.info["autolabel"]["definition"]
-    made.save()
+    del dataset.info["autolabel"]["definition"]
+    dataset.save()
     with pytest.raises(SkeletonError, match=r"flip pairs.*--skeleton"):
         read(fiftyone_module, dataset, folder)
     assert read(fiftyone_module, dataset, folder, skeleton=odd).skeleton == odd
