@@ -4,7 +4,7 @@
 
 A scored manifest with a person an image is shown in a new data set, shown again as it is, and shown again with every
 pose scored anew, each in a process of its own whose peak of resident memory is read when it is done. Up to 10,000
-poses FiftyOne's public objects are timed beside the documents that version 1.22 is written by. All images are one file
+poses FiftyOne's public objects are timed beside the documents that version 1.22 is written by. The images are one file
 under many names. Writes ``benchmarks/results/curation.json``, the table of ``docs/curators.md`` and its plot.
 """
 
@@ -33,6 +33,9 @@ from pipelines.mongodb import bundled_mongod, find_mongod
 from pipelines.mongodb_process import OwnMongodb, start, stop
 
 OBJECTS, DOCUMENTS, UNCHANGED, CHANGED = "new, by objects", "new", "again, unchanged", "again, all scored anew"
+LINKS = 50_000
+"""Names of one file, fewer than a file system allows."""
+
 MOST_OBJECTS = 10_000
 """More poses are not written by objects: it takes as long as it promises."""
 
@@ -44,10 +47,13 @@ def make(folder: Path, poses: int) -> None:
     scored = Manifest.open(folder / "scored")
     images = folder / "images"
     images.mkdir()
-    one = folder / "one.jpg"
-    Image.new("RGB", SIZE, (90, 110, 130)).save(one)
-    for sample in scored:
-        os.link(one, images / sample.path)
+    one = images
+    for i, sample in enumerate(scored):
+        if i % LINKS == 0:
+            one = images / sample.path
+            Image.new("RGB", SIZE, (90, 110, 130)).save(one)
+        else:
+            os.link(one, images / sample.path)
     anew = (replace(s, poses=s.poses.replace(p_bad=np.minimum(s.poses.p_bad + 0.01, 1))) for s in scored)
     write_manifest(folder / "anew", anew, scored.skeleton, {"images": images}, stage="score")
 
