@@ -49,26 +49,34 @@ class ObjectWriter:
         self._fiftyone, self._dataset = fiftyone, dataset
 
     def add(self, documents: Sequence[Document]) -> None:
-        """See :class:`Writer`."""
-        samples = [self._fiftyone.Sample(**self._objects(document)) for document in documents]
+        """See :class:`Writer`. Bare samples, and then a field of labels after the other, take half the time."""
+        bare = [{n: value for n, value in d.items() if not _has_labels(value)} for d in documents]
+        samples = [self._fiftyone.Sample(**{n: self._object(value) for n, value in d.items()}) for d in bare]
         self._dataset.add_samples(samples, expand_schema=False, validate=False, progress=False)
+        self._set(documents, [n for n in documents[0] if n not in bare[0]] if documents else [])
 
     def update(self, documents: Sequence[Document]) -> None:
         """See :class:`Writer`."""
-        made = {document["key"]: self._objects(document) for document in documents}
-        for name in documents[0] if documents else ():
-            if name != "key":
-                values = {key: document[name] for key, document in made.items()}
-                self._dataset.set_values(name, values, key_field="key", progress=False)
+        self._set(documents, [n for n in documents[0] if n != "key"] if documents else [])
 
-    def _objects(self, document: Document) -> dict[str, Any]:
-        return {name: self._object(value) for name, value in document.items()}
+    def _set(self, documents: Sequence[Document], names: Sequence[str]) -> None:
+        for name in names:
+            values = {document["key"]: self._object(document[name]) for document in documents}
+            self._dataset.set_values(name, values, key_field="key", progress=False)
 
     def _object(self, value: Any) -> Any:
+        """The object that a document with a ``_cls`` is of, those in its lists first; anything else as it is."""
         if not isinstance(value, dict):
             return value
-        embedded = cast("Document", value)
-        return getattr(self._fiftyone, embedded["_cls"]).from_dict(embedded)
+        given = cast("Document", value)
+        made = {n: self._objects(item) for n, item in given.items() if n not in ("_cls", "attributes")}
+        return getattr(self._fiftyone, given["_cls"])(**made)
+
+    def _objects(self, item: Any) -> Any:
+        if not isinstance(item, list):
+            return item
+        several = cast("list[Any]", item)
+        return [self._object(one) for one in several] if several and isinstance(several[0], dict) else several
 
 
 class DocumentWriter:
@@ -132,6 +140,10 @@ def with_ids(document: Document, kept: Mapping[str, Mapping[str, Mapping[str, An
                 listed = [{"_id": ObjectId(), **label, **old.get(label["pose_id"], {})} for label in field[labels]]
                 made[name] = {**field, labels: listed}
     return made
+
+
+def _has_labels(value: Any) -> bool:
+    return isinstance(value, dict) and any(name in value for name in LABELS)
 
 
 def _without_key(document: Document) -> Document:
