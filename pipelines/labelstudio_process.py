@@ -7,9 +7,7 @@
     files/crops    link to the crops that tasks may show without an upload
     ...            the server's own: database, uploads, secret key
 
-The shell that starts the server notes its process at once, so that a command killed in the middle leaves no
-server that nobody knows. A process counts as ours only while its command line names this folder: a number that
-was left behind by a crash, and given to another program since, is never stopped.
+How it is started, known again and stopped: ``pipelines/own_process.py``.
 """
 
 import http.client
@@ -17,8 +15,6 @@ import json
 import os
 import secrets
 import signal
-import socket
-import subprocess
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,8 +23,8 @@ from autolabel.errors import InputError, WorkError
 from autolabel.labelstudio.lock import turn
 from autolabel.manifest import write_text
 from autolabel.progress import SILENT, Progress
+from pipelines.own_process import HOST, choose_port, command_line, end, frees, launch, read_number, read_port
 
-HOST = "127.0.0.1"
 EMAIL = "reviewer@example.com"
 START_SECONDS = 600.0
 """The first start makes the database: a minute, several on a busy machine."""
@@ -38,7 +34,6 @@ _MOVED = "Trying to start at"
 """Label Studio says so of a taken port, and takes another one without a word to us."""
 
 _DATABASE = "label_studio.sqlite3"
-_PORT_SECONDS = 2.0
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 """All that the server inherits: it would take settings from the shell by such names as HOST, PORT and DEBUG."""
 
@@ -50,14 +45,6 @@ CLOSED_NETWORKS = (
 )
 """Where the server may not send requests to: all that IANA reserves but this machine, on which ``autolabel serve``
 listens; addresses that stand for an IPv4 one are among them. By default it could not reach this machine either."""
-
-_LAUNCH = """
-umask 077
-log=$1 pid=$2
-shift 2
-"$@" </dev/null >"$log" 2>&1 &
-echo $! >"$pid" || { kill $!; exit 1; }
-"""
 
 
 @dataclass(frozen=True)
@@ -127,12 +114,12 @@ class OwnServer:
 
     def port(self) -> int:
         """Where it listens, now or the last time; 0 before the first start."""
-        return _number(self.port_file)
+        return read_port(self.port_file)
 
     def process(self) -> int:
         """The process that serves this folder; 0 where none does."""
-        pid = _number(self.pid_file)
-        return pid if pid and _command_line(pid).endswith(_mark(self.folder)) else 0
+        pid = read_number(self.pid_file)
+        return pid if pid and command_line(pid).endswith(_mark(self.folder)) else 0
 
     def read_account(self) -> Account:
         """The account of the first start.
@@ -207,14 +194,7 @@ def stop(server: OwnServer, *, seconds: float = STOP_SECONDS, progress: Progress
     if not server.folder.is_dir():
         return False
     with turn(server.lock, lambda: progress.note(f"{server.folder}: waiting for another command")):
-        pid = server.process()
-        for kind in (signal.SIGTERM, signal.SIGKILL):
-            end = time.monotonic() + seconds
-            if server.process():
-                os.kill(pid, kind)
-            while server.process() and time.monotonic() < end:
-                time.sleep(0.05)
-        return bool(pid)
+        return end(server.process, seconds)
 
 
 def _account(server: OwnServer) -> Account:
@@ -251,38 +231,11 @@ def write_private(path: Path, text: str) -> None:
 
 def _choose_port(server: OwnServer, port: int, progress: Progress) -> int:
     if port:
-        if not _frees(port):
+        if not frees(port):
             raise InputError(f"port {port} is taken by another program", subject=HOST,
                              remedy="Give another --port, or none: then a free one is taken.")  # fmt: skip
         return port
-    before = server.port()
-    if before and _frees(before):
-        return before
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        chosen = int(probe.getsockname()[1])
-    if before:
-        progress.note(f"port {before} of the last time is taken by another program: it is {chosen} now")
-    return chosen
-
-
-def _frees(port: int) -> bool:
-    """Whether a port is free, or soon is: a killed server keeps its own for a moment."""
-    end = time.monotonic() + _PORT_SECONDS
-    while not (free := _free(port)) and time.monotonic() < end:
-        time.sleep(0.05)
-    return free
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As the server does it: a port whose last connections are still winding down is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
+    return choose_port(server.port(), progress.note)
 
 
 def _launch(server: OwnServer, program: Path, account: Account, progress: Progress) -> None:
@@ -290,13 +243,15 @@ def _launch(server: OwnServer, program: Path, account: Account, progress: Progre
     progress.note(f"starting Label Studio on {server.url()}" + ("; the first start takes a minute or two" * new))
     options = ["start", "--no-browser", "--internal-host", HOST, "--port", str(server.port())]
     command = [str(program), *options, *_mark(server.folder).split(" ", 1)]
-    shell = ["/bin/sh", "-c", _LAUNCH, "sh", str(server.log), str(server.pid_file)]
-    # A session of its own: the server outlives this command and its terminal.
-    done = subprocess.run([*shell, *command], env=_environment(server, account), start_new_session=True,
-                          stderr=subprocess.PIPE, check=False)  # fmt: skip
-    if done.returncode:
-        why = done.stderr.decode(errors="replace").strip()
-        raise WorkError(f"Label Studio cannot be started: {why}", subject=str(server.folder))
+    environment = _environment(server, account)
+    launch(
+        command,
+        name="Label Studio",
+        folder=server.folder,
+        log=server.log,
+        pid_file=server.pid_file,
+        environment=environment,
+    )
 
 
 def _environment(server: OwnServer, account: Account) -> dict[str, str]:
@@ -320,7 +275,7 @@ def _environment(server: OwnServer, account: Account) -> dict[str, str]:
 
 
 def _wait(server: OwnServer, account: Account, seconds: float) -> None:
-    end = time.monotonic() + seconds
+    last = time.monotonic() + seconds
     while not server.answers(account):
         log = server.log.read_text(encoding="utf-8", errors="replace") if server.log.exists() else ""
         if _MOVED in log:  # between our look and its own; it took the next one, where nobody looks for it
@@ -332,7 +287,7 @@ def _wait(server: OwnServer, account: Account, seconds: float) -> None:
             words = " / ".join(line.strip() for line in log.splitlines()[-3:] if line.strip())
             raise WorkError(f"Label Studio stopped while it started: {words[-600:] or 'it said nothing'}",
                             subject=str(server.log), remedy="Put right what it names and start it again.")  # fmt: skip
-        if time.monotonic() > end:
+        if time.monotonic() > last:
             raise WorkError(f"Label Studio does not answer on {server.url()} after {seconds:.0f} s",
                             subject=str(server.log), remedy="Give the same command again to wait on, or stop it with "
                             "`autolabel review-server down`.")  # fmt: skip
@@ -349,34 +304,6 @@ def _get(port: int, path: str, headers: dict[str, str]) -> bytes:
         connection.close()
 
 
-def _number(path: Path) -> int:
-    """What a file of one number holds; 0 where it is missing or damaged."""
-    try:
-        return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0
-
-
 def _mark(folder: Path) -> str:
     """How the command line of a folder's server ends."""
     return f"--data-dir {folder}"
-
-
-def _command_line(pid: int) -> str:
-    """The words of a process; empty where there is none, or one that has ended and was not collected yet."""
-    if not Path("/proc/self/cmdline").exists():
-        listed = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, check=False)
-        return listed.stdout.decode(errors="replace").strip()
-    # For a moment while a program takes the place of another, such as the shell's, it has no words.
-    for _ in range(100):
-        try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
-            state = (
-                Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-            )
-        except OSError:
-            return ""
-        if words or state in "ZX":
-            return words.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-        time.sleep(0.005)
-    return ""
