@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from autolabel.curate.database import DATABASE_URI, open_fiftyone
+from autolabel.manifest import Manifest
 from autolabel.poses import Sample
+from tests.curation import some_manifest
 from tests.live.browser import Desk, browser, sit_down
 from tests.live.labelstudio_client import Server
 from tests.live.mongodb import own_mongodb
@@ -54,6 +56,22 @@ def fiftyone_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         os.environ[DATABASE_URI] = uri
         yield open_fiftyone(uri)
         os.environ.pop(DATABASE_URI) if before is None else os.environ.update({DATABASE_URI: before})
+
+
+@pytest.fixture
+def name(fiftyone_module: Any, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A data set's name that no other test has; what was made is deleted at the end."""
+    called = request.node.name.replace("[", "-").replace("]", "")[:60]
+    yield called
+    for dataset in (called, f"{called}-people"):
+        if fiftyone_module.dataset_exists(dataset):
+            fiftyone_module.delete_dataset(dataset)
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Manifest:
+    """A small manifest, to be shown in FiftyOne."""
+    return some_manifest(tmp_path)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Manifests in a real FiftyOne and back: what is shown, what stays, what comes home."""
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,53 +10,20 @@ import pytest
 from autolabel.curate.documents import documents
 from autolabel.curate.sync import sync
 from autolabel.curate.writers import DocumentWriter, ObjectWriter
-from autolabel.errors import ConfigError, InputError, SkeletonError
+from autolabel.errors import ConfigError, InputError
 from autolabel.ledger import LEDGER, read_ledger
-from autolabel.manifest import Manifest, write_manifest
+from autolabel.manifest import Manifest
 from autolabel.merge import CORRECTIONS, State, read_corrections
-from autolabel.poses import Origin, Poses, Sample
-from autolabel.skeleton import Skeleton
+from autolabel.poses import Origin
 from pipelines.curate import curate
 from pipelines.curate_shown import image_file
 from pipelines.merge import merge
 from pipelines.push_queue import manifest_queue
 from tests.curation import SIZES, some_manifest, some_poses, some_samples
-from tests.live.mongodb import mongod
+from tests.live.curator import again, labels, load, move, tag
 from tests.standing import COCO
 
 pytestmark = pytest.mark.live
-
-
-@pytest.fixture
-def name(fiftyone_module: Any, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A data set's name that no other test has; what was made is deleted at the end."""
-    called = request.node.name.replace("[", "-").replace("]", "")[:60]
-    yield called
-    for dataset in (called, f"{called}-people"):
-        if fiftyone_module.dataset_exists(dataset):
-            fiftyone_module.delete_dataset(dataset)
-
-
-@pytest.fixture
-def shown(tmp_path: Path) -> Manifest:
-    return some_manifest(tmp_path)
-
-
-def load(fiftyone: Any, name: str) -> Any:
-    dataset = fiftyone.load_dataset(name)
-    dataset.reload()
-    return dataset
-
-
-def labels(dataset: Any, *names: str) -> dict[str, tuple[Any, ...]]:
-    """Values of all poses by pose id."""
-    columns = dataset.values([f"poses.keypoints.{n}" for n in ("pose_id", *names)])
-    poses, *values = ([value for image in column for value in image] for column in columns)
-    return dict(zip(poses, zip(*values, strict=True), strict=True))
-
-
-def again(shown: Manifest, samples: list[Sample], name: str = "later.m") -> Manifest:
-    return write_manifest(shown.path.with_name(name), samples, COCO, shown.roots, stage="test")
 
 
 # ---- what is shown
@@ -233,7 +198,7 @@ def test_tags_of_poses_that_leave_their_image_are_told(fiftyone_module, name, sh
 
 def test_an_edit_stays_until_it_is_pulled(fiftyone_module, name, shown) -> None:
     curate(shown, name=name)
-    _move(fiftyone_module, name, 0, 0, (0.5, 0.25))
+    move(fiftyone_module, name, 0, 0, (0.5, 0.25))
     doubted = [replace(s, poses=s.poses.replace(p_bad=np.full(len(s.poses), 0.9))) for s in shown]
     done = curate(again(shown, doubted), name=name).shown.synced
     assert done.edited == 1
@@ -245,27 +210,13 @@ def test_an_edit_stays_until_it_is_pulled(fiftyone_module, name, shown) -> None:
 # ---- what comes home
 
 
-def _move(fiftyone: Any, name: str, pose: int, keypoint: int, place: tuple[float, float]) -> None:
-    """What a curator does with the SDK."""
-    for sample in load(fiftyone, name).iter_samples(autosave=True):
-        for label in sample.poses.keypoints:
-            if label.pose_id == f"{pose:032x}":
-                label.points[keypoint] = place
-
-
-def _tag(fiftyone: Any, name: str, pose: int, tag: str) -> None:
-    dataset = load(fiftyone, name)
-    found = labels(dataset, "id")[f"{pose:032x}"][0]
-    dataset.select_labels(ids=[found], fields="poses").tag_labels(tag)
-
-
 def test_decisions_come_home_and_are_merged(fiftyone_module, name, shown, tmp_path) -> None:
     curate(shown, name=name)
-    _tag(fiftyone_module, name, 0, "accept")
-    _move(fiftyone_module, name, 0, 5, (0.25, 0.5))
-    _tag(fiftyone_module, name, 1, "wrong-box")
-    _tag(fiftyone_module, name, 2, "reject")
-    _tag(fiftyone_module, name, 2, "a tag of my own")
+    tag(fiftyone_module, name, 0, "accept")
+    move(fiftyone_module, name, 0, 5, (0.25, 0.5))
+    tag(fiftyone_module, name, 1, "wrong-box")
+    tag(fiftyone_module, name, 2, "reject")
+    tag(fiftyone_module, name, 2, "a tag of my own")
     pulled = curate(shown, name=name, pull=True, out=tmp_path / "curated", by="ann").pulled
     counts = (pulled.accepted, pulled.edited, pulled.rejected, pulled.review, pulled.notices)
     assert counts == (0, 1, 1, 1, 0)
@@ -284,7 +235,7 @@ def test_decisions_come_home_and_are_merged(fiftyone_module, name, shown, tmp_pa
 
 def test_pulling_again_tells_the_same(fiftyone_module, name, shown, tmp_path) -> None:
     curate(shown, name=name)
-    _tag(fiftyone_module, name, 0, "accept")
+    tag(fiftyone_module, name, 0, "accept")
     first = curate(shown, name=name, pull=True, out=tmp_path / "a", by="ann").pulled
     second = curate(shown, name=name, pull=True, out=tmp_path / "b", by="bob").pulled
     assert first.manifest.digest == second.manifest.digest
@@ -295,7 +246,7 @@ def test_pulling_again_tells_the_same(fiftyone_module, name, shown, tmp_path) ->
     dataset.untag_labels("accept", label_fields="poses")
     nothing = curate(shown, name=name, pull=True, out=tmp_path / "c", by="bob").pulled
     assert (nothing.accepted, len(nothing.manifest)) == (0, 0)
-    _tag(fiftyone_module, name, 0, "accept")
+    tag(fiftyone_module, name, 0, "accept")
     curate(shown, name=name, pull=True, out=tmp_path / "d", by="bob")
     assert [e.correction.by for e in read_ledger(tmp_path / "d" / LEDGER, 17)] == ["bob"], "the old mark was forgotten"
 
@@ -356,98 +307,3 @@ def test_embeddings_become_a_map(fiftyone_module, name, tmp_path) -> None:
     curate(manifest, name=name, brain=True)
     too_few = some_manifest(tmp_path / "few", [many[0]])
     assert curate(too_few, name=name, brain=True).shown.embedded.map == ""
-
-
-# ---- what goes wrong
-
-
-def test_a_name_that_is_taken_is_refused_and_left_alone(fiftyone_module, name, shown) -> None:
-    other = fiftyone_module.Dataset(name)
-    other.persistent = True
-    other.add_sample(fiftyone_module.Sample(filepath="/somewhere.jpg"))
-    with pytest.raises(InputError, match="did not make"):
-        curate(shown, name=name)
-    assert len(load(fiftyone_module, name)) == 1
-    with pytest.raises(InputError, match="did not make"):
-        curate(shown, name=name, pull=True, out=shown.path / "x")
-
-
-def test_another_skeleton_is_refused(fiftyone_module, name, shown, tmp_path) -> None:
-    curate(shown, name=name)
-    small = Skeleton.load("lsp14")
-    sample = Sample("0" * 64, "images", "a/0.png", SIZES[0], Poses.empty(small.num_keypoints))
-    other = write_manifest(tmp_path / "other.m", [sample], small, shown.roots, stage="test")
-    with pytest.raises(SkeletonError, match="another skeleton"):
-        curate(other, name=name)
-
-
-def test_nothing_to_pull_from(fiftyone_module, name, shown, tmp_path) -> None:
-    with pytest.raises(InputError, match="no such FiftyOne data set"):
-        curate(shown, name=name, pull=True, out=tmp_path / "curated")
-    assert not (tmp_path / "curated").exists()
-
-
-def test_missing_images_are_counted_and_none_at_all_is_refused(fiftyone_module, name, shown, tmp_path) -> None:
-    (tmp_path / "images/a/0.png").unlink()
-    assert curate(shown, name=name).shown.missing == 1
-    for file in (tmp_path / "images/a").glob("*.png"):
-        file.unlink()
-    with pytest.raises(InputError, match="none of its images is where it says"):
-        curate(shown, name=name)
-
-
-def test_marks_on_what_left_the_manifest_are_notices(fiftyone_module, name, shown, tmp_path) -> None:
-    curate(shown, name=name)
-    _tag(fiftyone_module, name, 2, "accept")
-    smaller = again(shown, [some_samples()[0]])
-    curate(smaller, name=name)
-    pulled = curate(smaller, name=name, pull=True, out=tmp_path / "curated").pulled
-    assert (pulled.accepted, pulled.notices) == (0, 1)
-
-
-def test_a_database_that_dies_in_the_middle_loses_nothing(tmp_path: Path) -> None:
-    """In a process of its own, because its database dies; the same command then goes on."""
-    import subprocess
-    import sys
-
-    from pipelines.mongodb_process import OwnMongodb, start, stop
-
-    samples = [
-        replace(some_samples()[0], id=f"{i:064x}", path=f"a/{i}.png", poses=some_poses(2, 2 * i)) for i in range(1200)
-    ]
-    manifest = some_manifest(tmp_path, samples)
-    server = OwnMongodb.at(tmp_path / "database")
-    start(server, mongod())
-    program = f"""
-import sys
-from autolabel.errors import LostServerError
-from autolabel.curate import sync
-from pipelines.curate import curate
-import os, signal
-real, batches = sync._digests, []
-def digests(dataset, keys):
-    batches.append(len(keys))
-    if len(batches) == 2 and sys.argv[1] == "dies":
-        os.kill({server.process()}, signal.SIGKILL)
-    return real(dataset, keys)
-sync._digests = digests
-try:
-    done = curate({str(manifest.path)!r}, name="dies").shown.synced
-    print("done", done.added, done.unchanged)
-except LostServerError as error:
-    print("lost", error.remedy)
-"""
-    try:
-        environment = {**os.environ, "FIFTYONE_DATABASE_URI": f"{server.uri()}/?serverSelectionTimeoutMS=2000"}
-
-        def run(how: str) -> str:
-            command = [sys.executable, "-c", program, how]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-            return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-2000:]
-
-        assert run("dies").startswith("lost See that it runs, then run the command again")
-        start(server, mongod())
-        environment["FIFTYONE_DATABASE_URI"] = f"{server.uri()}/?serverSelectionTimeoutMS=2000"
-        assert run("lives") == "done 700 500"
-    finally:
-        stop(server)
