@@ -199,7 +199,7 @@ def crop(image: Tensor, matrices: Tensor, input_size: tuple[int, int]) -> Tensor
     pixels are equal to OpenCV 4.12's): the published weights were trained on it, at sharp edges it is worth several
     grey levels, and in integers no crop depends on the others in its batch. Pixels are gathered from the uint8
     image as it is, so memory grows with the crops and not with the image. OpenCV itself cuts on the CPU, where it
-    is installed, in a fraction of the time.
+    is installed, in a third of the time.
 
     Args:
         image: (3, H, W) uint8; planar or a permuted (H, W, 3) array, both without a copy.
