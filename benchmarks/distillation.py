@@ -30,7 +30,7 @@ from autolabel.manifest import write_text
 from benchmarks import distillation_plan
 from benchmarks.distillation_cascade import measure_cascades
 from benchmarks.distillation_data import People
-from benchmarks.distillation_plan import FINAL, FIRST, SEEDS, SMALL, TABLES, VALIDATION, Arm, plan
+from benchmarks.distillation_plan import BUDGETS, FINAL, FIRST, SEEDS, SMALL, TABLES, VALIDATION, Arm, plan
 from benchmarks.distillation_report import Done, sections, write_picture
 from benchmarks.distillation_runs import Bench
 from benchmarks.distillation_speed import TURNS, timed
@@ -189,17 +189,21 @@ def main() -> int:
     parser.add_argument("--cascade", action="store_true", help="let student and teacher label as a cascade")
     parser.add_argument("--report", action="store_true", help="write tables and the picture of what is finished")
     parser.add_argument("--smoke", action="store_true", help="a few steps of a tiny network each, on a few people")
+    parser.add_argument(
+        "--budget", choices=BUDGETS, default="cpu", help="networks and steps, by what machine does them"
+    )
     options = parser.parse_args()
     if options.report and options.smoke:
         parser.error("a rehearsal is not reported")
     bench = opened(options.out, options.data, options.corpora, few=options.smoke)
-    arms = plan(options.only, options.seeds)
+    budget = BUDGETS[options.budget]
+    arms = plan(options.only, options.seeds, budget)
     arms = [smoke(arm) for arm in arms] if options.smoke else arms
     if options.list:
         there = {row["folder"] for row in finished(bench, arms)}
         print("\n".join(f"{'done' if arm.folder in there else '    '}  {arm.steps:5}  {arm.folder}" for arm in arms))
     elif options.report:
-        report(done(bench, plan(TABLES)), PAGE, DOCS / "pictures")
+        report(done(bench, plan(TABLES, budget=budget)), PAGE, DOCS / "pictures")
     elif options.speed:
         print(table(measure_speed(bench, arms)))
     elif options.cascade:

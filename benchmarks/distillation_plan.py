@@ -38,20 +38,6 @@ ABLATION_SEEDS = 1
 TEACHER_SEED = 0
 """Of the teacher whose students are measured; the other teachers tell how much a teacher's own seed does."""
 
-TEACHER_STEPS: Mapping[tuple[int, int], int] = {(64, 48): 2_000, (128, 96): 700, (192, 144): 120}
-"""Of a teacher by input size, one after the other: where bodies are is learnt at a quarter of the price."""
-
-STEPS = 400
-"""Of every student of the main table and of other sizes."""
-
-SHORT_STEPS, VIEWS_STEPS = 200, 200
-"""Of every student of the other tables, and of those that compare views."""
-
-TOKEN_STEPS, HEAD_STEPS, ENCODER_STEPS = 50, 100, 400
-
-VIEWS = 2
-"""Fixed crops of each person in which the teacher's outputs are kept, for all arms but those that compare views."""
-
 AUGMENTATION: Mapping[str, Any] = {
     "flip": 0.5,
     "half_body": 0.1,
@@ -86,18 +72,104 @@ TEACHER: Mapping[str, Any] = {
 }  # fmt: skip
 
 STUDENT: Mapping[str, Any] = {**_COMMON, "width": 320, "depth": 4, "heads": 5, "input_size": (128, 96)}
-SIZES: Mapping[str, Mapping[str, Any]] = {
-    "192x8": {"width": 192, "depth": 8, "heads": 3},
-    "192x4": {"width": 192, "depth": 4, "heads": 3},
-}
-"""Other students, width by depth."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a machine can do in an hour or two: networks, and steps of each.
+
+    Attributes:
+        teacher: The network.
+        teacher_steps: By input size, one after the other: where bodies are is learnt at a fraction of the price.
+        rates: Of the teacher's stages: learning rate and steps of warm-up.
+        student: The network.
+        sizes: Other students, by name.
+        steps: Of every student of the main table and of other sizes.
+        short_steps: Of every student of the other tables, but those that compare views.
+        views_steps: Of those.
+        token_steps: Of the teacher's token.
+        head_steps: Of the last stage, a fresh head.
+        encoder_steps: Of the masked autoencoder.
+        views: Fixed crops of each person in which the teacher's outputs are kept, for all arms but those that compare
+            views; 0 for a new crop every time.
+        training: What differs from ``TRAINING``.
+    """
+
+    teacher: Mapping[str, Any]
+    teacher_steps: Mapping[tuple[int, int], int]
+    rates: tuple[tuple[float, int], ...]
+    student: Mapping[str, Any]
+    sizes: Mapping[str, Mapping[str, Any]]
+    steps: int
+    short_steps: int
+    views_steps: int
+    token_steps: int
+    head_steps: int
+    encoder_steps: int
+    views: int
+    training: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+CPU = Budget(
+    teacher=TEACHER,
+    teacher_steps={(64, 48): 2_000, (128, 96): 700, (192, 144): 120},
+    rates=((1e-3, 100), (5e-4, 50), (3e-4, 20)),
+    student=STUDENT,
+    sizes={
+        "192x8": {**STUDENT, "width": 192, "depth": 8, "heads": 3},
+        "192x4": {**STUDENT, "width": 192, "depth": 4, "heads": 3},
+    },
+    steps=400,
+    short_steps=200,
+    views_steps=200,
+    token_steps=50,
+    head_steps=100,
+    encoder_steps=400,
+    views=2,
+)
+"""Two cores, in some two hours."""
+
+_FAST: Mapping[str, Any] = {"batch_size": 256, "accumulate": 1, "compile": False, "workers": 4, "ema": 0.998}
+
+GPU = replace(
+    CPU,
+    teacher_steps={(64, 48): 4_000, (128, 96): 2_000, (192, 144): 1_000},
+    rates=((2e-3, 300), (1e-3, 100), (5e-4, 50)),
+    steps=1_500,
+    short_steps=400,
+    views_steps=400,
+    token_steps=100,
+    head_steps=200,
+    encoder_steps=800,
+    views=0,
+    training=_FAST,
+)
+"""The same networks on a data centre's GPU, in some ten minutes."""
+
+_RELEASED: Mapping[str, Any] = {"decoder": "simple", "presence": True}
+
+PUBLISHED = replace(
+    GPU,
+    teacher={"size": "b", **_RELEASED},
+    teacher_steps={(64, 48): 2_000, (128, 96): 1_000, (256, 192): 500},
+    rates=((1e-3, 300), (5e-4, 100), (3e-4, 50)),
+    student={"size": "s", **_RELEASED},
+    sizes={"ti": {"size": "ti", **_RELEASED}},
+    steps=700,
+)
+"""ViTPose-B to S and Ti at 256x192."""
+
+BUDGETS: Mapping[str, Budget] = {"cpu": CPU, "gpu": GPU, "published": PUBLISHED}
 
 MASKING: Mapping[str, Any] = {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 2, "area": (0.4, 1.0)}
+
+USUAL = (TRAINING["learning_rate"], TRAINING["warmup_steps"])
+"""Rate and warm-up that need not be told."""
 
 Kind = Literal["train", "distil", "pretrain"]
 
 FIRST, SMALL, FINAL = STAGES = ("teacher-first", "teacher-small", "teacher")
-"""The teacher's stages, by ``TEACHER_STEPS``."""
+"""The teacher's stages, by ``teacher_steps``."""
 
 ONLY_LABELS: Mapping[str, Any] = {"teacher_weight": (0.0, 0.0)}
 ONLY_TEACHER: Mapping[str, Any] = {"label_weight": (0.0, 0.0)}
@@ -132,7 +204,7 @@ class Arm:
     steps: int
     init: str = ""
     blocks: Literal["even", "first"] = "even"
-    network: Mapping[str, Any] = field(default_factory=lambda: dict(STUDENT))
+    network: Mapping[str, Any] = field(default_factory=dict[str, Any])
     training: Mapping[str, Any] = field(default_factory=dict[str, Any])
     distillation: Mapping[str, Any] = field(default_factory=dict[str, Any])
     knowledge: int = 0
@@ -171,14 +243,15 @@ def folder_of(name: str, seed: int) -> str:
     return f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
 
 
-def plan(tables: Sequence[str], seeds: int = SEEDS) -> list[Arm]:
+def plan(tables: Sequence[str], seeds: int = SEEDS, budget: Budget = CPU) -> list[Arm]:
     """The arms of some tables, in an order in which each comes after those that it needs.
 
     Args:
         tables: Of ``TABLES``; the order given is the order of importance.
         seeds: 0 to seeds - 1 each, of ablations at most ``ABLATION_SEEDS``; all of seed 0 come first.
+        budget: Networks and steps.
     """
-    every = {arm.folder: arm for seed in range(seeds) for arm in _every(seed)}
+    every = {arm.folder: arm for seed in range(seeds) for arm in _every(seed, budget)}
     chosen: dict[str, Arm] = {}
 
     def take(arm: Arm) -> None:
@@ -195,14 +268,15 @@ def plan(tables: Sequence[str], seeds: int = SEEDS) -> list[Arm]:
     return list(chosen.values())
 
 
-def _every(seed: int) -> list[Arm]:
-    arms = (*_teachers(), *_main(), *_recipes(), *_starts(), *_views(), *_sizes())
-    return [replace(arm, seed=seed) for arm in arms]
+def _every(seed: int, budget: Budget) -> list[Arm]:
+    makers = (_teachers, _main, _recipes, _starts, _views, _sizes)
+    return [
+        replace(arm, seed=seed, training={**budget.training, **arm.training}) for make in makers for arm in make(budget)
+    ]
 
 
-def _teachers() -> list[Arm]:
+def _teachers(budget: Budget) -> list[Arm]:
     begins = ("", FIRST, SMALL)
-    how = ({}, {"learning_rate": 5e-4, "warmup_steps": 50}, {"learning_rate": 3e-4, "warmup_steps": 20})
     return [
         Arm(
             name,
@@ -210,49 +284,44 @@ def _teachers() -> list[Arm]:
             "train",
             steps,
             init=init,
-            network={"input_size": size} if init else {**TEACHER, "input_size": size},
-            training=training,
+            network={"input_size": size} if init else {**budget.teacher, "input_size": size},
+            training={"learning_rate": rate, "warmup_steps": warmup} if (rate, warmup) != USUAL else {},
         )
-        for name, init, training, (size, steps) in zip(STAGES, begins, how, TEACHER_STEPS.items(), strict=True)
+        for name, init, (rate, warmup), (size, steps) in zip(
+            STAGES, begins, budget.rates, budget.teacher_steps.items(), strict=True
+        )
     ]
 
 
-def _main() -> list[Arm]:
-    kept = {"views": VIEWS}
+def _main(budget: Budget) -> list[Arm]:
+    kept = {"views": budget.views}
+    labels = Arm("labels", ("main",), "train", budget.steps, network=budget.student)
+    output = replace(labels, name="output", kind="distil", init=FINAL, distillation=kept, further=True)
     return [
-        Arm("labels", ("main",), "train", STEPS),
-        Arm("labels sliced", ("main",), "train", STEPS, init=FINAL),
-        Arm("output", ("main",), "distil", STEPS, init=FINAL, distillation=kept, further=True),
-        Arm(
-            "unlabelled",
-            ("main",),
-            "distil",
-            STEPS,
-            init=FINAL,
-            distillation={**kept, **ONLY_TEACHER},
-            labels=False,
-            further=True,
-        ),
+        labels,
+        replace(labels, name="labels sliced", init=FINAL),
+        output,
+        replace(output, name="unlabelled", distillation={**kept, **ONLY_TEACHER}, labels=False),
     ]
 
 
-def _recipes() -> list[Arm]:
+def _recipes(budget: Budget) -> list[Arm]:
     """What the student learns from; all begin with the teacher's layers and see the same people."""
-    kept: dict[str, Any] = {"views": VIEWS}
-    both = ("recipes", "start")
-    output = Arm("output short", both, "distil", SHORT_STEPS, init=FINAL, distillation=kept, further=True)
+    kept: dict[str, Any] = {"views": budget.views}
+    both, token = ("recipes", "start"), budget.token_steps
+    labels = Arm("labels short", both, "train", budget.short_steps, init=FINAL, network=budget.student)
+    output = replace(labels, name="output short", kind="distil", distillation=kept, further=True)
     recipe = replace(output, tables=("recipes",))
-    labels = Arm("labels short", both, "train", SHORT_STEPS, init=FINAL)
     falling = {"teacher_weight": (1.0, 0.0), "label_weight": (0.0, 1.0)}
     return [
         labels,
         output,
-        replace(recipe, name="token", knowledge=TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
-        replace(recipe, name="token longer", knowledge=4 * TOKEN_STEPS, distillation={**kept, **ONLY_LABELS}),
-        replace(labels, name="free token", tables=("recipes",), network={**STUDENT, "knowledge": True}),
-        replace(recipe, name="both", knowledge=TOKEN_STEPS),
+        replace(recipe, name="token", knowledge=token, distillation={**kept, **ONLY_LABELS}),
+        replace(recipe, name="token longer", knowledge=4 * token, distillation={**kept, **ONLY_LABELS}),
+        replace(labels, name="free token", tables=("recipes",), network={**budget.student, "knowledge": True}),
+        replace(recipe, name="both", knowledge=token),
         replace(recipe, name="features", distillation={**kept, "feature_weight": 5e-4}),
-        replace(recipe, name="head", head=HEAD_STEPS),
+        replace(recipe, name="head", head=budget.head_steps),
         replace(recipe, name="decayed", distillation={**kept, **falling}),
         replace(recipe, name="teacher alone", distillation={**kept, **ONLY_TEACHER}),
         replace(recipe, name="labelled people", further=False),
@@ -260,15 +329,15 @@ def _recipes() -> list[Arm]:
     ]
 
 
-def _starts() -> list[Arm]:
+def _starts(budget: Budget) -> list[Arm]:
     """Where the student begins, with labels and teacher, and with labels alone."""
-    kept = {"views": VIEWS}
-    recipe = Arm("output from nothing", ("start",), "distil", SHORT_STEPS, distillation=kept, further=True)
-    alone = Arm("labels from nothing", ("start",), "train", SHORT_STEPS)
-    own = {name: value for name, value in STUDENT.items() if name != "presence"}
+    alone = Arm("labels from nothing", ("start",), "train", budget.short_steps, network=budget.student)
+    kept = {"views": budget.views}
+    recipe = replace(alone, name="output from nothing", kind="distil", distillation=kept, further=True)
+    own = {name: value for name, value in budget.student.items() if name != "presence"}
     own_rate = {"learning_rate": 1e-3}
     return [
-        Arm("encoder", ("start",), "pretrain", ENCODER_STEPS, network=own, training=own_rate),
+        Arm("encoder", ("start",), "pretrain", budget.encoder_steps, network=own, training=own_rate),
         recipe,
         replace(recipe, name="output from the first blocks", init=FINAL, blocks="first"),
         replace(recipe, name="output from an encoder", init="encoder"),
@@ -277,30 +346,20 @@ def _starts() -> list[Arm]:
     ]
 
 
-def _views() -> list[Arm]:
+def _views(budget: Budget) -> list[Arm]:
     """A new crop every time, and few fixed ones, from labelled people alone; each asks its teacher anew."""
-    recipe = Arm("views 0", ("views",), "distil", VIEWS_STEPS, init=FINAL, distillation={"views": 0})
-    return [recipe, *(replace(recipe, name=f"views {n}", distillation={"views": n}) for n in (1, VIEWS))]
+    plain = Arm("views 0", ("views",), "distil", budget.views_steps, init=FINAL, network=budget.student)
+    return [replace(plain, name=f"views {n}", distillation={"views": n}) for n in (0, 1, 2)]
 
 
-def _sizes() -> list[Arm]:
+def _sizes(budget: Budget) -> list[Arm]:
     """Other students, each also with labels alone."""
     made: list[Arm] = []
-    for name, size in SIZES.items():
-        network = {**STUDENT, **size}
-        made += [
-            Arm(f"labels {name}", ("sizes",), "train", STEPS, network=network),
-            Arm(
-                f"output {name}",
-                ("sizes",),
-                "distil",
-                STEPS,
-                init=FINAL,
-                network=network,
-                distillation={"views": VIEWS},
-                further=True,
-            ),
-        ]
+    for name, network in budget.sizes.items():
+        labels = Arm(f"labels {name}", ("sizes",), "train", budget.steps, network=network)
+        kept = {"views": budget.views}
+        output = replace(labels, name=f"output {name}", kind="distil", init=FINAL, distillation=kept, further=True)
+        made += [labels, output]
     return made
 
 

@@ -6,6 +6,7 @@ times as fast as PyTorch in the same precision (``docs/performance.md``). For a 
 worth it.
 """
 
+import copy
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast
@@ -113,18 +114,22 @@ class Flat(nn.Module):
 
 
 class _Compiled:
-    """A network that ``torch.compile`` made one program of, with the first batch that it is given: that takes a minute.
+    """A network that ``torch.compile`` made programs of, with the first batch that it is given.
 
-    Without CUDA graphs, whose answers would be overwritten by the next batch.
+    On a CPU one program, which takes a minute. On a GPU one of a block, which serves all blocks and takes seconds, and
+    one of each head: between them there is nothing to gain, because the reader records all of it (:mod:`model.graphs`).
     """
 
     def __init__(self, model: ViTPose, device: torch.device, precision: str) -> None:
         self._ready = False
+        network = by_block(model, TYPES[precision]) if device.type == "cuda" else model
 
         def answer(images: Tensor) -> Answered:
-            return in_torch(model, images, device, precision)
+            return in_torch(network, images, device, precision)
 
-        self._answer = cast("Forward", cast("Any", torch).compile(answer, dynamic=False))
+        if device.type != "cuda":
+            answer = cast("Any", torch).compile(answer, dynamic=False)
+        self._answer: Forward = answer
 
     def __call__(self, images: Tensor) -> Answered:
         try:
@@ -142,6 +147,24 @@ class _Compiled:
             ) from error
         self._ready = True
         return answered
+
+
+def by_block(model: ViTPose, dtype: torch.dtype) -> ViTPose:
+    """A copy for inference alone, whose blocks and keypoint heads are compiled, one program for all blocks.
+
+    What autocast would make ``dtype`` of in every batch is so from the beginning.
+    """
+    network = copy.deepcopy(model).eval()
+    heavy = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    for part in (network.patch_embed, *network.blocks, *network.keypoint_heads):
+        for layer in part.modules():
+            if isinstance(layer, heavy):
+                layer.weight.data = layer.weight.data.to(dtype)
+    for block in network.blocks:
+        block.drop_path1 = block.drop_path2 = nn.Identity()  # whose rates would be a program each
+    for part in (*network.blocks, *network.keypoint_heads):
+        part.compile(dynamic=False)
+    return network
 
 
 PIECE = 4

@@ -11,10 +11,8 @@ numbers a crop, so keep it in float64 on the CPU, where boxes come from; only th
 Source: the official ViTPose code (mmpose 0.24, ``post_transforms.py`` and ``top_down_transform.py``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,17 +23,12 @@ from autolabel.errors import ConfigError, InputError, PosesError
 from model.config import Codec
 from model.constant import constant
 from model.heatmap import extent, is_udp
+from model.warp import fits_opencv, flat, opencv, warp, warp_by_opencv
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# OpenCV's fixed point: image positions are summed in 1/1024 pixel and read in 1/32.
-_STEP_BITS, _READ_BITS = 10, 5
-_READ = 1 << _READ_BITS
 _MIN_SIDE = 1.0  # pixels; a box of zero width or height is a thin one, not an error
-_CROPS_AT_A_TIME = 16  # bounds what blending holds at once: some 4 MB a crop of 256 x 192
-# What OpenCV's numbers hold: sides in 16 bits, places in 32 of which ten are behind the point.
-_OPENCV_SIDE, _OPENCV_PLACE = 2**15 - 1, 2.0**20
 
 
 @dataclass(frozen=True)
@@ -153,15 +146,13 @@ def crop_matrices(regions: Regions, *, input_size: tuple[int, int], codec: Codec
     return torch.cat((linear, offset[..., None]), dim=-1)
 
 
-def of_reduced(matrices: Tensor, by: int) -> Tensor:
-    """Maps (B, 2, 3) from an image's pixels, as maps from those of the image reduced by a whole number.
+def of_reduced(matrices: Tensor, by: Tensor) -> Tensor:
+    """Maps (B, 2, 3) from images' pixels, as maps from those of images reduced by whole numbers (B,).
 
     The first pixel of a reduced image is the mean of the first ``by`` x ``by``, so that its middle is theirs.
     """
-    if by == 1:
-        return matrices
-    linear, offset = matrices[..., :2], matrices[..., 2]
-    return torch.cat((by * linear, (offset + linear.sum(-1) * (by - 1) / 2)[..., None]), dim=-1)
+    linear, offset, by = matrices[..., :2], matrices[..., 2], by[:, None]
+    return torch.cat((by[..., None] * linear, (offset + linear.sum(-1) * (by - 1) / 2)[..., None]), dim=-1)
 
 
 def invert(matrices: Tensor) -> Tensor:
@@ -212,14 +203,53 @@ def crop(image: Tensor, matrices: Tensor, input_size: tuple[int, int]) -> Tensor
     Raises:
         InputError: The image is empty or has another shape or dtype, or a map cannot be inverted.
     """
+    _require_image(image)
+    inverse = _inverted(matrices)
+    if fits_opencv(image, inverse, input_size) and (cv2 := opencv()):
+        return warp_by_opencv(cv2, image, inverse, input_size)
+    return warp(flat([image], image.device), torch.zeros(len(inverse), dtype=torch.long), inverse, input_size)
+
+
+def crop_each(
+    images: Sequence[Tensor], owner: Tensor, matrices: Tensor, input_size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Warp B crops out of several images, as :func:`crop` does out of one; on a GPU all of them at once.
+
+    Args:
+        images: At least one, (3, H, W) uint8 each, on the CPU or on the device.
+        owner: (B,) int64, which of them each crop is of.
+        matrices: (B, 2, 3) maps from its pixels to input pixels.
+        input_size: (height, width) of the crops.
+        device: Where they are wanted; images that lie elsewhere are copied there in one piece.
+
+    Returns:
+        (B, 3, height, width) uint8 on the device.
+
+    Raises:
+        InputError: As :func:`crop`.
+    """
+    if device.type == "cpu":
+        crops = torch.empty(len(owner), 3, *input_size, dtype=torch.uint8)
+        for number in owner.unique().tolist():
+            rows = (owner == number).nonzero()[:, 0]
+            crops[rows] = crop(images[number], matrices[rows], input_size)
+        return crops
+    for image in images:
+        _require_image(image)
+    return warp(flat(images, device), owner, _inverted(matrices), input_size)
+
+
+def _require_image(image: Tensor) -> None:
     if image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3 or not image.numel():
         raise InputError(f"image is {image.dtype} {tuple(image.shape)}, expected torch.uint8 (3, H, W)")
+
+
+def _inverted(matrices: Tensor) -> Tensor:
+    """The maps from crops to images, float64."""
     inverse = invert(matrices.double())
     if not inverse.isfinite().all():
         raise InputError("a map from the image to a crop cannot be inverted", subject="matrices")
-    if _fits_opencv(image, inverse, input_size) and (cv2 := _opencv()):
-        return _warp_by_opencv(cv2, image, inverse, input_size)
-    return torch.cat([_warp(image, part, input_size) for part in inverse.split(_CROPS_AT_A_TIME)])
+    return inverse
 
 
 def normalise(crops: Tensor) -> Tensor:
@@ -227,74 +257,3 @@ def normalise(crops: Tensor) -> Tensor:
     levels = crops / 255
     mean, std = (constant(values, levels)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
     return levels.sub_(mean).div_(std)
-
-
-def _fits_opencv(image: Tensor, inverse: Tensor, input_size: tuple[int, int]) -> bool:
-    """Whether the pixels lie as OpenCV wants them, and it can count that far."""
-    if image.device.type != "cpu" or not image.permute(1, 2, 0).is_contiguous():
-        return False
-    furthest = inverse.abs().amax().item() * (sum(input_size) + 1) if len(inverse) else 0.0
-    return max(image.shape) < _OPENCV_SIDE and furthest < _OPENCV_PLACE
-
-
-@cache
-def _opencv() -> Any:
-    """The module, or nothing on a GPU's bare host."""
-    try:
-        import cv2
-    except ImportError:
-        return None
-    return cv2
-
-
-def _warp_by_opencv(cv2: Any, image: Tensor, inverse: Tensor, input_size: tuple[int, int]) -> Tensor:
-    height, width = input_size
-    pixels = image.permute(1, 2, 0).numpy()
-    crops = np.empty((len(inverse), height, width, 3), np.uint8)
-    for matrix, into in zip(inverse.cpu().numpy(), crops, strict=True):
-        cv2.warpAffine(pixels, matrix, (width, height), dst=into, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
-
-
-def _warp(image: Tensor, inverse: Tensor, input_size: tuple[int, int]) -> Tensor:
-    """Blend the four pixels around where ``inverse`` (B, 2, 3) float64 sends each input pixel."""
-    x, y = _read_positions(inverse, input_size, image.device).unbind(1)
-    height, width = image.shape[1:]
-    planes = image.flatten(1)
-    # Starting from one half, in the weights' unit of 1/1024, so that the final shift rounds.
-    total = torch.full((3, *x.shape), _READ * _READ // 2, dtype=torch.int32, device=image.device)
-    columns = list(_taps(x, width))
-    for row, row_weight in _taps(y, height):
-        for column, column_weight in columns:
-            index = (row * width + column).flatten()
-            weight = row_weight * column_weight
-            for plane, sums in zip(planes, total, strict=True):
-                sums.addcmul_(plane.index_select(0, index).view_as(weight), weight)
-    return (total >> 2 * _READ_BITS).to(torch.uint8).transpose(0, 1)
-
-
-def _read_positions(inverse: Tensor, input_size: tuple[int, int], device: torch.device) -> Tensor:
-    """The image position of every input pixel, (B, 2, height, width) int32 in 1/32 pixel, as OpenCV rounds.
-
-    The steps along a row and down a column are rounded to 1/1024 pixel each, and their sum to 1/32.
-    """
-    height, width = input_size
-    column = torch.arange(width, device=inverse.device)
-    row = torch.arange(height, device=inverse.device)[:, None]
-    along = _fixed_point(inverse[:, :, 0, None, None] * column)
-    down = _fixed_point(inverse[:, :, 1, None, None] * row + inverse[:, :, 2, None, None])
-    shift = _STEP_BITS - _READ_BITS
-    return (along.to(device) + (down + (1 << shift - 1)).to(device)) >> shift
-
-
-def _fixed_point(pixels: Tensor) -> Tensor:
-    # Clamped, so that a far-fetched map reads outside the image and does not overflow back into it.
-    return (pixels * (1 << _STEP_BITS)).round().clamp(-(2**29), 2**29).int()
-
-
-def _taps(position: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The two pixels about each position along one axis, and their weights in 1/32, 0 outside the image."""
-    pixel, fraction = position >> _READ_BITS, position & _READ - 1
-    for tap, weight in ((pixel, _READ - fraction), (pixel + 1, fraction)):
-        inside = (tap >= 0) & (tap < length)
-        yield tap.clamp(0, length - 1), weight * inside

@@ -1,8 +1,8 @@
 """Images with boxes in, batches of crops out, whichever images the people of a batch are in.
 
-Everything that a person may be looked at in is cut at once, while the image is at hand: the first crop, the larger one
-(:mod:`model.larger_crop`), the slightly other ones (:mod:`model.jitter`), and what the image shows around somebody whom
-it may cut (:mod:`model.whole_box`). To keep the images until a batch has been predicted would take gigabytes.
+Everything that a person may be looked at in is cut at once, while the images are at hand: the first crop, the larger
+one (:mod:`model.larger_crop`), the slightly other ones (:mod:`model.jitter`), and what the image shows around somebody
+whom it may cut (:mod:`model.whole_box`). To keep the images until a batch has been predicted would take gigabytes.
 
 A large photograph need not be decoded whole for people whose crops are coarse: a JPEG file gives a half, a quarter or
 an eighth of itself in a fraction of the time. Each of its pixels is then the mean of those that it stands for, where a
@@ -11,7 +11,9 @@ whole, because little would be gained: what is known of a network on COCO's imag
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,13 +24,16 @@ from autolabel.errors import InputError
 from autolabel.images import REDUCTIONS
 from autolabel.stages import Stages
 from model.config import ViTPoseConfig
-from model.crop import Regions, crop, crop_matrices, of_reduced, regions_from_boxes
+from model.crop import Regions, crop_each, crop_matrices, of_reduced, regions_from_boxes
 from model.jitter import LOOKS, jittered
 from model.larger_crop import enlarged, sides_beyond
-from model.whole_box import Surroundings, all_surroundings, first_look, image_edges
+from model.whole_box import Surroundings, first_look, image_edges, surroundings
 
 LARGE_PIXELS = 1_000_000
 """Smaller images are never reduced."""
+
+HELD_PIXELS = 16_000_000
+"""Crops are cut when a batch is full, or when its images have so many pixels together."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,13 @@ Image = Tensor | Reduced
 """(3, H, W) uint8 RGB, or a fraction of such an image."""
 
 
+class _Held(NamedTuple):
+    """An image, and the boxes (n, 4) around which it is to be cut; full-image pixels."""
+
+    image: Reduced
+    boxes: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Crops:
     """A batch, or less, of people.
@@ -63,6 +75,7 @@ class Crops:
         boxes: (n, 4) xyxy.
         looked: (n, 4) the boxes that were cropped, for a first look beyond the image larger than their own.
         image_size: (n, 2) width and height of each one's image.
+        ready: When a GPU will have cut them; None on a CPU, where they are.
     """
 
     crops: Tensor
@@ -73,6 +86,16 @@ class Crops:
     boxes: NDArray[np.float64]
     looked: NDArray[np.float64]
     image_size: NDArray[np.float64]
+    ready: torch.cuda.Event | None = None
+
+    def handed_over(self) -> "Crops":
+        """The same, for whoever goes on with them in a GPU's current stream; the program does not wait."""
+        if self.ready is not None:
+            stream = torch.cuda.current_stream(self.crops.device)
+            stream.wait_event(self.ready)
+            for tensor in (self.crops, self.larger, self.jittered):
+                tensor.record_stream(stream)
+        return self
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,7 @@ class Cutter:
         whole_box: Let first looks go beyond the image, and keep what it shows around those people.
         jitter: Cut slightly other crops too.
         stages: Told of the time.
+        stream: Of a GPU, in which crops are cut beside the network's own; None on a CPU.
     """
 
     config: ViTPoseConfig
@@ -96,6 +120,7 @@ class Cutter:
     whole_box: bool
     jitter: bool
     stages: Stages
+    stream: torch.cuda.Stream | None = None
 
     @property
     def looks(self) -> int:
@@ -127,49 +152,91 @@ class Cutter:
         return next((by for by in REDUCTIONS if by <= coarsest), 1)
 
     def batches(self, images: Iterable[tuple[Image, NDArray[np.float64]]]) -> Generator[Crops]:
-        """Cut crops of images and their boxes (n, 4), and hand them on a batch at a time."""
-        cut, room = list[Crops](), self.batch_size
+        """Cut crops of images and their boxes (n, 4), and hand them on a batch at a time.
+
+        Of a GPU's crops it is not waited that they are there; see :meth:`Crops.handed_over`.
+        """
+        cut, held, room, pixels = list[Crops](), list[_Held](), self.batch_size, 0
         for image, boxes in self.stages.each("wait for images", images):
             whole = Reduced(image, (image.shape[2], image.shape[1]), 1) if isinstance(image, Tensor) else image
-            on_device = Reduced(whole.pixels.to(self.device), whole.size, whole.by)
             left = boxes
             while len(left):
                 now, left = left[:room], left[room:]
-                with self.stages("cut crops"):
-                    cut.append(self._cut(on_device, now))
-                    if self.stages.exact and self.device.type == "cuda":
-                        torch.cuda.synchronize(self.device)
-                room -= len(now)
+                held.append(_Held(whole, now))
+                room, pixels = room - len(now), pixels + whole.pixels[0].numel()
+                if room and pixels < HELD_PIXELS:
+                    continue
+                cut, held, pixels = [*cut, self._cut(held)], [], 0
                 if room == 0:
-                    yield _joined(cut)
+                    yield self._batch(cut)
                     cut, room = [], self.batch_size
+        if held:
+            cut.append(self._cut(held))
         if cut:
-            yield _joined(cut)
+            yield self._batch(cut)
 
-    def _cut(self, image: Reduced, boxes: NDArray[np.float64]) -> Crops:
-        """Crops around boxes of one image."""
+    def _batch(self, cut: Sequence[Crops]) -> Crops:
+        if self.stream is None:
+            return _joined(cut)
+        with torch.cuda.stream(self.stream):
+            joined, ready = _joined(cut), torch.cuda.Event()
+            self.stream.record_event(ready)
+            return replace(joined, ready=ready)
+
+    def _cut(self, held: "Sequence[_Held]") -> Crops:
+        """Crops around boxes of some images."""
+        with self.stages("cut crops"), nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
+            cut = self._cut_all(held)
+            if self.stages.exact and self.stream is not None:
+                self.stream.synchronize()
+            return cut
+
+    def _cut_all(self, held: "Sequence[_Held]") -> Crops:
         input_size, codec = self.config.input_size, self.config.codec
-        image_size = _sizes(image.size, len(boxes))
+        counts = [len(one.boxes) for one in held]
+        owner = np.repeat(np.arange(len(held)), counts)
+        boxes = np.concatenate([one.boxes for one in held])
+        image_size = np.array([one.image.size for one in held], np.float64)[owner]
         looked = self._looked(boxes, image_size)
-        beyond = np.zeros(len(boxes), bool)
-        about: tuple[Surroundings | None, ...] = (None,) * len(boxes)
         regions = self.regions(looked)
-        if np.any(another := np.any(looked != boxes, axis=1)):
-            if image.by > 1:
-                raise InputError("is reduced, and may cut people: their surroundings are wanted", subject="an image")
-            zoom = input_size[0] / self.regions(boxes).size[:, 1]
-            about = all_surroundings(image.pixels, regions, zoom, another)
+        beyond = np.zeros(len(boxes), bool)
         if self.larger_crop:
             beyond = np.any(sides_beyond(regions.edges(), image_size, self.config.heatmap_size), axis=1)
+        about = self._about(held, owner, boxes, looked, regions)
         # Further looks before it is known who needs them, because the alternative is to keep a whole batch's images.
-        further = np.concatenate([enlarged(looked[beyond]), jittered(looked)[:, : self.looks].reshape(-1, 4)])
-        if len(further):
-            regions = self.regions(np.concatenate([looked, further]))
-        matrices = of_reduced(crop_matrices(regions, input_size=input_size, codec=codec), image.by)
-        crops = crop(image.pixels, matrices, input_size)
+        around = [looked, enlarged(looked[beyond]), jittered(looked)[:, : self.looks].reshape(-1, 4)]
+        owner = np.concatenate([owner, owner[beyond], owner.repeat(self.looks)])
+        if len(owner) > len(boxes):
+            regions = self.regions(np.concatenate(around))
+        by = torch.tensor([one.image.by for one in held])[torch.from_numpy(owner)]
+        matrices = of_reduced(crop_matrices(regions, input_size=input_size, codec=codec), by)
+        crops = crop_each(
+            [one.image.pixels for one in held], torch.from_numpy(owner), matrices, input_size, self.device
+        )
         first, larger, slightly = crops.split([len(boxes), int(beyond.sum()), len(boxes) * self.looks])
         slightly = slightly.unflatten(0, (len(boxes), self.looks))
         return Crops(first, larger, slightly, about, beyond, boxes, looked, image_size)
+
+    def _about(
+        self,
+        held: "Sequence[_Held]",
+        owner: NDArray[np.intp],
+        boxes: NDArray[np.float64],
+        looked: NDArray[np.float64],
+        regions: Regions,
+    ) -> tuple[Surroundings | None, ...]:
+        """What the images show about those of N people whose first look, ``regions``, is not their box."""
+        about: list[Surroundings | None] = [None] * len(boxes)
+        another = np.flatnonzero(np.any(looked != boxes, axis=1))
+        if not len(another):
+            return tuple(about)
+        zooms = (self.config.input_size[0] / self.regions(boxes[another]).size[:, 1]).tolist()
+        for row, zoom in zip(another.tolist(), zooms, strict=True):
+            image = held[int(owner[row])].image
+            if image.by > 1:
+                raise InputError("is reduced, and may cut people: their surroundings are wanted", subject="an image")
+            about[row] = surroundings(image.pixels, regions.centre[row], float(regions.size[row, 1]), zoom)
+        return tuple(about)
 
     def _looked(self, boxes: NDArray[np.float64], image_size: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 4) what is looked at first of people in boxes (n, 4) of images of sizes (n, 2)."""
@@ -184,11 +251,16 @@ def _sizes(size: tuple[int, int], count: int) -> NDArray[np.float64]:
 
 
 def _joined(parts: Sequence[Crops]) -> Crops:
-    named = ("beyond", "boxes", "looked", "image_size")
+    def every(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
     return Crops(
         torch.cat([part.crops for part in parts]),
         torch.cat([part.larger for part in parts]),
         torch.cat([part.jittered for part in parts]),
         tuple(one for part in parts for one in part.about),
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in named},
+        every("beyond"),
+        every("boxes"),
+        every("looked"),
+        every("image_size"),
     )

@@ -15,6 +15,7 @@ constants as in the official ViTPose code (mmpose 0.24, ``top_down_transform.py`
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -189,7 +190,7 @@ def _quarter_step(maps: Tensor, cell: Tensor, height: int, width: int) -> Tensor
     # The official bounds: one cell more is left out on the left and top than on the right and bottom.
     inner = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
     middle = (y * width + x).masked_fill(~inner, 0)[..., None]
-    offsets = torch.tensor([-1, 1, -width, width], device=maps.device)
+    offsets = constant((-1, 1, -width, width), middle)
     left, right, up, down = maps.gather(-1, (middle + offsets).masked_fill(~inner[..., None], 0)).unbind(-1)
     slope = torch.stack((right - left, down - up), dim=-1)
     return 0.25 * torch.where(inner[..., None] & slope.isfinite(), slope, 0.0).sign()
@@ -219,13 +220,7 @@ def _blurred_neighbours(maps: Tensor, cell: Tensor, height: int, width: int) -> 
     Only the 13 x 13 raw cells that they depend on are read, so the blur costs 169 values a map whatever its
     size. They come out as NaN where one of those is not finite.
     """
-    taps = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=torch.float64)
-    kernel = torch.exp(-(taps**2) / (2 * _BLUR_SIGMA**2))
-    kernel = (kernel / kernel.sum()).to(maps)
-    blur = maps.new_zeros(3, len(taps) + 2)
-    for row in range(3):
-        blur[row, row : row + len(taps)] = kernel
-
+    blur = constant(_blur(), maps).view(3, -1)
     window = torch.arange(-_BLUR_RADIUS - 1, _BLUR_RADIUS + 2, device=maps.device)
     x, y = cell[..., 0, None], cell[..., 1, None]
     index = _reflect(y + window, height)[..., :, None] * width + _reflect(x + window, width)[..., None, :]
@@ -239,6 +234,18 @@ def _blurred_neighbours(maps: Tensor, cell: Tensor, height: int, width: int) -> 
     inside_x = (x + ring).clamp(0, width - 1) - x + 1
     near = near.gather(-2, inside_y[..., :, None].expand(*near.shape))
     return near.gather(-1, inside_x[..., None, :].expand(*near.shape))
+
+
+@cache
+def _blur() -> tuple[float, ...]:
+    """What turns 13 cells of a row into 3 blurred ones, as a matrix (3, 13), flat; its numbers are float32's."""
+    taps = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, dtype=torch.float64)
+    kernel = torch.exp(-(taps**2) / (2 * _BLUR_SIGMA**2))
+    kernel = (kernel / kernel.sum()).float()
+    blur = torch.zeros(3, len(taps) + 2)
+    for row in range(3):
+        blur[row, row : row + len(taps)] = kernel
+    return tuple(blur.flatten().tolist())
 
 
 def _reflect(index: Tensor, length: int) -> Tensor:

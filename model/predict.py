@@ -11,6 +11,7 @@ ends may be cut: a network with a whole-box head looks at them again at the scal
 to see whether the answer stays (:mod:`model.jitter`).
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,7 +40,7 @@ from model.prediction import (
     concatenated,
     nothing,
 )
-from model.reading import Reader, Reading, framing, reader
+from model.reading import Asked, Reader, Reading, framing, reader
 from model.vitpose import ViTPose
 from model.whole_box import second_crops, whole_boxes, worth_another_look
 
@@ -47,6 +48,9 @@ BATCH_SIZE = 32
 
 BATCHES_AHEAD = 2
 """That are cut while a GPU looks at one."""
+
+BATCHES_ASKED = 1
+"""That a GPU is asked about before it is waited for what it says of the ones before."""
 
 SECOND_BATCHES = 4
 """Further looks are taken this many batches at a time, so that few crops are empty; until then predictions wait."""
@@ -131,8 +135,16 @@ class Predictor:
             quality=quality,
             stages=self.stages,
         )
+        self._slight = replace(self._reader, doubts=False)
         self._cutter = Cutter(
-            model.config, self.device, batch_size, self.larger_crop, self.whole_box, jitter, self.stages
+            model.config,
+            self.device,
+            batch_size,
+            self.larger_crop,
+            self.whole_box,
+            jitter,
+            self.stages,
+            torch.cuda.Stream(self.device) if self.device.type == "cuda" else None,
         )
 
     @property
@@ -168,8 +180,8 @@ class Predictor:
             Predictions of one batch, in the order of the boxes.
         """
         waiting, calls = list[_FirstLook](), 0
-        for people in self._filled(images):
-            look = self._first_look(people)
+        for people, asked in self._asked(images):
+            look = self._first_look(people, asked)
             waiting.append(look)
             calls += len(look.second.crops) + len(look.jitter.crops)
             if not calls or calls >= SECOND_BATCHES * self.batch_size:
@@ -200,12 +212,22 @@ class Predictor:
         batches = self._cutter.batches(images)
         if self.cuts_ahead:
             batches = ahead(batches, BATCHES_AHEAD)
-        return self.stages.each("wait for crops", batches)
+        for people in self.stages.each("wait for crops", batches):
+            yield people.handed_over()
 
-    def _first_look(self, people: Crops) -> _FirstLook:
-        """Predict a batch, and see who needs another look."""
-        regions = self._cutter.regions(people.looked)
-        reading = self._reader.read(people.crops, people.boxes, regions)
+    def _asked(self, images: Iterable[tuple[Image, NDArray[np.float64]]]) -> Iterator[tuple[Crops, Asked]]:
+        """Batches that the network was asked about; a GPU has the next one before it is waited for the answers."""
+        waiting = deque[tuple[Crops, Asked]]()
+        for people in self._filled(images):
+            regions = self._cutter.regions(people.looked)
+            waiting.append((people, self._reader.ask(people.crops, people.boxes, regions)))
+            if not self.cuts_ahead or len(waiting) > BATCHES_ASKED:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _first_look(self, people: Crops, asked: Asked) -> _FirstLook:
+        """What was said of a batch, and who needs another look."""
+        regions, reading = asked.regions, self._reader.hear(asked)
         said = self._with_pose_features(reading, people, regions)
         calls = np.zeros(said.score.shape, bool)
         around, crops = enlarged(people.looked), people.crops
@@ -227,9 +249,8 @@ class Predictor:
             about = [one for row in cut if (one := people.about[row])]
             size, codec = self.model.input_size, self.model.config.codec
             crops = crops.clone()
-            crops[torch.from_numpy(cut)] = second_crops(
-                about, self._cutter.regions(whole), input_size=size, codec=codec
-            )
+            again = second_crops(about, self._cutter.regions(whole), input_size=size, codec=codec)
+            crops[torch.from_numpy(cut)] = again.to(crops.device)
         rows = np.any(calls, axis=1)
         second = _Wanted(crops[torch.from_numpy(rows)], around[rows], people.boxes[rows])
         # Who is looked for anew has no place yet that could be steady.
@@ -270,7 +291,7 @@ class Predictor:
         if not looks:
             return
         second = self._read_all(self._reader, [look.second for look in looks])
-        other = self._read_all(replace(self._reader, doubts=False), [look.jitter for look in looks])
+        other = self._read_all(self._slight, [look.jitter for look in looks])
         seconds = others = 0
         for look in looks:
             more, slightly = len(look.second.crops), len(look.jitter.crops)

@@ -22,6 +22,7 @@ from torch import Tensor
 from autolabel.errors import CheckpointError
 from model.checkpoint import model_digest
 from model.config import Codec
+from model.constant import constant
 from model.crop import Regions, crop_matrices
 from model.heads import QualityHead
 from model.tensor_files import digest_tensors, of_tensors, read_tensors, write_together
@@ -48,7 +49,7 @@ class Quality(NamedTuple):
 
 def fractions(cells: Tensor, heatmap_size: tuple[int, int]) -> Tensor:
     """Heatmap cells (..., 2) as fractions of the crop; ``heatmap_size`` is (h, w)."""
-    return (cells + 0.5) / torch.tensor(heatmap_size[::-1], dtype=cells.dtype, device=cells.device)
+    return (cells + 0.5) / constant(heatmap_size[::-1], cells)
 
 
 def crop_fractions(regions: Regions, *, heatmap_size: tuple[int, int], codec: Codec) -> Tensor:

@@ -5,12 +5,16 @@ computed on the whole batch. What a pose gets therefore does not depend on who e
 
     crops (n,3,H,W) uint8 -> encoder features, heatmaps, presence, reach -> peaks and doubts -> full-image pixels
 
+On a GPU all of that but the last step is one recording (:mod:`model.graphs`), and a few numbers a keypoint come back
+while the next batch is on its way: :meth:`Reader.ask` does not wait for them, :meth:`Reader.hear` does.
+
 With a flip test the mirrored crop is predicted too. Then maps, probabilities, reaches and the pooled features are the
 means of both, and the features say besides how far the two agree. A quality head judges the places that come out on the
 encoder's features of the crop itself.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,12 +26,14 @@ from torch import Tensor
 from autolabel.similarity import MASK_SHARE, keypoint_similarity
 from autolabel.stages import Stages
 from model.backends import TYPES, Backend, Forward, forward_of
+from model.constant import constant
 from model.crop import Regions, back_project, normalise
+from model.graphs import Graphed
 from model.heads import QualityHead
 from model.heatmap import decode, extent, flip_back
-from model.heatmap_doubt import doubt, similarity_kernel
+from model.heatmap_doubt import Doubt, doubt, similarity_kernel
 from model.prediction import FEATURES, FLIP_FEATURES, HEAD_FEATURES, QUALITY_FEATURES, Prediction, nothing
-from model.quality import Quality, fractions, judge, person_size
+from model.quality import fractions, judge, person_size
 from model.vitpose import ViTPose
 from model.whole_box import MIRRORED, image_edges, touches
 
@@ -47,6 +53,25 @@ class Reading:
     reach: NDArray[np.float32]
     embedding: NDArray[np.float32]
     bad: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """n crops that a network was asked about; of a GPU, the answers may still be on their way.
+
+    Attributes:
+        boxes: (n, 4) of full-image pixels.
+        regions: That were cropped.
+        points: (n, K, F) float32 on the CPU, of each keypoint, see :attr:`Reader.columns`.
+        poses: (n, 5 + D) float32 on the CPU: reach, how likely the pose is bad, the mean of the encoder's features.
+        ready: When a GPU's answers are there; None on a CPU.
+    """
+
+    boxes: NDArray[np.float64]
+    regions: Regions
+    points: Tensor
+    poses: Tensor
+    ready: torch.cuda.Event | None
 
 
 class _Answers(NamedTuple):
@@ -76,6 +101,7 @@ class Reader:
         doubts: Give all features. Without, only the places, their peaks and the probabilities.
         quality: The network's quality head, in evaluation mode and on the device, if there is one.
         stages: Told of the time.
+        graph: On a GPU, what computes :meth:`answer`.
     """
 
     model: ViTPose
@@ -88,6 +114,12 @@ class Reader:
     doubts: bool = True
     quality: QualityHead | None = None
     stages: Stages = field(default_factory=Stages)
+    graph: Graphed | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Have what a GPU does with a batch recorded with the first one."""
+        if self.device.type == "cuda":
+            object.__setattr__(self, "graph", Graphed(self.answer, self.device))
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -102,109 +134,156 @@ class Reader:
         """What it says of no crops."""
         return nothing(self.model.skeleton.num_keypoints, self.feature_names)
 
-    @torch.inference_mode()
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the device says of each keypoint, places in heatmap cells."""
+        own = ("x", "y", "score", "presence", "visible")
+        doubts = Doubt._fields if self.doubts else ()
+        both = self.doubts and self.flip_test
+        looks = tuple(f"{look} {name}" for look in ("straight", "mirrored") for name in own[:3]) if both else ()
+        return own + doubts + looks + (QUALITY_FEATURES if self.doubts and self.quality else ())
+
     def read(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Reading:
         """Predict crops (n, 3, H, W) uint8 of regions around boxes (n, 4) of full-image pixels, n at most a batch."""
-        with self.stages("read the answers"):
-            return self._read(crops, boxes, regions)
+        return self.hear(self.ask(crops, boxes, regions))
 
-    def _read(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Reading:
-        n, images = len(crops), self._filled(crops)
+    @torch.inference_mode()
+    def ask(self, crops: Tensor, boxes: NDArray[np.float64], regions: Regions) -> Asked:
+        """Let the network look at crops, as for :meth:`read`; a GPU is not waited for."""
+        with self.stages("read the answers"):
+            n = len(crops)
+            kernel, size = self._kernel(boxes, regions), self._sizes(boxes, regions)
+            if self.graph is None:
+                points, poses = self.answer(self._batch(crops), kernel, size)
+                return Asked(boxes, regions, points[:n], poses[:n], None)
+            with self.stages("network"):
+                points, poses = self.graph(self._batch(crops), kernel, size)
+                points, poses = (made[:n].to("cpu", non_blocking=True) for made in (points, poses))
+                ready = torch.cuda.Event()
+                torch.cuda.current_stream(self.device).record_event(ready)
+            return Asked(boxes, regions, points, poses, ready)
+
+    def hear(self, asked: Asked) -> Reading:
+        """What the network says of the crops that it was asked about."""
+        if asked.ready is not None:
+            with self.stages("wait for answers"):
+                asked.ready.synchronize()
+        with self.stages("read the answers"):
+            return self._heard(asked)
+
+    def answer(self, crops: Tensor, kernel: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+        """What is computed on the device: (B, K, F) and (B, 5 + D), see :class:`Asked`.
+
+        Args:
+            crops: (B, 3, H, W) uint8, a whole batch.
+            kernel: (B, K, 2) of :func:`model.heatmap_doubt.similarity_kernel`.
+            size: (B, 2) of :func:`model.quality.person_size`.
+        """
+        images, looks = normalise(crops), tuple[Tensor, ...]()
         if not self.flip_test:
             encoded, answers = self._forward(images)
-            looks = ()
         else:
             encoded, both = self._forward(torch.cat([images, images.flip(-1)]))
             own, other = both.rows(slice(self.batch_size)), self._unflipped(both.rows(slice(self.batch_size, None)))
             answers = _Answers(*((one + another) / 2 for one, another in zip(own, other, strict=True)))
             looks = (own.maps, other.maps)
-        peaks = decode(answers.maps, self.model.config.codec)
-        xy, score = self._home(peaks.xy[:n], regions), _numpy(peaks.score[:n])
-        presence, visible = (_numpy(chance) for chance in answers.chances[:n].unbind(-1))
+        codec = self.model.config.codec
+        peaks = decode(answers.maps, codec)
+        columns = [*peaks.xy.unbind(-1), peaks.score, *answers.chances.unbind(-1)]
+        bad = answers.reach.new_full((self.batch_size,), torch.nan)
+        if self.doubts:
+            columns += doubt(answers.maps, peaks.cell, kernel, self.flip)
+            for found in (decode(maps, codec) for maps in looks):
+                columns += [*found.xy.unbind(-1), found.score]
+        if self.doubts and self.quality:
+            at = fractions(peaks.xy, self.model.heatmap_size)
+            quality = judge(self.quality, encoded[: self.batch_size], at, size)
+            columns += [quality.ks, quality.gross]
+            bad = quality.bad
+        points = torch.stack([column.float() for column in columns], dim=-1)
+        return points, torch.cat([answers.reach, bad.float()[:, None], answers.embedding], dim=1)
+
+    def _heard(self, asked: Asked) -> Reading:
+        found = dict(zip(self.columns, asked.points.unbind(-1), strict=True))
+        named = {name: values.numpy() for name, values in found.items()}
+        xy, score = self._home(found, "", asked.regions), named["score"]
         features: dict[str, NDArray[np.float32]] = {"peak": score}
         if self.doubts:
-            features |= self._doubts(answers.maps, peaks.cell, boxes, regions)
-            if looks:
-                features |= self._agreement(looks[0][:n], looks[1][:n], boxes, regions)
+            features |= {name: named[name] for name in Doubt._fields}
+            if self.flip_test:
+                features |= self._agreement(found, asked)
             if self.model.config.presence:
-                features |= {"presence": presence, "visible": visible}
-        bad = np.full(n, np.nan, np.float32)
-        if self.doubts and self.quality:
-            quality = self._quality(self.quality, encoded[: self.batch_size], peaks.xy, boxes, regions)
-            features |= dict(zip(QUALITY_FEATURES, (_numpy(quality.ks[:n]), _numpy(quality.gross[:n])), strict=True))
-            bad = _numpy(quality.bad[:n])
-        said = Prediction(xy, score, presence, visible, np.zeros(n, bool), features)
-        return Reading(said, _numpy(answers.reach[:n]), _numpy(answers.embedding[:n]), bad)
+                features |= {name: named[name] for name in HEAD_FEATURES}
+            if self.quality:
+                features |= {name: named[name] for name in QUALITY_FEATURES}
+        again = np.zeros(len(score), bool)
+        said = Prediction(xy, score, named["presence"], named["visible"], again, features)
+        reach, bad, embedding = (part.numpy() for part in asked.poses.split([4, 1, asked.poses.shape[1] - 5], dim=1))
+        return Reading(said, reach, embedding, bad[:, 0])
 
     @torch.inference_mode()
     def encode(self, crops: Tensor) -> Tensor:
         """(n, D, Hp, Wp) the encoder's features of crops (n, 3, H, W) uint8, n at most a batch."""
         with torch.autocast(self.device.type, TYPES[self.precision], enabled=self.precision != "fp32"):
-            return self.model.forward_features(self._filled(crops))[: len(crops)]
+            return self.model.forward_features(normalise(self._batch(crops)))[: len(crops)]
 
-    def _filled(self, crops: Tensor) -> Tensor:
-        """A whole batch of normalised crops, the last ones empty."""
+    def _batch(self, crops: Tensor) -> Tensor:
+        """A whole batch of crops, the last ones empty."""
+        if len(crops) == self.batch_size:
+            return crops
         filled = crops.new_zeros(self.batch_size, *crops.shape[1:])
         filled[: len(crops)] = crops
-        return normalise(filled)
+        return filled
 
     def _forward(self, images: Tensor) -> tuple[Tensor, _Answers]:
         """The encoder's features of normalised images (B, 3, H, W), and what the heads say; NaN where one lacks."""
-        with self.stages("network"):
+        with self.stages("network") if self.graph is None else nullcontext():
             features, maps, logits, told = self.forward(images)
-            if self.stages.exact and self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
         maps = maps.float()
         count, keypoints = maps.shape[:2]
         chances = maps.new_full((count, keypoints, 2), torch.nan) if logits is None else logits.float().sigmoid()
         reach = maps.new_full((count, 4), torch.nan) if told is None else told.float()
         return features, _Answers(maps, chances, reach, features.float().mean((2, 3)))
 
-    def _quality(
-        self, head: QualityHead, encoded: Tensor, cells: Tensor, boxes: NDArray[np.float64], regions: Regions
-    ) -> Quality:
-        """What the quality head says of places in heatmap cells (B, K, 2), on features (B, D, Hp, Wp) of n people."""
-        size = torch.zeros(len(encoded), 2)
-        size[: len(boxes)] = person_size(torch.from_numpy(boxes), regions.size)
-        return judge(head, encoded, fractions(cells, self.model.heatmap_size), size.to(self.device))
+    def _sizes(self, boxes: NDArray[np.float64], regions: Regions) -> Tensor:
+        """(B, 2) how large n people are, for the quality head; 0 for nobody."""
+        size = torch.zeros(self.batch_size, 2)
+        if self.doubts and self.quality:
+            size[: len(boxes)] = person_size(torch.from_numpy(boxes), regions.size)
+        return size
+
+    def _kernel(self, boxes: NDArray[np.float64], regions: Regions) -> Tensor:
+        """(B, K, 2) the Gaussian of similarity for n people, in heatmap cells; 0 for nobody."""
+        skeleton = self.model.skeleton
+        kernel = torch.zeros(self.batch_size, skeleton.num_keypoints, 2)
+        if self.doubts:
+            cells = torch.tensor(extent(self.model.heatmap_size, self.model.config.codec)) / regions.size
+            sigmas = torch.tensor(skeleton.sigmas, dtype=torch.float64)
+            kernel[: len(boxes)] = similarity_kernel(torch.from_numpy(_area(boxes)), sigmas, cells)
+        return kernel
 
     def _unflipped(self, answers: _Answers) -> _Answers:
         """What mirrored crops say of the crops."""
         maps = flip_back(answers.maps, self.flip, self.model.config.codec)
-        return _Answers(maps, answers.chances[:, self.flip], answers.reach[:, list(MIRRORED)], answers.embedding)
+        return _Answers(
+            maps, answers.chances[:, self.flip], answers.reach[:, constant(MIRRORED, self.flip)], answers.embedding
+        )
 
-    def _doubts(
-        self, maps: Tensor, cell: Tensor, boxes: NDArray[np.float64], regions: Regions
-    ) -> Mapping[str, NDArray[np.float32]]:
-        """What maps (B, K, h, w) with peaks in cells (B, K) say of themselves, of the n people that there are."""
-        n, skeleton = len(boxes), self.model.skeleton
-        cells = torch.tensor(extent(self.model.heatmap_size, self.model.config.codec)) / regions.size
-        sigmas = torch.tensor(skeleton.sigmas, dtype=torch.float64)
-        kernel = torch.zeros(*maps.shape[:2], 2)
-        kernel[:n] = similarity_kernel(torch.from_numpy(_area(boxes)), sigmas, cells)
-        found = doubt(maps, cell, kernel.to(self.device, non_blocking=True), self.flip)
-        every = _numpy(torch.stack(found)[:, :n])  # one copy from the device
-        return dict(zip(found._fields, every, strict=True))
-
-    def _agreement(
-        self, straight: Tensor, mirrored: Tensor, boxes: NDArray[np.float64], regions: Regions
-    ) -> Mapping[str, NDArray[np.float32]]:
-        """How far two maps (n, K, h, w) each agree."""
-        one, other = (decode(maps, self.model.config.codec) for maps in (straight, mirrored))
-        own, flipped = (self._home(found.xy, regions) for found in (one, other))
-        skeleton, area = self.model.skeleton, _area(boxes)
+    def _agreement(self, found: Mapping[str, Tensor], asked: Asked) -> Mapping[str, NDArray[np.float32]]:
+        """How far a crop and its mirror image agree."""
+        own, flipped = (self._home(found, f"{look} ", asked.regions) for look in ("straight", "mirrored"))
+        skeleton, area = self.model.skeleton, _area(asked.boxes)
         swapped = flipped[:, list(skeleton.flip)]
         return {
-            "flip_peak": _numpy(torch.minimum(one.score, other.score)),
+            "flip_peak": torch.minimum(found["straight score"], found["mirrored score"]).numpy(),
             "flip_ks": keypoint_similarity(own, flipped, area, skeleton.sigmas).astype(np.float32),
             "swap_ks": keypoint_similarity(own, swapped, area, skeleton.sigmas).astype(np.float32),
         }
 
-    def _home(self, cells: Tensor, regions: Regions) -> NDArray[np.float32]:
-        """Cells (n, K, 2) in full-image pixels; in float64 on the CPU, where the regions are."""
-        xy = back_project(
-            cells.cpu().double(), regions, heatmap_size=self.model.heatmap_size, codec=self.model.config.codec
-        )
+    def _home(self, found: Mapping[str, Tensor], look: str, regions: Regions) -> NDArray[np.float32]:
+        """(n, K, 2) places in heatmap cells as full-image pixels; in float64 on the CPU, where the regions are."""
+        cells = torch.stack([found[f"{look}x"], found[f"{look}y"]], dim=-1).double()
+        xy = back_project(cells, regions, heatmap_size=self.model.heatmap_size, codec=self.model.config.codec)
         return xy.numpy().astype(np.float32)
 
 

@@ -168,31 +168,13 @@ def second_crops(
     return torch.cat(crops)
 
 
-def all_surroundings(
-    image: Tensor, regions: Regions, zoom: Tensor, chosen: Sequence[bool]
-) -> tuple[Surroundings | None, ...]:
-    """What an image shows about each of N people, None about those who are not chosen.
-
-    Args:
-        image: (3, H, W) uint8.
-        regions: N of the first looks, upright; as far as they are high is kept to each side of their middles.
-        zoom: (N,) as for :func:`surroundings`.
-        chosen: Of length N.
-    """
-    heights, zooms = regions.size[:, 1].tolist(), zoom.tolist()
-    return tuple(
-        surroundings(image, regions.centre[row], heights[row], zooms[row]) if wanted else None
-        for row, wanted in enumerate(chosen)
-    )
-
-
 def surroundings(image: Tensor, centre: Tensor, reach: float, zoom: float) -> Surroundings:
     """What an image shows about a person.
 
     Args:
         image: (3, H, W) uint8.
         centre: (2,) of the first look, full-image pixels.
-        reach: So far to each side, in full-image pixels.
+        reach: So far to each side, in full-image pixels: as far as the first look is high.
         zoom: Pixels by image pixel, if it is below 1; those of the crop of the person's own box.
     """
     height, width = image.shape[1:]

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _WARMING = 64
 """Images that warm the product up."""
 
+_AT_ONCE = 8
+"""Batches of the bare network on a GPU between two looks at the clock."""
+
 Work = Iterator[tuple[int, int]]
 """Does a piece of the work each time it is asked, and tells how many images and people that were."""
 
@@ -153,23 +156,31 @@ class Network:
         return f"bare network, {self.backend} {self.precision}"
 
     def work(self) -> Work:
-        """A batch a piece."""
+        """A batch a piece; of a GPU, which is to be kept busy, a few."""
         import torch
 
         from model.backends import forward_of, pick_backend
         from model.checkpoint import load_model
         from model.device import pick_device
+        from model.graphs import Graphed
 
         device = pick_device(self.device)
         model = load_model(self.weights).to(device).eval()
-        forward = forward_of(pick_backend(self.backend, model, device), model, device, self.precision, self.batch_size)
+        backend = pick_backend(self.backend, model, device)
+        forward = forward_of(backend, model, device, self.precision, self.batch_size)
+
+        def maps(crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return (forward(crops).maps,)
+
+        run, pieces = (Graphed(maps, device), _AT_ONCE) if device.type == "cuda" else (maps, 1)
         crops = torch.randn(self.batch_size, 3, *model.input_size, device=device)
         with torch.inference_mode():
             while True:
-                forward(crops)
+                for _ in range(pieces):
+                    run(crops)
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
-                yield self.batch_size, self.batch_size
+                yield pieces * self.batch_size, pieces * self.batch_size
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """``predict --profile``: a table of where the time went.
 
-Threads decode images while the network computes. Beside a GPU another thread cuts crops; on a CPU, whose cores the
-network all has, they are cut in between. The table says which of the three kinds of work the job waits for.
+Threads decode images while the network computes. Beside a GPU another thread cuts crops, and what the network takes is
+what the job waits for its answers: "network" is but to tell the GPU what to do. On a CPU, whose cores the network all
+has, crops are cut in between. The table says which of the three kinds of work the job waits for.
 """
 
 import json
@@ -16,7 +17,10 @@ from pipelines.console import aligned
 PROFILE = "profile.json"
 TABLE = "profile.txt"
 
-_POSES = ("read manifest", "wait for crops", "network", "read the answers", "put together", "write")
+_POSES = (
+    *("read manifest", "wait for crops", "network", "wait for answers"),
+    *("read the answers", "put together", "write"),
+)
 _CROPS = ("wait for images", "detect", "cut crops")
 _IMAGES = ("read files", "decode")
 

@@ -53,7 +53,7 @@ IN_FUNCTIONS = {
 ONE_PLACE = {
     "accelerate": "model/train",  # a bare GPU host lacks it, and predicts all the same
     "bson": "autolabel/curate/",
-    "cv2": "model/crop.py",
+    "cv2": "model/warp.py",
     "fiftyone": "autolabel/curate/",
     "httpx": "autolabel/labelstudio/connection.py",  # what the SDK is made of
     "label_studio_sdk": "autolabel/labelstudio/connection.py",

@@ -16,12 +16,14 @@ from model.crop import (
     apply,
     back_project,
     crop,
+    crop_each,
     crop_matrices,
     invert,
     normalise,
     regions_from_boxes,
 )
 from model.heatmap import decode, encode, input_to_cells
+from model.warp import flat, warp
 
 CODECS = ("udp", "plain")
 INPUT, CELLS = (256, 192), (64, 48)
@@ -287,6 +289,20 @@ def test_crops_equal_opencv(codec, image, sides):
     assert (difference <= 2).double().mean() >= 0.999
     # The promise is the line above; another build of OpenCV may round elsewhere. This one agrees everywhere.
     assert (difference == 0).double().mean() >= 0.99
+
+
+def test_crops_of_several_images_are_those_of_each(monkeypatch):
+    """On a GPU they are cut at once; that way is taken here too."""
+    images = [noise(60, 80), noise(33, 47, seed=1).contiguous(), noise(90, 20, seed=2)]
+    owner = torch.tensor([2, 0, 1, 1, 0, 2, 2])
+    regions = some_regions(7, seed=3, image=(60, 80), sides=(4, 120))
+    matrices = crop_matrices(regions, input_size=INPUT, codec="udp")
+    alone = torch.cat([crop(images[i], matrices[[row]], INPUT) for row, i in enumerate(owner.tolist())])
+    assert torch.equal(crop_each(images, owner, matrices, INPUT, torch.device("cpu")), alone)
+    monkeypatch.setattr("model.warp._CROPS_AT_A_TIME", {"cpu": 3})
+    at_once = warp(flat(images, torch.device("cpu")), owner, invert(matrices), INPUT)
+    assert torch.equal(at_once, alone)
+    assert alone.any()
 
 
 @pytest.mark.parametrize(

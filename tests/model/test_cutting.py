@@ -32,8 +32,8 @@ def test_a_pixel_of_a_reduced_image_is_the_middle_of_what_it_stands_for(codec) -
     matrices = crop_matrices(regions, input_size=(64, 48), codec=codec)
     pixels = torch.tensor([[[0.0, 0.0], [101.0, 57.0]]]).double()
     middles = 4 * pixels + 1.5  # of pixels 4 i to 4 i + 3
-    assert torch.allclose(apply(of_reduced(matrices, 4), pixels), apply(matrices, middles), atol=1e-9)
-    assert of_reduced(matrices, 1) is matrices
+    assert torch.allclose(apply(of_reduced(matrices, torch.tensor([4])), pixels), apply(matrices, middles), atol=1e-9)
+    assert torch.equal(of_reduced(matrices, torch.tensor([1])), matrices)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,16 @@ def test_the_people_of_several_images_fill_a_batch() -> None:
     assert np.array_equal(np.concatenate([batch.boxes for batch in batches]), boxes)
     spent = cutting.stages.spent()
     assert spent["wait for images"].times == 5  # the fifth finds that there are no more
-    assert spent["cut crops"].times == 4  # the third image's people go to two batches
+    assert spent["cut crops"].times == 2  # a batch at once
+
+
+def test_large_images_are_let_go_before_a_batch_is_full(monkeypatch) -> None:
+    monkeypatch.setattr("model.cutting.HELD_PIXELS", 30_000)
+    rng = np.random.default_rng(0)
+    images = [torch.from_numpy(rng.integers(0, 256, (3, 100, 200)).astype(np.uint8)) for _ in range(4)]
+    boxes = np.array([[10.0, 10, 90, 80]])
+    cutting, whole = cutter(), cutter()
+    batch = next(cutting.batches((image, boxes) for image in images))
+    assert cutting.stages.spent()["cut crops"].times == 2  # of two images each
+    monkeypatch.undo()
+    assert torch.equal(batch.crops, next(whole.batches((image, boxes) for image in images)).crops)

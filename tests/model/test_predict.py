@@ -108,6 +108,15 @@ def test_nobody_depends_on_who_else_is_there(flip_test, presence, whole_box) -> 
     )
 
 
+@pytest.mark.parametrize("jitter", [False, True])
+def test_it_is_the_same_when_the_network_is_asked_about_the_next_batch_first(monkeypatch, jitter) -> None:
+    """As beside a GPU: a thread cuts, and answers are read when the next batch is on its way."""
+    how = {"batch_size": 4, "precision": "fp32", "jitter": jitter}
+    in_turn = joined(Predictor(network(presence=True), **how).predict(pictures(9)))
+    monkeypatch.setattr(Predictor, "cuts_ahead", property(lambda _: True))
+    assert_equal(joined(Predictor(network(presence=True), **how).predict(pictures(9))), in_turn)
+
+
 def test_the_batch_size_changes_rounding_alone() -> None:
     images = pictures(12)
     small, large = (joined(Predictor(network(), precision="fp32", batch_size=n).predict(images)) for n in (3, 32))
