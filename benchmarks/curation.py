@@ -4,7 +4,7 @@
 
 A scored manifest with a person an image is shown in a new data set, shown again as it is, and shown again with every
 pose scored anew, each in a process of its own whose peak of resident memory is read when it is done. Up to 10,000
-poses FiftyOne's public objects are timed beside the documents that version 1.22 is written by. The images are one file
+poses FiftyOne's public interface is timed beside the documents that version 1.22 is written by. The images are one file
 under many names. Writes ``benchmarks/results/curation.json``, the table of ``docs/curators.md`` and its plot.
 """
 
@@ -32,12 +32,12 @@ from benchmarks.scale_rows import SIZE, predicted, score
 from pipelines.mongodb import bundled_mongod, find_mongod
 from pipelines.mongodb_process import OwnMongodb, start, stop
 
-OBJECTS, DOCUMENTS, UNCHANGED, CHANGED = "new, by objects", "new", "again, unchanged", "again, all scored anew"
+PUBLIC, DOCUMENTS, UNCHANGED, CHANGED = "new, publicly", "new", "again, unchanged", "again, all scored anew"
 LINKS = 50_000
 """Names of one file, fewer than a file system allows."""
 
-MOST_OBJECTS = 10_000
-"""More poses are not written by objects: it takes as long as it promises."""
+MOST_PUBLIC = 10_000
+"""More poses are not written through the public interface: it takes as long as it promises."""
 
 
 def make(folder: Path, poses: int) -> None:
@@ -64,7 +64,7 @@ def child(job: str, folder: Path, name: str) -> None:
     from autolabel.curate.database import open_fiftyone
     from pipelines.curate import curate
 
-    if job == OBJECTS:
+    if job == PUBLIC:
         writers.KNOWN = "never"
     open_fiftyone(os.environ["FIFTYONE_DATABASE_URI"])
     before = time.perf_counter()
@@ -75,7 +75,7 @@ def child(job: str, folder: Path, name: str) -> None:
 
 def measured(job: str, poses: int, folder: Path, uri: str) -> dict[str, Any]:
     """A job in a process of its own."""
-    name = f"curation-{poses}" + ("-objects" if job == OBJECTS else "")
+    name = f"curation-{poses}" + ("-public" if job == PUBLIC else "")
     command = [sys.executable, "-m", "benchmarks.curation", "--job", job, str(folder), name]
     environment = {**os.environ, "FIFTYONE_DATABASE_URI": uri}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
@@ -130,7 +130,7 @@ def main() -> None:
             for poses in sorted(options.poses):
                 folder = Path(place) / str(poses)
                 make(folder, poses)
-                jobs = [*([OBJECTS] if poses <= MOST_OBJECTS else []), DOCUMENTS, UNCHANGED, CHANGED]
+                jobs = [*([PUBLIC] if poses <= MOST_PUBLIC else []), DOCUMENTS, UNCHANGED, CHANGED]
                 rows += [measured(job, poses, folder, server.uri()) for job in jobs]
         finally:
             stop(server)

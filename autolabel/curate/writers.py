@@ -1,8 +1,8 @@
-"""Documents into the database: by FiftyOne's own objects, or as they are where that is known to be the same.
+"""Documents into the database: through FiftyOne's public interface, or as they are where that is known to be the same.
 
 FiftyOne makes an object of every pose and a document of every object again, which takes most of the time. What its
-version 1.22 stores is known field by field (``tests/live/test_curate_writers.py`` compares the two), so there the
-documents go to the collection directly. Any other version is written through the public interface.
+version 1.22 stores is known field by field (``tests/live/test_curate.py`` compares the two), so there the documents go
+to the collection directly. Any other version is written through the public interface.
 """
 
 import random
@@ -34,33 +34,62 @@ class Writer(Protocol):
 def writer_for(fiftyone: Any, dataset: Any) -> Writer:
     """The fastest safe way to write to a data set."""
     known = str(fiftyone.__version__).startswith(KNOWN)
-    return DocumentWriter(fiftyone, dataset) if known else ObjectWriter(fiftyone, dataset)
+    return DocumentWriter(fiftyone, dataset) if known else PublicWriter(fiftyone, dataset)
 
 
-class ObjectWriter:
+class PublicWriter:
     """Through FiftyOne's public interface; the fields are declared, so that it need not look for new ones.
+
+    Labels are set as the documents that they are stored as, which spares FiftyOne an object for each; the first ones
+    are read again to see that it takes them so. A version that does not is given objects.
 
     Args:
         fiftyone: The module.
         dataset: Where to.
+        plain: Whether labels may be set as documents.
     """
 
-    def __init__(self, fiftyone: Any, dataset: Any) -> None:
+    def __init__(self, fiftyone: Any, dataset: Any, *, plain: bool = True) -> None:
         self._fiftyone, self._dataset = fiftyone, dataset
+        self._plain, self._seen = plain, set[str]()
 
     def add(self, documents: Sequence[Document]) -> None:
         """See :class:`Writer`."""
-        samples = [self._fiftyone.Sample(**{n: self._object(v) for n, v in d.items()}) for d in documents]
-        self._dataset.add_samples(samples, expand_schema=False, validate=False, progress=False)
+        bare = [{name: value for name, value in d.items() if not isinstance(value, dict)} for d in documents]
+        # No sample is kept: those that exist would be read again after every change.
+        samples = (self._fiftyone.Sample(**document) for document in bare)
+        self._dataset.add_samples(
+            samples, expand_schema=False, validate=False, progress=False, num_samples=len(documents)
+        )
+        self._set(documents, [n for n in (documents[0] if documents else ()) if n not in bare[0]])
 
     def update(self, documents: Sequence[Document]) -> None:
         """See :class:`Writer`."""
+        self._set(documents, [name for name in (documents[0] if documents else ()) if name != "key"])
+
+    def _set(self, documents: Sequence[Document], names: Sequence[str]) -> None:
         # Of a view, because of a data set all keys would be read for every field.
         view = self._dataset.select_by("key", [document["key"] for document in documents])
-        for name in documents[0] if documents else ():
-            if name != "key":
-                values = {document["key"]: self._object(document[name]) for document in documents}
-                view.set_values(name, values, key_field="key", progress=False)
+        for name in names:
+            values = {document["key"]: document[name] for document in documents}
+            if not (self._plain and self._took(view, name, values)):
+                objects = {key: self._object(value) for key, value in values.items()}
+                view.set_values(name, objects, key_field="key", progress=False)
+
+    def _took(self, view: Any, name: str, values: Mapping[str, Any]) -> bool:
+        """Set a field to values that are no objects, and see that FiftyOne reads the first as what it is."""
+        try:
+            view.set_values(name, values, key_field="key", expand_schema=False, validate=False, progress=False)
+            if name in self._seen:
+                return True
+            self._seen.add(name)
+            sample = view.first()
+            given, found = values[sample["key"]], sample[name]
+            # As text, because NaN is not equal to itself.
+            self._plain = not isinstance(given, dict) or repr(found) == repr(self._object(given))
+        except (TypeError, ValueError, AttributeError):  # of a version that knows other arguments or values
+            self._plain = False
+        return self._plain
 
     def _object(self, value: Any) -> Any:
         """The object that a document with a ``_cls`` is of, those in its lists first; anything else as it is."""

@@ -1,6 +1,7 @@
 """Manifests in a real FiftyOne and back: what is shown, what stays, what comes home."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from autolabel.curate.documents import documents
 from autolabel.curate.sync import sync
-from autolabel.curate.writers import DocumentWriter, ObjectWriter
+from autolabel.curate.writers import DocumentWriter, PublicWriter
 from autolabel.errors import ConfigError, InputError
 from autolabel.ledger import LEDGER, read_ledger
 from autolabel.manifest import Manifest
@@ -115,8 +116,8 @@ def test_where_chooses_images(fiftyone_module, name, shown) -> None:
         curate(shown, name=name, where="pbad > 2")
 
 
-def test_both_ways_to_write_leave_the_same(fiftyone_module, name, shown) -> None:
-    """By objects and by documents; added, and updated after a change."""
+def test_all_ways_to_write_leave_the_same(fiftyone_module, name, shown) -> None:
+    """By objects, by labels as documents, and all as documents; added, and updated after a change."""
     from autolabel.curate.dataset import index_keys, open_dataset
     from autolabel.curate.schema import declare
 
@@ -125,7 +126,8 @@ def test_both_ways_to_write_leave_the_same(fiftyone_module, name, shown) -> None
     doubted = [replace(s, poses=s.poses.replace(p_bad=np.full(len(s.poses), 0.9))) for s in shown]
     after = documents(doubted, files, COCO)
     left = list[list[dict[str, Any]]]()
-    for writer, suffix in ((ObjectWriter, ""), (DocumentWriter, "-people")):
+    writers = (partial(PublicWriter, plain=False), PublicWriter, DocumentWriter)
+    for writer, suffix in zip(writers, ("", "-people", "-crops"), strict=True):
         dataset = open_dataset(fiftyone_module, name + suffix, COCO, shows="images")
         declare(fiftyone_module, dataset, ["routed"], ["truth"])
         index_keys(dataset)
@@ -135,8 +137,8 @@ def test_both_ways_to_write_leave_the_same(fiftyone_module, name, shown) -> None
         assert dataset.media_type == "image"
         assert dataset.first().poses.keypoints[0].p_bad == pytest.approx(0.9)
         left.append([_plain(document) for document in dataset._sample_collection.find().sort("key")])
-    objects, straight = left
-    assert objects == straight
+    objects, plain, straight = left
+    assert objects == plain == straight
 
 
 def _plain(value: Any) -> Any:
