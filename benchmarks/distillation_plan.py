@@ -129,6 +129,9 @@ CPU = Budget(
 )
 """Two cores, in some two hours."""
 
+LONG = replace(CPU, teacher_steps={(64, 48): 2_000, (128, 96): 4_000, (192, 144): 400}, steps=800)
+"""Two cores, in some eight hours."""
+
 _FAST: Mapping[str, Any] = {"batch_size": 256, "accumulate": 1, "compile": False, "workers": 4, "ema": 0.998}
 
 GPU = replace(
@@ -159,7 +162,7 @@ PUBLISHED = replace(
 )
 """ViTPose-B to S and Ti at 256x192."""
 
-BUDGETS: Mapping[str, Budget] = {"cpu": CPU, "gpu": GPU, "published": PUBLISHED}
+BUDGETS: Mapping[str, Budget] = {"cpu": CPU, "long": LONG, "gpu": GPU, "published": PUBLISHED}
 
 MASKING: Mapping[str, Any] = {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 2, "area": (0.4, 1.0)}
 

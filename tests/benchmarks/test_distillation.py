@@ -29,6 +29,8 @@ from benchmarks.distillation_measures import Errors, bars, best_before, differen
 from benchmarks.distillation_plan import (
     ABLATION_SEEDS,
     AUGMENTATION,
+    BUDGETS,
+    CPU,
     FINAL,
     FIRST,
     PAPER,
@@ -40,7 +42,6 @@ from benchmarks.distillation_plan import (
     TEACHER,
     TRAINING,
     VALIDATION,
-    VIEWS,
     Arm,
     plan,
 )
@@ -73,11 +74,16 @@ def test_only_the_main_table_has_all_seeds() -> None:
     assert seeds["token"] == set(range(ABLATION_SEEDS))
 
 
-@pytest.mark.parametrize("name", ARMS)
-def test_settings_are_possible(name: str) -> None:
+@pytest.mark.parametrize(
+    ("budget", "folder"), [(name, arm.folder) for name in BUDGETS for arm in plan(TABLES, 1, BUDGETS[name])]
+)
+def test_settings_are_possible(budget: str, folder: str) -> None:
     """Without training: networks and recipes can be made of them."""
-    arm = ARMS[name]
-    ViTPoseConfig.parse({**(TEACHER if name in STAGES else {}), **arm.network}, subject=name)
+    arm = next(arm for arm in plan(TABLES, 1, BUDGETS[budget]) if arm.folder == folder)
+    name = arm.name
+    network = {**(BUDGETS[budget].teacher if name in STAGES else {}), **arm.network}
+    size = network.pop("size", None)
+    ViTPoseConfig.of_size(size, **network) if size else ViTPoseConfig.parse(network, subject=name)
     fields = {**TRAINING, **arm.training, "steps": arm.steps, "seed": arm.seed, "augmentation": AUGMENTATION}
     assert Training.parse(fields, subject=name).warmup_steps < arm.steps
     if arm.kind == "distil":
@@ -96,8 +102,8 @@ def test_compared_arms_differ_in_what_is_compared() -> None:
     assert replace(ARMS["labelled people"], **same, further=True) == output
     assert replace(ARMS["token"], **same, knowledge=0) == output
     assert replace(alone, **same, kind="distil", further=True) == output
-    views = [ARMS[f"views {n}"] for n in (0, 1, VIEWS)]
-    assert [arm.distillation for arm in views] == [{"views": n} for n in (0, 1, VIEWS)]
+    views = [ARMS[f"views {n}"] for n in (0, 1, CPU.views)]
+    assert [arm.distillation for arm in views] == [{"views": n} for n in (0, 1, CPU.views)]
     assert len({replace(arm, **same).digest() for arm in views}) == 1
     assert set(PAPER) <= {name for name, arm in ARMS.items() if "recipes" in arm.tables}
     main = (ARMS[name] for name in ("labels", "labels sliced", "output", "unlabelled"))
