@@ -6,7 +6,8 @@ Photographs of people (``lspet``) stand on others (``coco25``) in 1,000 files of
 people each, and in as many with one. Every way is timed in a process of its own by ``autolabel bench``, for two sizes
 of network with random weights, which are as fast as trained ones; all within one run. Writes
 ``benchmarks/results/throughput.json``, the table and figures of ``docs/performance.md``, and
-``docs/pictures/throughput.png``.
+``docs/pictures/throughput.png``. On a machine with a GPU four sizes are timed, and what is written is called
+``throughput-gpu``.
 """
 
 import argparse
@@ -32,10 +33,8 @@ from pipelines.bench import bench, untrained
 from pipelines.console import LineProgress
 from pipelines.predict import predict
 
-SIZES = ("s", "b")
 PEOPLE = (3, 1)
 FILES = 1_000
-PICTURE = "throughput.png"
 PACKAGES = ("torch", "timm", "transformers", "onnxruntime", "openvino", "numpy", "pillow")
 _SIZE = (640, 480)
 _HEIGHT = (260, 420)
@@ -43,6 +42,32 @@ _HEIGHT = (260, 420)
 _PART = 1_000
 
 Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Where:
+    """What computes.
+
+    Attributes:
+        name: Of what is written.
+        sizes: Of networks.
+        batches: Crops a batch.
+    """
+
+    name: str
+    sizes: tuple[str, ...]
+    batches: tuple[int, ...]
+
+
+ON_CPU = Where("throughput", ("s", "b"), (32,))
+ON_GPU = Where("throughput-gpu", ("s", "b", "l", "h"), (64, 256))
+
+
+def here() -> Where:
+    """Of this machine."""
+    from model.device import pick_device
+
+    return ON_CPU if pick_device("auto").type == "cpu" else ON_GPU
 
 
 @dataclass(frozen=True)
@@ -104,9 +129,9 @@ def _paste(canvas: Image.Image, person: Person, middle: int, rng: np.random.Gene
     return (x0 + left, y0 + top, x1 + left, y1 + top)
 
 
-def row_of(size: str, people: int, way: dict[str, Any]) -> dict[str, Any]:
-    """A line of the result file."""
-    return {"network": f"ViTPose-{size.upper()}", "people an image": people, **way}
+def row_of(size: str, people: int, batch: int, way: dict[str, Any]) -> dict[str, Any]:
+    """A line of the result file; a batch is the product's."""
+    return {"network": f"ViTPose-{size.upper()}", "people an image": people, "batch": batch, **way}
 
 
 def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -133,6 +158,7 @@ def verdicts(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def page_table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows for a page, with the times of the best of Hugging Face in fp32."""
+    several = len({row["batch"] for row in rows}) > 1
     lines = [("network", "people an image", "way", "images/s", "people/s", "times", "peak MiB")]
     for row in rows:
         same = [one for one in rows if all(one[name] == row[name] for name in ("network", "people an image"))]
@@ -144,7 +170,7 @@ def page_table(rows: Sequence[dict[str, Any]]) -> str:
             (
                 row["network"],
                 str(row["people an image"]),
-                row["way"],
+                f"{row['way']}, {row['batch']} a batch" if several else row["way"],
                 "" if bound else f"{row['images_per_second']:.1f}",
                 f"{row['people_per_second']:.1f}",
                 f"{row['people_per_second'] / base:.2f}",
@@ -187,16 +213,28 @@ def picture(rows: Sequence[dict[str, Any]], file: Path) -> None:
     plt.close(figure)
 
 
-def measured(data: Path, folder: Path, sizes: Sequence[str], seconds: float, files: int) -> list[dict[str, Any]]:
-    """Every row."""
+def measured(
+    data: Path, folder: Path, sizes: Sequence[str], batches: Sequence[int], seconds: float, files: int
+) -> list[dict[str, Any]]:
+    """Every row; what does not depend on the product's batch is timed with the first one alone."""
     rows = list[dict[str, Any]]()
     for people in PEOPLE:
         manifest = composed(data, folder / f"{people}", people, files)
         for size in sizes:
-            out = folder / f"bench-{size}-{people}"
-            result = bench(manifest.path, size=size, out=out, seconds=seconds, progress=LineProgress(sys.stderr))
-            print(f"ViTPose-{size.upper()}, {people} people an image\n{result.table()}", flush=True)
-            rows += [row_of(size, people, vars(row)) for row in result.rows]
+            for batch in batches:
+                result = bench(
+                    manifest.path,
+                    size=size,
+                    out=folder / f"bench-{size}-{people}-{batch}",
+                    batch_size=batch,
+                    references=batch == batches[0],
+                    seconds=seconds,
+                    progress=LineProgress(sys.stderr),
+                )
+                print(
+                    f"ViTPose-{size.upper()}, {people} people an image, {batch} a batch\n{result.table()}", flush=True
+                )
+                rows += [row_of(size, people, batch, vars(row)) for row in result.rows]
     return rows
 
 
@@ -204,26 +242,27 @@ def profiled(manifest: Manifest, folder: Path, images: int = 200) -> str:
     """Where the time of ``predict --profile`` goes, of the first size and one part."""
     samples = list(islice(manifest, images))
     one = write_manifest(folder / "one", samples, manifest.skeleton, manifest.roots, stage="benchmark")
-    result = predict(one.path, weights=untrained(SIZES[0], folder / "network"), out=folder / "profiled", profile=True)
-    return "" if result.profile is None else result.profile.read_text(encoding="utf-8")
+    result = predict(one.path, weights=untrained("s", folder / "network"), out=folder / "profiled", profile=True)
+    return "" if result.profile is None else result.profile.read_text(encoding="utf-8").strip()
 
 
 def main() -> None:
     """Measure, and write tables and picture."""
     parser = argparse.ArgumentParser(description="People a second, against the references.")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--sizes", nargs="+", default=list(SIZES))
+    where = here()
+    parser.add_argument("--sizes", nargs="+", default=list(where.sizes))
     parser.add_argument("--seconds", type=float, default=15.0, help="for each way")
     parser.add_argument("--files", type=int, default=FILES)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        rows = measured(options.data, Path(folder), options.sizes, options.seconds, options.files)
+        rows = measured(options.data, Path(folder), options.sizes, where.batches, options.seconds, options.files)
         profile = profiled(Manifest.open(Path(folder) / f"{max(PEOPLE)}" / "m"), Path(folder))
     command = f"python -m benchmarks.throughput --seconds {options.seconds:g} --sizes {' '.join(options.sizes)}"
-    write_result("throughput", rows, command=command, packages=PACKAGES, files=options.files)
-    write_section(DOCS / "performance.md", "throughput", page_table(rows))
-    write_section(DOCS / "performance.md", "profile", f"```text\n{profile.strip()}\n```")
-    picture(rows, DOCS / "pictures" / PICTURE)
+    write_result(where.name, rows, command=command, packages=PACKAGES, files=options.files)
+    write_section(DOCS / "performance.md", where.name, page_table(rows))
+    write_section(DOCS / "performance.md", where.name.replace("throughput", "profile"), f"```text\n{profile}\n```")
+    picture(rows, DOCS / "pictures" / f"{where.name}.png")
     print("\n".join(verdicts(rows)))
 
 

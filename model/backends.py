@@ -94,7 +94,11 @@ def forward_of(backend: Backend, model: ViTPose, device: torch.device, precision
 
 
 def in_torch(model: ViTPose, images: Tensor, device: torch.device, precision: str) -> Answered:
-    """The answers of PyTorch itself."""
+    """The answers of PyTorch itself; fp32 is that in convolutions too, which on a GPU would round to TF32's 11 bits."""
+    if device.type == "cuda" and precision == "fp32":
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            features = model.forward_features(images)
+            return Answered(features, *model.forward_heads(features))
     with torch.autocast(device.type, TYPES[precision], enabled=precision != "fp32"):
         features = model.forward_features(images)
         return Answered(features, *model.forward_heads(features))
@@ -162,7 +166,11 @@ def by_block(model: ViTPose, dtype: torch.dtype) -> ViTPose:
                 layer.weight.data = layer.weight.data.to(dtype)
     for block in network.blocks:
         block.drop_path1 = block.drop_path2 = nn.Identity()  # whose rates would be a program each
-    for part in (*network.blocks, *network.keypoint_heads):
+    parts: list[Any] = [*network.keypoint_heads]
+    for block in network.blocks:
+        # One with experts is not called itself: its parts are.
+        parts += [block.attn, block.mlp] if network.num_experts else [block]
+    for part in parts:
         part.compile(dynamic=False)
     return network
 

@@ -1,9 +1,10 @@
 """Small fixed numbers as tensors, made once for each device.
 
-Making a tensor of Python numbers on a GPU copies them there and waits for all work that was queued before.
+Making a tensor of Python numbers on a GPU copies them there and waits for all work that was queued before. They are
+kept for ever: what a GPU recorded reads them where they are.
 """
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
     return _made(values, like.dtype, like.device)
 
 
-@lru_cache(maxsize=256)
+@cache
 def _made(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     # Whoever asks first may be predicting, and who asks later training, which takes no tensors of inference mode.
     with torch.inference_mode(False):

@@ -154,7 +154,7 @@ class Cutter:
     def batches(self, images: Iterable[tuple[Image, NDArray[np.float64]]]) -> Generator[Crops]:
         """Cut crops of images and their boxes (n, 4), and hand them on a batch at a time.
 
-        Of a GPU's crops it is not waited that they are there; see :meth:`Crops.handed_over`.
+        Of a GPU's crops it is not waited that they are cut; see :meth:`Crops.handed_over`.
         """
         cut, held, room, pixels = list[Crops](), list[_Held](), self.batch_size, 0
         for image, boxes in self.stages.each("wait for images", images):

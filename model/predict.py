@@ -144,7 +144,8 @@ class Predictor:
             self.whole_box,
             jitter,
             self.stages,
-            torch.cuda.Stream(self.device) if self.device.type == "cuda" else None,
+            # Of those with a priority, which no recording is made in.
+            torch.cuda.Stream(self.device, priority=-1) if self.device.type == "cuda" else None,
         )
 
     @property
@@ -250,7 +251,9 @@ class Predictor:
             size, codec = self.model.input_size, self.model.config.codec
             crops = crops.clone()
             again = second_crops(about, self._cutter.regions(whole), input_size=size, codec=codec)
-            crops[torch.from_numpy(cut)] = again.to(crops.device)
+            rows = np.zeros(len(crops), bool)
+            rows[cut] = True
+            crops[torch.from_numpy(rows)] = _on(crops.device, again)
         rows = np.any(calls, axis=1)
         second = _Wanted(crops[torch.from_numpy(rows)], around[rows], people.boxes[rows])
         # Who is looked for anew has no place yet that could be steady.
@@ -326,6 +329,13 @@ class Predictor:
         for name, values in found.items():
             features[name] = _replaced(features[name], unsure, values)
         return replace(said, features=features)
+
+
+def _on(device: torch.device, crops: Tensor) -> Tensor:
+    """Crops on a device; a GPU copies them by itself, and is not waited for."""
+    if crops.device.type == device.type:
+        return crops
+    return crops.pin_memory().to(device, non_blocking=True)
 
 
 def _corrected(look: _FirstLook, said: Prediction, second_look: Prediction, rows: slice) -> Prediction:

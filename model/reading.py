@@ -13,6 +13,7 @@ means of both, and the features say besides how far the two agree. A quality hea
 encoder's features of the crop itself.
 """
 
+import weakref
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -119,7 +120,14 @@ class Reader:
     def __post_init__(self) -> None:
         """Have what a GPU does with a batch recorded with the first one."""
         if self.device.type == "cuda":
-            object.__setattr__(self, "graph", Graphed(self.answer, self.device))
+            answer = weakref.WeakMethod(self.answer)  # the recording goes with its reader, and not some time later
+
+            def asked(*given: Tensor) -> tuple[Tensor, ...]:
+                own = answer()
+                assert own is not None, "it is the reader that asks"
+                return own(*given)
+
+            object.__setattr__(self, "graph", Graphed(asked, self.device))
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -244,7 +244,7 @@ def _own(product: Product, model: "ViTPose") -> list[tuple[str, Way]]:
     return [
         ("product", product),
         *(("bound", Network(product.weights, device.type, precision, name, product.batch_size)) for name in backends),
-        ("bound", Matrices(device.type, precision, macs)),
+        ("bound", Matrices(device.type, precision, macs, 2048 if device.type == "cpu" else 8192)),
         ("bound", Decoding(product.manifest)),
     ]
 

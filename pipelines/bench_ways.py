@@ -169,15 +169,16 @@ class Network:
         backend = pick_backend(self.backend, model, device)
         forward = forward_of(backend, model, device, self.precision, self.batch_size)
 
-        def maps(crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        crops = torch.randn(self.batch_size, 3, *model.input_size, device=device)
+
+        def maps() -> tuple[torch.Tensor, ...]:
             return (forward(crops).maps,)
 
         run, pieces = (Graphed(maps, device), _AT_ONCE) if device.type == "cuda" else (maps, 1)
-        crops = torch.randn(self.batch_size, 3, *model.input_size, device=device)
         with torch.inference_mode():
             while True:
                 for _ in range(pieces):
-                    run(crops)
+                    run()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)
                 yield pieces * self.batch_size, pieces * self.batch_size
@@ -260,7 +261,7 @@ class Matrices:
         device: Where.
         precision: Of the numbers.
         macs: Multiply-accumulates that a person takes.
-        side: Of the square matrices.
+        side: Of the square matrices; a GPU needs larger ones to be busy.
     """
 
     device: str

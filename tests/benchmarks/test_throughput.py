@@ -61,7 +61,7 @@ def rows() -> list[dict[str, Any]]:
         timed("Hugging Face bf16, 8 images at a time", "reference", 13.5),
         timed("ONNX Runtime fp32, 8 images at a time", "reference", 10.0),
     ]
-    return [row_of(size, people, way) for size in ("s", "b") for people in (3, 1) for way in ways]
+    return [row_of(size, people, 32, way) for size in ("s", "b") for people in (3, 1) for way in ways]
 
 
 def test_the_rows_are_compared_with_the_best_of_each_reference(rows: list[dict[str, Any]]) -> None:

@@ -31,7 +31,11 @@ def test_predictions_are_a_cpus(backend, more) -> None:
     model = network(presence=True, whole_box=True)
     how = {"precision": "fp32", "batch_size": 4, **more}
     expected = joined(Predictor(model, device="cpu", **how).predict(pictures(12)))
-    found = joined(Predictor(model, device="cuda", backend=backend, **how).predict(pictures(12)))
+    predictor = Predictor(model, device="cuda", backend=backend, **how)
+    found = joined(predictor.predict(pictures(12)))
+    first, slight = predictor._reader.graph, predictor._slight.graph
+    assert first is not None and first.recorded
+    assert slight is not None and slight.recorded == ("jitter" in more)
     assert list(found) == list(expected)
     for name in ("score", "presence", "visible"):
         assert found[name] == pytest.approx(expected[name], abs=2e-3, nan_ok=True), name
@@ -44,5 +48,8 @@ def test_what_waits_for_the_gpu_is_called_as_it_is() -> None:
     def waits(numbers: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (numbers * numbers.sum().item(),)
 
-    doubled = Graphed(waits, GPU)
+    doubled, stream = Graphed(waits, GPU), torch.cuda.current_stream()
+    with pytest.warns(UserWarning, match="not recorded"):
+        doubled(torch.tensor([2.0, 1.0]))
+    assert torch.cuda.current_stream() == stream and not doubled.recorded
     assert [doubled(torch.tensor([n, 1.0]))[0].tolist() for n in (1.0, 3.0)] == [[2, 2], [12, 4]]
