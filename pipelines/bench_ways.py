@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _WARMING = 64
 """Images that warm the product up."""
 
+_LEAST_BATCHES = 8
+"""That the product is timed with: of fewer, the last one, which is not full, would take a share of the time."""
+
 _AT_ONCE = 8
 """Batches of the bare network on a GPU between two looks at the clock."""
 
@@ -85,7 +88,8 @@ class Product:
     """``autolabel predict``, from files to a manifest, a part at a time.
 
     A part ends with a batch that is not full, and another one begins with images that are not decoded yet. So what is
-    timed is one part, as large as is predicted in the time: those of a long job are larger still.
+    timed is one part, as large as is predicted in the time and no less than a few batches: those of a long job are
+    larger still.
 
     Attributes:
         weights: Of the network.
@@ -136,7 +140,8 @@ class Product:
                 yield len(now), sum(len(sample.poses) for sample in now)
                 if part == 0:
                     pace = size / (time.perf_counter() - began)
-                    size = min(max(math.ceil(pace * self.seconds), 1), len(people))
+                    some = math.ceil(_LEAST_BATCHES * self.batch_size * size / sum(len(one.poses) for one in now))
+                    size = min(max(math.ceil(pace * self.seconds), some), len(people))
                 begin = begin + len(now) if begin + len(now) + size <= len(people) else 0
 
 
