@@ -59,7 +59,7 @@ def test_the_product_is_timed_from_files_to_a_manifest(weights: Path, people: Ma
     way = Product(weights, people.path, tmp_path / "m", 0.0, "cpu", "fp32", "torch", 1)
     work = way.work()
     assert [next(work) for _ in range(3)] == [(12, 36), (3, 9), (3, 9)], "warming up, then a few batches at least"
-    for i, most in enumerate((36, 3, 3)):
+    for i, most in enumerate((36, 9, 9)):
         poses = poses_from_table(pq.read_table(part_file(tmp_path / "m", "poses", i)), 17)
         assert np.isfinite(poses.xy).all() and 0 < len(poses) <= most
 
